@@ -1,0 +1,94 @@
+//! The task supervisor: the only door to `tokio::spawn`.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use metrics::counter;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, warn};
+
+/// Starts tasks and ends them together. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stopping: CancellationToken,
+}
+
+/// How a stop went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Every task ended by itself.
+    Clean,
+    /// This many were still running when the time was up.
+    Late(usize),
+}
+
+impl Tasks {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs `work` until it ends by itself; it must watch [`Tasks::stopping`] wherever it waits.
+    /// A panic is logged with the task's name and counted, and ends that task only.
+    pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(async move {
+            if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
+                counter!("smartline_task_panics_total", "task" => name).increment(1);
+                error!(task = name, "task panicked: {}", panic_text(&*panic));
+            }
+        });
+    }
+
+    /// Cancelled when the node stops.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    /// Tells every task to end and waits for them, at most `within`.
+    pub async fn stop(&self, within: Duration) -> Stopped {
+        self.stopping.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(within, self.tracker.wait()).await.is_ok() {
+            return Stopped::Clean;
+        }
+        let left = self.tracker.len();
+        warn!(left, "tasks still running when the drain's time was up");
+        Stopped::Late(left)
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no message)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_its_own_task_only() {
+        let tasks = Tasks::new();
+        let (done, heard) = tokio::sync::oneshot::channel();
+        tasks.spawn("breaks", async { panic!("on purpose") });
+        tasks.spawn("works", async move {
+            done.send(()).ok();
+        });
+        heard.await.expect("the other task goes on");
+        assert_eq!(tasks.stop(Duration::from_secs(5)).await, Stopped::Clean);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_will_not_end_is_reported() {
+        let tasks = Tasks::new();
+        tasks.spawn("deaf", std::future::pending());
+        assert_eq!(tasks.stop(Duration::from_secs(1)).await, Stopped::Late(1));
+    }
+}
