@@ -1,0 +1,227 @@
+//! Where the database is and the pools that lead to it.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use base::Fault;
+use metrics::{gauge, histogram};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgPool};
+use tokio::time::Instant;
+
+use crate::fault::fault;
+use crate::tx::{Opening, Tx, Who};
+
+/// How a connection reaches the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// Straight: prepared statements live as long as the connection.
+    Direct,
+    /// Through a pooler in transaction mode: the server behind the connection changes with every
+    /// transaction, so nothing may outlive one.
+    Pooler,
+}
+
+/// Where a database is and as whom to log in.
+#[derive(Clone, Debug)]
+pub struct Address {
+    options: PgConnectOptions,
+    via: Via,
+}
+
+impl Address {
+    /// Reads a `postgres://` URL. `statement-cache-capacity=0` in it says that a pooler is in
+    /// between, whatever `via` says.
+    pub fn parse(url: &str, via: Via) -> Result<Self, Fault> {
+        // The parser's message can repeat the URL, which holds a password.
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| Fault::internal("the database URL can't be read"))?;
+        let pooled = url.contains("statement-cache-capacity=0");
+        Ok(Self { options, via: if pooled { Via::Pooler } else { via } })
+    }
+
+    pub(crate) const fn new(options: PgConnectOptions) -> Self {
+        Self { options, via: Via::Direct }
+    }
+
+    /// The role that logs in.
+    pub fn login(&self) -> &str {
+        self.options.get_username()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_login(&self, name: &str) -> Self {
+        Self { options: self.options.clone().username(name), via: self.via }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn through_a_pooler(&self) -> Self {
+        Self { options: self.options.clone(), via: Via::Pooler }
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn database(&self) -> Option<&str> {
+        self.options.get_database()
+    }
+
+    /// The same place, another database.
+    #[must_use]
+    pub fn with_database(&self, name: &str) -> Self {
+        Self { options: self.options.clone().database(name), via: self.via }
+    }
+
+    /// One connection outside the pools, without timeouts: migrations, tests.
+    pub(crate) async fn connect_once(&self) -> Result<PgConnection, sqlx::Error> {
+        PgConnection::connect_with(&quiet(self.options.clone())).await
+    }
+}
+
+/// Bounds of the pools and of what runs in them.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolLimits {
+    /// Connections kept open.
+    pub min: u32,
+    /// Connections at most.
+    pub max: u32,
+    /// Connections at most for the group writer, beside the others so that a crowd of readers can't
+    /// hold up transitions.
+    pub writers: u32,
+    /// How long a caller waits for a connection.
+    pub acquire: Duration,
+    /// After this the server ends a statement.
+    pub statement: Duration,
+    /// After this the server gives up waiting for a lock.
+    pub lock: Duration,
+    /// After this an unused connection above `min` is closed.
+    pub idle: Duration,
+    /// Statements slower than this are logged.
+    pub slow: Duration,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self {
+            min: 5,
+            max: 20,
+            writers: 4,
+            acquire: Duration::from_secs(3),
+            statement: Duration::from_secs(10),
+            lock: Duration::from_secs(5),
+            idle: Duration::from_secs(30),
+            slow: Duration::from_millis(100),
+        }
+    }
+}
+
+/// A connection that was idle longer than this is asked whether it still lives before it is used.
+const TRUST_IDLE: Duration = Duration::from_secs(1);
+
+/// The database as rooms see it. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    pool: PgPool,
+    writers: PgPool,
+    opening: Opening,
+    #[cfg_attr(
+        not(any(test, feature = "testing")),
+        expect(dead_code, reason = "tests' owner door")
+    )]
+    address: Address,
+}
+
+/// Opens the pools. Fails when the database doesn't answer within `limits.acquire`.
+pub async fn connect(address: &Address, limits: &PoolLimits) -> Result<Db, Fault> {
+    let options = tuned(address, limits);
+    let pool = pool_options(limits, limits.min, limits.max)
+        .connect_with(options.clone())
+        .await
+        .map_err(fault)?;
+    let writers = pool_options(limits, 0, limits.writers).connect_lazy_with(options);
+    let opening = Opening::new(address.login(), address.via, limits);
+    Ok(Db { pool, writers, opening, address: address.clone() })
+}
+
+impl Db {
+    /// A transaction of `smartline_app` that carries `who` to the policies. One round trip.
+    pub async fn begin(&self, who: &Who) -> Result<Tx, Fault> {
+        self.open(&self.pool, self.opening.app(who)).await
+    }
+
+    /// A transaction of `smartline_writer`: transition and ledger functions, reads of live trips.
+    pub async fn begin_writer(&self) -> Result<Tx, Fault> {
+        self.open(&self.writers, self.opening.writer()).await
+    }
+
+    async fn open(&self, pool: &PgPool, statement: String) -> Result<Tx, Fault> {
+        let asked = Instant::now();
+        let conn = pool.acquire().await.map_err(fault)?;
+        let tx = Tx::open(conn, statement, self.opening.via()).await.map_err(fault)?;
+        histogram!("smartline_db_begin_seconds").record(asked.elapsed().as_secs_f64());
+        self.report();
+        Ok(tx)
+    }
+
+    /// Does the database answer?
+    pub async fn ping(&self) -> Result<(), Fault> {
+        let mut conn = self.pool.acquire().await.map_err(fault)?;
+        conn.ping().await.map_err(fault)
+    }
+
+    /// Closes the pools once the transactions in flight have ended.
+    pub async fn close(&self) {
+        self.writers.close().await;
+        self.pool.close().await;
+    }
+
+    fn report(&self) {
+        let gauges = [("app", &self.pool), ("writer", &self.writers)];
+        for (name, pool) in gauges {
+            let (open, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
+            gauge!("smartline_db_connections", "pool" => name, "state" => "open").set(open);
+            gauge!("smartline_db_connections", "pool" => name, "state" => "busy")
+                .set(open.saturating_sub(idle));
+        }
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) const fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+fn pool_options(limits: &PoolLimits, min: u32, max: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .min_connections(min)
+        .max_connections(max)
+        .acquire_timeout(limits.acquire)
+        .acquire_slow_threshold(limits.slow)
+        .idle_timeout(limits.idle)
+        // A question before every use would cost a round trip: only those that rested are asked.
+        .test_before_acquire(false)
+        .before_acquire(|conn, rest| {
+            Box::pin(async move {
+                if rest.idle_for > TRUST_IDLE {
+                    conn.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+}
+
+fn tuned(address: &Address, limits: &PoolLimits) -> PgConnectOptions {
+    let options = quiet(address.options.clone())
+        .log_slow_statements("warn".parse().expect("a level's name"), limits.slow);
+    match address.via {
+        Via::Direct => options.options([
+            ("statement_timeout", limits.statement.as_millis()),
+            ("lock_timeout", limits.lock.as_millis()),
+            ("idle_in_transaction_session_timeout", limits.statement.as_millis() * 2),
+        ]),
+        // A pooler refuses start-up parameters that it doesn't know; `Opening` sets them instead.
+        Via::Pooler => options.statement_cache_capacity(0).extra_float_digits(None),
+    }
+}
+
+fn quiet(options: PgConnectOptions) -> PgConnectOptions {
+    options.application_name("smartline").log_statements("off".parse().expect("a level's name"))
+}

@@ -1,0 +1,341 @@
+//! The schema's versions, the partitions of history, and the indexes behind the hot queries.
+
+use base::{Millis, Role};
+use sqlx::postgres::PgConnection;
+use sqlx::{Executor, Row};
+
+use super::session::caller;
+use crate::db::{PoolLimits, connect};
+use crate::{
+    Db, MigrationState, Who, migrate, migrate_down, migration_status, partitions, testing,
+};
+
+/// Everything that migrations make, as one text.
+async fn shape(conn: &mut PgConnection) -> String {
+    let parts: Vec<String> = sqlx::query_scalar(
+        "SELECT format('%s %s %s', c.relkind, c.relname, c.relacl) FROM pg_class c
+         WHERE relnamespace = 'public'::regnamespace AND relname !~ '^_sqlx'
+         UNION ALL SELECT format('column %s.%s %s %s', attrelid::regclass, attname, atttypid::regtype, attacl)
+         FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+         WHERE relnamespace = 'public'::regnamespace AND attnum > 0 AND relname !~ '^_sqlx'
+           AND NOT attisdropped
+         UNION ALL SELECT format('function %s %s %s', oid::regprocedure, proowner::regrole, proacl)
+         FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+         UNION ALL SELECT format('policy %s on %s', polname, polrelid::regclass) FROM pg_policy
+         UNION ALL SELECT format('constraint %s on %s', conname, conrelid::regclass)
+         FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conname !~ '^_sqlx'
+         UNION ALL SELECT format('trigger %s on %s', tgname, tgrelid::regclass)
+         FROM pg_trigger WHERE NOT tgisinternal
+         ORDER BY 1",
+    )
+    .fetch_all(conn)
+    .await
+    .unwrap();
+    parts.join("\n")
+}
+
+#[tokio::test]
+async fn the_schema_goes_up_and_down_and_up_again() {
+    let (address, owner) = testing::empty_copy("template0").await;
+    let login = address.login();
+    let mut conn = owner.connect_once().await.unwrap();
+    let empty = shape(&mut conn).await;
+    let states = async || -> Vec<MigrationState> {
+        migration_status(&owner).await.unwrap().into_iter().map(|status| status.state).collect()
+    };
+    assert!(states().await.iter().all(|state| *state == MigrationState::Pending));
+
+    migrate(&owner, login).await.unwrap();
+    let full = shape(&mut conn).await;
+    assert!(states().await.iter().all(|s| matches!(s, MigrationState::Applied { .. })));
+    migrate(&owner, login).await.unwrap(); // A second start changes nothing.
+    assert_eq!(shape(&mut conn).await, full);
+
+    // Each step down and up by itself, then all the way.
+    let versions: Vec<i64> =
+        migration_status(&owner).await.unwrap().iter().map(|status| status.version).collect();
+    for target in versions.iter().rev().skip(1) {
+        migrate_down(&owner, *target).await.unwrap();
+        migrate(&owner, login).await.unwrap();
+        assert_eq!(shape(&mut conn).await, full, "down to {target} and up again");
+    }
+    migrate_down(&owner, 0).await.unwrap();
+    assert_eq!(shape(&mut conn).await, empty);
+    migrate(&owner, login).await.unwrap();
+    assert_eq!(shape(&mut conn).await, full);
+}
+
+#[tokio::test]
+async fn an_applied_migration_that_changed_is_refused() {
+    let db = testing::database().await;
+    let mut conn = testing::owner(&db).await;
+    conn.execute("UPDATE _sqlx_migrations SET checksum = 'x' WHERE version = 1").await.unwrap();
+    conn.execute(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'newer', true, 'x', 0)",
+    )
+    .await
+    .unwrap();
+    let owner = testing::owner_address(&db).await;
+    let status = migration_status(&owner).await.unwrap();
+    assert_eq!(status.first().unwrap().state, MigrationState::Changed);
+    assert_eq!(status.last().unwrap().state, MigrationState::Unknown);
+    assert!(migrate(&owner, "smartline_node").await.is_err());
+}
+
+async fn history_days(conn: &mut PgConnection) -> Vec<String> {
+    sqlx::query_scalar(
+        "SELECT right(relname, 8) FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+         WHERE inhparent = 'driver_history'::regclass ORDER BY 1",
+    )
+    .fetch_all(conn)
+    .await
+    .unwrap()
+}
+
+/// Noon of a day in January 2020, in UTC.
+fn noon(day: i64) -> Millis {
+    Millis(1_577_880_000_000 + (day - 1) * 86_400_000)
+}
+
+#[tokio::test]
+async fn history_has_a_partition_per_day_from_two_back_to_seven_ahead() {
+    let db = testing::database().await;
+    let mut conn = testing::owner(&db).await;
+    let migrated = history_days(&mut conn).await;
+    assert_eq!(migrated.len(), 10);
+    // Long before the migration's own days, so that they don't touch.
+    let changes = partitions(&db, noon(10), 90).await.unwrap();
+    let names: Vec<String> = (8..=17).map(|day| format!("driver_history_202001{day:02}")).collect();
+    assert_eq!((changes.made, changes.dropped), (names, vec![]));
+    let again = partitions(&db, noon(10), 90).await.unwrap();
+    assert_eq!((again.made, again.dropped), (vec![], vec![]));
+    let next = partitions(&db, noon(11), 90).await.unwrap();
+    assert_eq!(next.made, ["driver_history_20200118"]);
+    // A partition has the parent's index.
+    let indexed: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_indexes WHERE tablename = 'driver_history_20200118')",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap();
+    assert!(indexed);
+}
+
+#[tokio::test]
+async fn history_older_than_its_retention_is_dropped_whole() {
+    let db = testing::database().await;
+    let mut conn = testing::owner(&db).await;
+    partitions(&db, noon(10), 90).await.unwrap();
+    partitions(&db, noon(20), 90).await.unwrap();
+    let old = async |conn: &mut PgConnection| -> Vec<String> {
+        history_days(conn).await.into_iter().filter(|day| day.starts_with("2020")).collect()
+    };
+    assert_eq!(old(&mut conn).await.len(), 20);
+    let changes = partitions(&db, noon(20), 5).await.unwrap();
+    assert_eq!(changes.dropped.len(), 7); // 8 to 14 January; 15 is five days back.
+    assert_eq!(old(&mut conn).await.first().unwrap(), "20200115");
+    // A retention of nothing still keeps two days, and a clock that runs years ahead drops nothing
+    // that the server's own date wants.
+    partitions(&db, noon(20), 0).await.unwrap();
+    assert_eq!(old(&mut conn).await.first().unwrap(), "20200118");
+    let before = history_days(&mut conn).await.len();
+    let far = Millis(4_102_444_800_000); // 2100
+    let changes = partitions(&db, far, 36_500).await.unwrap();
+    assert_eq!(changes.dropped, [""; 0]);
+    assert_eq!(history_days(&mut conn).await.len(), before + 10);
+}
+
+#[tokio::test]
+async fn partitions_are_kept_by_the_program_alone_and_by_many_nodes_at_once() {
+    let db = testing::database().await;
+    let mut tx = db.begin(&caller(1, Role::Admin)).await.unwrap();
+    assert!(tx.execute("SELECT history_partitions(current_date, 2)").await.is_err());
+    drop(tx);
+    let nodes: Vec<_> = (0..4)
+        .map(|_| {
+            let db = db.clone();
+            async move { partitions(&db, noon(10), 90).await.unwrap().made.len() }
+        })
+        .collect();
+    let mut made = 0;
+    let mut crowd = tokio::task::JoinSet::new();
+    nodes.into_iter().for_each(|node| {
+        crowd.spawn(node);
+    });
+    while let Some(one) = crowd.join_next().await {
+        made += one.unwrap();
+    }
+    assert_eq!(made, 10);
+}
+
+/// A city's worth of ended trips, a few live ones, and two days of one driver's track among many.
+async fn filled() -> Db {
+    let db = testing::database().await;
+    let mut conn = testing::owner(&db).await;
+    conn.execute(
+        "INSERT INTO users (id, phone, name, role, password_hash)
+         SELECT lpad(to_hex(n), 32, '0')::uuid, '+2010' || lpad(n::text, 8, '0'), 'n',
+                CASE WHEN n % 2 = 0 THEN 'driver' ELSE 'rider' END, 'x' FROM generate_series(1, 400) n;
+         INSERT INTO trips (id, city_id, rider_id, driver_id, status, payment_status, payment_method, tier,
+           version, pickup_lat, pickup_lng, destination_lat, destination_lng, price, final_price,
+           commission_bp, quoted_distance_m, quoted_duration_s, requested_at, created_at)
+         SELECT lpad(to_hex(n), 32, '0')::uuid, 1, lpad(to_hex(1 + 2 * (n % 200)), 32, '0')::uuid,
+           lpad(to_hex(2 + 2 * (n % 199)), 32, '0')::uuid,
+           CASE WHEN n <= 20 THEN 'accepted' ELSE 'completed' END, 'paid', 'cash', 'economy', 5,
+           30, 31, 30, 31, 1000, CASE WHEN n <= 20 THEN NULL ELSE 1000 END, 1500, 1, 1,
+           now() - n * interval '1 minute', now() - n * interval '1 minute'
+         FROM generate_series(1, 20000) n;
+         INSERT INTO trip_offers (id, trip_id, driver_id, round, status, score, distance_m, eta_s,
+           created_at, expires_at)
+         SELECT id, id, driver_id, 1, 'accepted', 1, 1, 1, created_at, created_at FROM trips;
+         INSERT INTO driver_history (driver_id, recorded_at, lat, lng)
+         SELECT lpad(to_hex(2 + 2 * (n % 200)), 32, '0')::uuid, now() - n * interval '2 seconds', 30, 31
+         FROM generate_series(1, 40000) n;
+         ANALYZE",
+    )
+    .await
+    .unwrap();
+    db
+}
+
+async fn plan(conn: &mut PgConnection, query: &'static str) -> String {
+    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {query}"));
+    let rows = sqlx::raw_sql(explain).fetch_all(conn).await.unwrap();
+    rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
+}
+
+/// Under the policies, as the program asks: each hot query goes through its index.
+#[tokio::test]
+async fn hot_queries_use_their_indexes() {
+    let db = filled().await;
+    let check = async |who: Option<Who>, query: &'static str, index: &str| {
+        let mut tx = match who {
+            Some(who) => db.begin(&who).await.unwrap(),
+            None => db.begin_writer().await.unwrap(),
+        };
+        let plan = plan(&mut tx, query).await;
+        assert!(plan.contains(index), "{query}\nwithout {index}:\n{plan}");
+        assert!(!plan.contains("Seq Scan on trips"), "{query}\n{plan}");
+        // A page is read off the index; a sort would read everything before it.
+        assert!(!query.contains("LIMIT") || !plan.contains("Sort"), "{query}\n{plan}");
+    };
+    let (rider, driver) = (caller(1, Role::Rider), caller(2, Role::Driver));
+    check(
+        None,
+        "SELECT * FROM trips WHERE status IN ('scheduled', 'requested', 'accepted', 'arrived', 'started') \
+         AND id > '00000000-0000-0000-0000-000000000000' ORDER BY id LIMIT 500",
+        "trips_live",
+    )
+    .await;
+    check(
+        Some(rider),
+        "SELECT * FROM trips WHERE rider_id = '00000000-0000-0000-0000-000000000001' \
+         AND (created_at, id) < (now(), '00000000-0000-0000-0000-000000000fff') \
+         ORDER BY created_at DESC, id DESC LIMIT 20",
+        "trips_by_rider",
+    )
+    .await;
+    check(
+        Some(driver),
+        "SELECT * FROM trips WHERE driver_id = '00000000-0000-0000-0000-000000000002' \
+         AND (created_at, id) < (now(), '00000000-0000-0000-0000-000000000fff') \
+         ORDER BY created_at DESC, id DESC LIMIT 20",
+        "trips_by_driver",
+    )
+    .await;
+    check(
+        Some(driver),
+        "SELECT recorded_at, lat, lng FROM driver_history \
+         WHERE driver_id = '00000000-0000-0000-0000-000000000002' \
+         AND recorded_at >= now() - interval '1 hour' AND recorded_at < now() ORDER BY recorded_at",
+        "driver_id_recorded_at_idx",
+    )
+    .await;
+    check(
+        Some(driver),
+        "SELECT * FROM trip_offers WHERE driver_id = '00000000-0000-0000-0000-000000000002' \
+         AND (created_at, id) < (now(), '00000000-0000-0000-0000-000000000fff') \
+         ORDER BY created_at DESC, id DESC LIMIT 20",
+        "offers_by_driver",
+    )
+    .await;
+}
+
+/// Only the partitions of the days asked for are looked at.
+#[tokio::test]
+async fn history_by_time_prunes_the_other_days() {
+    let db = filled().await;
+    let mut tx = db.begin(&caller(2, Role::Driver)).await.unwrap();
+    let text = plan(
+        &mut tx,
+        "SELECT lat FROM driver_history WHERE driver_id = '00000000-0000-0000-0000-000000000002' \
+         AND recorded_at >= date_trunc('day', now(), 'UTC') AND recorded_at < date_trunc('day', now(), 'UTC') + interval '1 day'",
+    )
+    .await;
+    assert!(text.contains("Subplans Removed: 9"), "{text}");
+}
+
+/// The newest position is rewritten in its page: no index changes with it.
+#[tokio::test]
+async fn the_newest_position_is_updated_in_place() {
+    let db = testing::database().await;
+    let mut tx = db.begin(&Who::System).await.unwrap();
+    for _ in 0..50 {
+        tx.execute(
+            "INSERT INTO driver_latest (driver_id, lat, lng, recorded_at)
+             SELECT lpad(to_hex(n), 32, '0')::uuid, 30, 31, now() FROM generate_series(1, 20) n
+             ON CONFLICT (driver_id) DO UPDATE SET lat = excluded.lat, recorded_at = excluded.recorded_at",
+        )
+        .await
+        .unwrap();
+    }
+    let (updates, in_place): (i64, i64) = sqlx::query_as(
+        "SELECT pg_stat_get_xact_tuples_updated('driver_latest'::regclass),
+                pg_stat_get_xact_tuples_hot_updated('driver_latest'::regclass)",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap();
+    assert_eq!(updates, 980);
+    // In one transaction nothing is cleaned up, so pages do fill; a second index would make it zero.
+    assert!(in_place > 0, "{in_place} of {updates}");
+}
+
+/// In production the schema's owner is no superuser: a login that owns the database and may make
+/// roles is enough.
+#[tokio::test]
+async fn an_owner_without_special_rights_can_migrate_and_serve() {
+    let (address, superuser) = testing::empty_copy("template0").await;
+    let database = superuser.database().unwrap();
+    let mut conn = superuser.connect_once().await.unwrap();
+    for sql in [
+        "CREATE ROLE plain_owner LOGIN CREATEROLE".to_owned(),
+        format!("ALTER DATABASE {database} OWNER TO plain_owner"),
+    ] {
+        conn.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+    }
+    let owner = address.with_login("plain_owner");
+    migrate(&owner, "plain_owner").await.unwrap();
+
+    let db = connect(&owner, &PoolLimits { min: 0, ..PoolLimits::default() }).await.unwrap();
+    partitions(&db, noon(10), 90).await.unwrap();
+    let mut tx = db.begin_writer().await.unwrap();
+    tx.execute("SELECT * FROM trip_transitions('[]')").await.unwrap();
+    drop(tx);
+    let mut tx = db.begin(&Who::System).await.unwrap();
+    tx.execute(
+        "INSERT INTO users (id, phone, name, role, password_hash)
+                VALUES (gen_random_uuid(), '+201000000001', 'n', 'rider', 'x')",
+    )
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    // The wall stands for the owner as well.
+    let mut conn = owner.connect_once().await.unwrap();
+    let seen: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM users").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(seen, 0);
+    db.close().await;
+    migrate_down(&owner, 0).await.unwrap();
+}

@@ -1,0 +1,187 @@
+//! Transactions: who they run as, what survives them, what a commit promises.
+
+use base::{Caller, Fault, Millis, Role, SessionId, UserId};
+use sqlx::Executor;
+
+use crate::db::{PoolLimits, connect};
+use crate::{Db, Tx, Who, breaks, testing};
+
+pub(super) fn caller(user: u128, role: Role) -> Who {
+    Who::Caller(Caller {
+        user: UserId::from_u128(user),
+        role,
+        session: SessionId::from_u128(1),
+        expires: Millis(0),
+    })
+}
+
+/// Role, caller and kind of the transaction, as the database sees them.
+async fn identity(tx: &mut Tx) -> (String, String, String) {
+    sqlx::query_as(
+        "SELECT current_user::text, current_setting('app.uid', true), current_setting('app.role', true)",
+    )
+    .fetch_one(&mut **tx)
+    .await
+    .unwrap()
+}
+
+async fn cities(db: &Db) -> i64 {
+    let mut tx = db.begin(&Who::System).await.unwrap();
+    sqlx::query_scalar("SELECT count(*) FROM cities").fetch_one(&mut *tx).await.unwrap()
+}
+
+const ADD_CITY: &str = "INSERT INTO cities (id, name, time_zone, center_lat, center_lng, radius_m) \
+                        VALUES (9, 'Tanta', 'Africa/Cairo', 30.8, 31.0, 1000)";
+
+#[tokio::test]
+async fn a_transaction_carries_its_caller() {
+    let db = testing::database().await;
+    let mut tx = db.begin(&caller(7, Role::Driver)).await.unwrap();
+    let id = UserId::from_u128(7).to_string();
+    assert_eq!(identity(&mut tx).await, ("smartline_app".into(), id, "driver".into()));
+    let mut tx = db.begin(&Who::System).await.unwrap();
+    let system = ("smartline_app".into(), String::new(), "system".into());
+    assert_eq!(identity(&mut tx).await, system);
+    let mut tx = db.begin_writer().await.unwrap();
+    assert_eq!(identity(&mut tx).await.0, "smartline_writer");
+}
+
+#[tokio::test]
+async fn a_dropped_transaction_is_rolled_back_and_a_committed_one_stays() {
+    let db = testing::database().await;
+    let before = cities(&db).await;
+    let mut tx = db.begin(&Who::System).await.unwrap();
+    tx.execute(ADD_CITY).await.unwrap();
+    drop(tx);
+    assert_eq!(cities(&db).await, before);
+    let mut tx = db.begin(&Who::System).await.unwrap();
+    tx.execute(ADD_CITY).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(cities(&db).await, before + 1);
+}
+
+#[tokio::test]
+async fn a_transaction_that_failed_midway_is_never_reported_as_committed() {
+    let db = testing::database().await;
+    let before = cities(&db).await;
+    let mut tx = db.begin(&Who::System).await.unwrap();
+    tx.execute(ADD_CITY).await.unwrap();
+    let error = tx.execute(ADD_CITY).await.unwrap_err();
+    assert!(breaks(&error, "cities_pkey"), "{error}");
+    assert!(matches!(tx.commit().await, Err(Fault::Internal(_))));
+    assert_eq!(cities(&db).await, before);
+}
+
+#[tokio::test]
+async fn a_transaction_that_can_not_open_poisons_no_connection() {
+    let (address, owner) = testing::empty_copy("template0").await;
+    let limits = PoolLimits { min: 0, max: 1, ..PoolLimits::default() };
+    // A role that this login may not become: BEGIN succeeds, SET ROLE doesn't.
+    let db = connect(&address.with_login("smartline_stranger"), &limits).await;
+    assert!(db.is_err(), "a login that doesn't exist got in");
+    let mut conn = owner.connect_once().await.unwrap();
+    conn.execute("CREATE ROLE smartline_stranger LOGIN").await.unwrap();
+    let db = connect(&address.with_login("smartline_stranger"), &limits).await.unwrap();
+    for _ in 0..3 {
+        let error = db.begin(&Who::System).await.err().unwrap().to_string();
+        assert!(error.contains("permission denied to set role"), "{error}");
+    }
+    conn.execute("GRANT smartline_app TO smartline_stranger").await.unwrap();
+    db.begin(&Who::System).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_statement_is_ended_as_unavailable() {
+    let db = testing::database().await;
+    let limits = PoolLimits {
+        min: 0,
+        statement: std::time::Duration::from_millis(50),
+        ..PoolLimits::default()
+    };
+    let db = connect(db.address(), &limits).await.unwrap();
+    let mut tx = db.begin(&Who::System).await.unwrap();
+    let error = tx.execute("SELECT pg_sleep(30)").await.unwrap_err();
+    assert!(matches!(crate::fault(error), Fault::Unavailable(_)));
+}
+
+#[tokio::test]
+async fn a_full_pool_is_unavailable_after_the_acquire_timeout() {
+    let db = testing::database().await;
+    let limits = PoolLimits {
+        min: 0,
+        max: 1,
+        acquire: std::time::Duration::from_millis(50),
+        ..PoolLimits::default()
+    };
+    let db = connect(db.address(), &limits).await.unwrap();
+    let held = db.begin(&Who::System).await.unwrap();
+    assert!(matches!(db.begin(&Who::System).await.err(), Some(Fault::Unavailable(_))));
+    // The group writer doesn't stand in that line.
+    db.begin_writer().await.unwrap();
+    drop(held);
+    db.begin(&Who::System).await.unwrap();
+}
+
+/// The same statements through a pooler in transaction mode: nothing may outlive a transaction, and
+/// every timeout is set inside it.
+#[tokio::test]
+async fn through_a_pooler_every_transaction_brings_its_own_settings() {
+    let direct = testing::database().await;
+    let db = connect(&direct.address().through_a_pooler(), &PoolLimits::default()).await.unwrap();
+    for user in [1, 2, 1] {
+        let mut tx = db.begin(&caller(user, Role::Rider)).await.unwrap();
+        assert_eq!(identity(&mut tx).await.1, UserId::from_u128(user).to_string());
+        let timeout: String =
+            sqlx::query_scalar("SHOW statement_timeout").fetch_one(&mut *tx).await.unwrap();
+        assert_eq!(timeout, "10s");
+        let names: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_prepared_statements")
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+        assert!(names <= 3, "{names} statements of earlier transactions are left");
+    }
+}
+
+/// 1000 users in turn over two connections, some of them gone in the middle of a statement: each
+/// sees himself and nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_caller_leaks() {
+    let db = testing::database().await;
+    let mut owner = testing::owner(&db).await;
+    owner
+        .execute(
+            "INSERT INTO users (id, phone, name, role, password_hash)
+             SELECT lpad(to_hex(n), 32, '0')::uuid, '+2010' || lpad(n::text, 8, '0'), 'n', 'rider', 'x'
+             FROM generate_series(1, 1000) n",
+        )
+        .await
+        .unwrap();
+    let limits = PoolLimits {
+        min: 0,
+        max: 2,
+        acquire: std::time::Duration::from_secs(60),
+        ..PoolLimits::default()
+    };
+    let db = connect(db.address(), &limits).await.unwrap();
+    let mut crowd = tokio::task::JoinSet::new();
+    for user in 1..=1000_u128 {
+        let db = db.clone();
+        crowd.spawn(async move {
+            let mut tx = db.begin(&caller(user, Role::Rider)).await.unwrap();
+            if user % 7 == 0 {
+                let nap = tx.execute("SELECT pg_sleep(0.002)");
+                let _gone = tokio::time::timeout(std::time::Duration::from_millis(1), nap).await;
+                return;
+            }
+            let seen: Vec<uuid::Uuid> =
+                sqlx::query_scalar("SELECT id FROM users").fetch_all(&mut *tx).await.unwrap();
+            assert_eq!(seen, [uuid::Uuid::from_u128(user)]);
+            if user % 2 == 0 {
+                tx.commit().await.unwrap();
+            }
+        });
+    }
+    while let Some(done) = crowd.join_next().await {
+        done.unwrap();
+    }
+}

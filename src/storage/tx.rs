@@ -1,0 +1,176 @@
+//! A transaction with its caller, so that the policies of the database know who asks.
+
+use std::fmt::Write;
+use std::ops::{Deref, DerefMut};
+
+use base::{Caller, Fault};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Database, Executor, Postgres, SqlSafeStr};
+use sqlx_core::transaction::TransactionManager;
+
+use crate::db::{PoolLimits, Via};
+use crate::fault::fault;
+
+type Manager = <Postgres as Database>::TransactionManager;
+
+/// The role of request transactions.
+pub(crate) const APP: &str = "smartline_app";
+/// The role of the group writer.
+pub(crate) const WRITER: &str = "smartline_writer";
+
+/// On whose behalf a transaction runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Who {
+    /// The account behind a request.
+    Caller(Caller),
+    /// The program itself: background work, and sign-up and login, which have no account yet.
+    System,
+}
+
+impl From<Caller> for Who {
+    fn from(caller: Caller) -> Self {
+        Self::Caller(caller)
+    }
+}
+
+/// Builds the statement that opens a transaction. It travels as one simple query.
+#[derive(Clone)]
+pub(crate) struct Opening {
+    login: String,
+    via: Via,
+    timeouts: String,
+}
+
+impl Opening {
+    pub(crate) fn new(login: &str, via: Via, limits: &PoolLimits) -> Self {
+        let mut timeouts = String::new();
+        if via == Via::Pooler {
+            let (statement, lock) = (limits.statement.as_millis(), limits.lock.as_millis());
+            write!(
+                timeouts,
+                "; SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {lock}; \
+                 SET LOCAL idle_in_transaction_session_timeout = {}",
+                statement * 2
+            )
+            .expect("a String takes everything");
+        }
+        Self { login: login.to_owned(), via, timeouts }
+    }
+
+    pub(crate) const fn via(&self) -> Via {
+        self.via
+    }
+
+    pub(crate) fn app(&self, who: &Who) -> String {
+        // A UUID and three fixed words: nothing here can carry SQL.
+        match who {
+            Who::Caller(caller) => self.text(APP, &caller.user.0.to_string(), caller.role.name()),
+            Who::System => self.text(APP, "", "system"),
+        }
+    }
+
+    pub(crate) fn writer(&self) -> String {
+        self.text(WRITER, "", "system")
+    }
+
+    fn text(&self, role: &str, uid: &str, kind: &str) -> String {
+        let Self { login, timeouts, .. } = self;
+        // Ordered by what may fail: without the role nothing else would be safe to run.
+        let role = if login == role { String::new() } else { format!("; SET LOCAL ROLE {role}") };
+        format!("BEGIN{role}; SET LOCAL app.uid = '{uid}'; SET LOCAL app.role = '{kind}'{timeouts}")
+    }
+}
+
+/// An open transaction: run statements with `sqlx::query(..).execute(&mut **tx)`. Dropped without
+/// [`Tx::commit`] it is rolled back.
+pub struct Tx {
+    conn: PoolConnection<Postgres>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// BEGIN is on its way: what the connection holds is not known.
+    Opening,
+    Open,
+    Ended,
+}
+
+impl Tx {
+    pub(crate) async fn open(
+        conn: PoolConnection<Postgres>,
+        statement: String,
+        via: Via,
+    ) -> Result<Self, sqlx::Error> {
+        let mut tx = Self { conn, state: State::Opening };
+        let statement = AssertSqlSafe(statement).into_sql_str();
+        <Manager as TransactionManager>::begin(&mut tx.conn, Some(statement)).await?;
+        tx.state = State::Open;
+        if via == Via::Pooler {
+            // The driver names its statements per connection; on a server that other clients of
+            // the pooler used, those names are taken. Alone in its query, so that newer poolers
+            // which track names see it too.
+            tx.conn.execute("DEALLOCATE ALL").await?;
+        }
+        Ok(tx)
+    }
+
+    /// The connection, for calls that want it by name.
+    pub fn conn(&mut self) -> &mut PgConnection {
+        &mut self.conn
+    }
+
+    /// Makes it durable. `Ok` means on disk; [`Fault::Unknown`] means that the answer got lost and
+    /// the outcome must be read back; any other fault means that nothing was stored.
+    pub async fn commit(mut self) -> Result<(), Fault> {
+        // COMMIT of a transaction in which a statement failed answers ROLLBACK without an error,
+        // and the driver doesn't show the difference. This statement fails there, and it brings
+        // deferred constraints forward, so that little can go wrong in COMMIT itself.
+        self.conn.execute("SET CONSTRAINTS ALL IMMEDIATE").await.map_err(fault)?;
+        let outcome = <Manager as TransactionManager>::commit(&mut self.conn).await;
+        if let Err(error) = outcome {
+            self.state = State::Opening; // Not known any more: Drop closes the connection.
+            return Err(if lost(&error) {
+                Fault::Unknown(format!("commit: {error}"))
+            } else {
+                fault(error)
+            });
+        }
+        self.state = State::Ended;
+        Ok(())
+    }
+}
+
+/// Did COMMIT's answer get lost, rather than say no?
+fn lost(error: &sqlx::Error) -> bool {
+    match error.as_database_error().and_then(|e| e.code()) {
+        Some(state) => state.starts_with("57P") || state.starts_with("08"),
+        None => true,
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        match self.state {
+            // Queued here, sent when the pool takes the connection back.
+            State::Open => <Manager as TransactionManager>::start_rollback(&mut self.conn),
+            State::Opening => self.conn.close_on_drop(),
+            State::Ended => {}
+        }
+    }
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.conn
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.conn
+    }
+}
