@@ -1,0 +1,333 @@
+//! The price desk: answers what a trip costs, redeems quotes, keeps the surge of each zone.
+//!
+//! Reads never wait: tariffs and surge are snapshots that are replaced whole. Only counting a
+//! request and the periodic refresh take the surge engine's lock, briefly.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use base::{BasisPoints, CityId, Clock, Fault, Millis, Piasters, Point, Problem, Route};
+use base::{Tier, UserId, limits};
+use geo::Cell;
+use ops::Tasks;
+use parking_lot::Mutex;
+use storage::Db;
+use tracing::warn;
+
+use crate::calendar::{self, Event, Window};
+use crate::quote::{Promise, Quote, QuoteKey, QuoteRefused, Way};
+use crate::store;
+use crate::surge::SurgeEngine;
+use crate::tariff::{Factor, Factors, Fare, Tariff, fare};
+use crate::wire::{Breakdown, Estimate, EstimateReply, EtaMinutes, PriceRange, RouteView};
+use crate::wire::{SurgeLevel, SurgeZone};
+
+/// How often tariffs, windows and events are read again.
+const RELOAD_EVERY: Duration = Duration::from_secs(60);
+/// A quote is refused once surge is this many half times the quoted one (3 halves: 1.5 times).
+const SURGE_ROSE_HALVES: u32 = 3;
+/// The shown range around the price, when the way or the waiting changes.
+const RANGE_LOW: BasisPoints = BasisPoints(9_300);
+const RANGE_HIGH: BasisPoints = BasisPoints(11_500);
+/// Shown beside higher prices.
+const SURGE_MESSAGE: &str = "Prices are higher due to increased demand";
+
+/// A question for the prices of several tiers.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    pub rider: UserId,
+    pub city: CityId,
+    /// IANA name, `Africa/Cairo`.
+    pub time_zone: &'a str,
+    pub pickup: Point,
+    pub destination: Point,
+    pub stops: &'a [Point],
+    pub route: &'a Route,
+    /// The tiers asked for, each with the seconds until a car could be at the pickup.
+    pub tiers: &'a [(Tier, Option<u32>)],
+}
+
+/// A trip about to be booked.
+#[derive(Clone, Copy, Debug)]
+pub struct Booking<'a> {
+    pub rider: UserId,
+    pub city: CityId,
+    /// IANA name, `Africa/Cairo`.
+    pub time_zone: &'a str,
+    pub pickup: Point,
+    pub destination: Point,
+    pub stops: &'a [Point],
+    pub tier: Tier,
+    /// What the rider's app showed; checked, never taken.
+    pub price: Option<Piasters>,
+}
+
+/// Why there is no price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PricingError {
+    #[error("{} is not served in city {}", tier.name(), city.0)]
+    NotServed { city: CityId, tier: Tier },
+    #[error("city {} has a time zone that nobody knows", city.0)]
+    NoTimeZone { city: CityId },
+}
+
+impl From<PricingError> for Problem {
+    fn from(error: PricingError) -> Self {
+        match error {
+            PricingError::NotServed { tier, .. } => {
+                let text = format!("{} is not served in this city", tier.name());
+                Self::field("vehicleType", "not_served", &text)
+            }
+            PricingError::NoTimeZone { .. } => Fault::internal(error.to_string()).into(),
+        }
+    }
+}
+
+/// Everything that sets prices but surge; replaced whole.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Book {
+    pub tariffs: Vec<Tariff>,
+    pub windows: Vec<Window>,
+    pub events: Vec<Event>,
+}
+
+struct Inner {
+    book: ArcSwap<Book>,
+    /// Zones with surge, as of the last refresh.
+    surging: ArcSwap<HashMap<Cell, Factor>>,
+    engine: Mutex<SurgeEngine>,
+    key: QuoteKey,
+}
+
+/// The price desk. Cheap to clone.
+#[derive(Clone)]
+pub struct Pricing(Arc<Inner>);
+
+impl Pricing {
+    /// Loads the tariffs and keeps them fresh until the node stops.
+    pub async fn start(db: Db, tasks: &Tasks, clock: Clock, key: QuoteKey) -> Result<Self, Fault> {
+        let desk = Self::with_book(store::load(&db, clock.now()).await?, key);
+        let (reloading, stopping) = (desk.clone(), tasks.stopping());
+        tasks.spawn("tariffs", async move {
+            let mut tick = tokio::time::interval(RELOAD_EVERY);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            tick.tick().await;
+            loop {
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    _ = tick.tick() => {}
+                }
+                match store::load(&db, clock.now()).await {
+                    Ok(book) => reloading.0.book.store(Arc::new(book)),
+                    // The last ones stay good; the next turn tries again.
+                    Err(fault) => warn!("tariffs could not be read again: {fault}"),
+                }
+            }
+        });
+        Ok(desk)
+    }
+
+    pub(crate) fn with_book(book: Book, key: QuoteKey) -> Self {
+        Self(Arc::new(Inner {
+            book: ArcSwap::from_pointee(book),
+            surging: ArcSwap::default(),
+            engine: Mutex::default(),
+            key,
+        }))
+    }
+
+    /// Prices every tier asked for that the city serves; refused when it serves none of them.
+    pub fn estimate(&self, ask: &Ask<'_>, now: Millis) -> Result<EstimateReply, PricingError> {
+        let mut estimates = Vec::with_capacity(ask.tiers.len());
+        let mut unserved = None;
+        for (tier, pickup_s) in ask.tiers {
+            let booking = Booking {
+                rider: ask.rider,
+                city: ask.city,
+                time_zone: ask.time_zone,
+                pickup: ask.pickup,
+                destination: ask.destination,
+                stops: ask.stops,
+                tier: *tier,
+                price: None,
+            };
+            match self.price(&booking, ask.route, now) {
+                Ok((quote, fare)) => estimates.push(estimate(quote, fare, ask.route, *pickup_s)),
+                Err(PricingError::NotServed { city, tier }) => {
+                    unserved = Some(PricingError::NotServed { city, tier });
+                }
+                Err(error @ PricingError::NoTimeZone { .. }) => return Err(error),
+            }
+        }
+        match unserved {
+            Some(error) if estimates.is_empty() => Err(error),
+            _ => {
+                let surge_active = self.factor_at(ask.pickup) > Factor::ONE;
+                let surge_message = surge_active.then_some(SURGE_MESSAGE);
+                Ok(EstimateReply { estimates, surge_active, surge_message })
+            }
+        }
+    }
+
+    /// The price at this moment, as a fresh quote.
+    pub fn quote_now(
+        &self,
+        booking: &Booking<'_>,
+        route: &Route,
+        now: Millis,
+    ) -> Result<Quote, PricingError> {
+        self.price(booking, route, now).map(|(quote, _)| quote)
+    }
+
+    /// Takes a rider at his quote, if it is one of ours, for this booking, and still good.
+    pub fn redeem(
+        &self,
+        id: &str,
+        booking: &Booking<'_>,
+        now: Millis,
+    ) -> Result<Quote, QuoteRefused> {
+        let way = way(booking);
+        let promise = Promise::open(id, way, &self.0.key).ok_or(QuoteRefused::Invalid)?;
+        if promise.rider != booking.rider || promise.tier != booking.tier {
+            return Err(QuoteRefused::Invalid);
+        }
+        if now >= promise.expires {
+            return Err(QuoteRefused::Expired);
+        }
+        if booking.price.is_some_and(|price| price != promise.price) {
+            return Err(QuoteRefused::PriceChanged);
+        }
+        let surge = self.factor_at(booking.pickup);
+        if surge.0 * 2 >= promise.surge.0 * SURGE_ROSE_HALVES {
+            return Err(QuoteRefused::SurgeRose);
+        }
+        Ok(Quote {
+            id: id.to_owned(),
+            tier: promise.tier,
+            price: promise.price,
+            distance_m: promise.distance_m,
+            duration_s: promise.duration_s,
+            surge: promise.surge.as_f32(),
+            commission: promise.commission,
+            expires: promise.expires,
+        })
+    }
+
+    /// Counts a request for the surge of its zone.
+    pub fn requested(&self, pickup: Point, now: Millis) {
+        self.0.engine.lock().requested(geo::surge_cell(pickup), now);
+    }
+
+    /// Moves the surge of every zone a step; call it every few seconds. `available` says how many
+    /// drivers are free in a surge cell.
+    pub fn refresh_surge(&self, available: impl Fn(Cell) -> u32, now: Millis) {
+        let surging = {
+            let mut engine = self.0.engine.lock();
+            engine.refresh(now, available);
+            engine.surging()
+        };
+        self.0.surging.store(Arc::new(surging));
+    }
+
+    /// The multiplier of the zone that holds the place; 1 is none.
+    pub fn surge_at(&self, at: Point) -> f32 {
+        self.factor_at(at).as_f32()
+    }
+
+    /// The zones with surge whose centre is within `radius_m` metres, strongest first.
+    pub fn surge_map(&self, at: Point, radius_m: f64) -> Vec<SurgeZone> {
+        let surging = self.0.surging.load();
+        let mut near: Vec<(Cell, Factor)> = surging
+            .iter()
+            .map(|(cell, factor)| (*cell, *factor))
+            .filter(|(cell, _)| cell.center().distance_m(at) <= radius_m)
+            .collect();
+        near.sort_by_key(|(cell, factor)| (std::cmp::Reverse(*factor), *cell));
+        near.into_iter()
+            .map(|(cell, factor)| SurgeZone {
+                center: cell.center(),
+                boundary: cell.boundary(),
+                multiplier: factor.as_f32(),
+                level: level(factor),
+            })
+            .collect()
+    }
+
+    fn factor_at(&self, at: Point) -> Factor {
+        self.0.surging.load().get(&geo::surge_cell(at)).copied().unwrap_or(Factor::ONE)
+    }
+
+    fn price(
+        &self,
+        booking: &Booking<'_>,
+        route: &Route,
+        now: Millis,
+    ) -> Result<(Quote, Fare), PricingError> {
+        let (city, tier) = (booking.city, booking.tier);
+        let book = self.0.book.load();
+        let tariff = book
+            .tariffs
+            .iter()
+            .find(|tariff| tariff.city == city && tariff.tier == tier && tariff.is_valid(now))
+            .ok_or(PricingError::NotServed { city, tier })?;
+        let local =
+            calendar::local(now, booking.time_zone).ok_or(PricingError::NoTimeZone { city })?;
+        let factors = Factors {
+            surge: self.factor_at(booking.pickup),
+            time_of_day: calendar::time_of_day(&book.windows, city, local),
+            event: calendar::event(&book.events, city, booking.pickup, now),
+        };
+        let fare = fare(tariff, route.distance_m, route.duration_s, factors);
+        let promise = Promise {
+            rider: booking.rider,
+            tier,
+            price: fare.total,
+            distance_m: route.distance_m,
+            duration_s: route.duration_s,
+            surge: factors.surge,
+            commission: tariff.commission,
+            expires: now + limits::QUOTE_TTL,
+        };
+        Ok((promise.quote(way(booking), &self.0.key), fare))
+    }
+}
+
+const fn way<'a>(booking: &Booking<'a>) -> Way<'a> {
+    Way { pickup: booking.pickup, stops: booking.stops, destination: booking.destination }
+}
+
+fn estimate(quote: Quote, fare: Fare, route: &Route, pickup_s: Option<u32>) -> Estimate {
+    let minutes = |seconds: u32| seconds.div_ceil(60).max(1);
+    let edge = |share| quote.price.share(share).round_to(50);
+    Estimate {
+        vehicle_type: quote.tier,
+        price: quote.price,
+        price_range: PriceRange { min: edge(RANGE_LOW), max: edge(RANGE_HIGH) },
+        eta: EtaMinutes { pickup: pickup_s.map(minutes), trip: minutes(route.duration_s) },
+        surge_multiplier: quote.surge,
+        breakdown: Breakdown {
+            trip: fare.trip,
+            surge: fare.surge,
+            booking_fee: fare.booking_fee,
+            total: fare.total,
+        },
+        route: RouteView {
+            distance: route.distance_m,
+            duration: route.duration_s,
+            polyline: route.polyline.clone(),
+        },
+        expires_at: quote.expires,
+        quote_id: quote.id,
+    }
+}
+
+const fn level(factor: Factor) -> SurgeLevel {
+    match factor.0 {
+        ..13_000 => SurgeLevel::Low,
+        13_000..15_000 => SurgeLevel::Medium,
+        15_000..20_000 => SurgeLevel::High,
+        20_000.. => SurgeLevel::VeryHigh,
+    }
+}

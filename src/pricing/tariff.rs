@@ -1,0 +1,180 @@
+//! The fare formula, in whole numbers.
+//!
+//! `max(minimum, (base + km·perKm + min·perMin) · surge · timeOfDay · event) + booking fee`,
+//! rounded once, to half pounds.
+
+use base::{BasisPoints, CityId, Millis, Piasters, Tier, limits};
+
+/// Fares are rounded to this many piasters.
+const STEP: i64 = 50;
+/// Metres of a kilometre times seconds of a minute: the common denominator of both rates.
+const METRE_SECONDS: i128 = 1000 * 60;
+
+/// A multiplier in hundredths of a percent: 10 000 is ×1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Factor(pub u32);
+
+impl Factor {
+    pub(crate) const ONE: Self = Self(10_000);
+
+    pub(crate) fn as_f32(self) -> f32 {
+        // Both numbers are small enough to be exact in an f32; the quotient is the nearest.
+        self.0 as f32 / Self::ONE.0 as f32
+    }
+}
+
+/// The rates of a tier in a city while `from ≤ now < until`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tariff {
+    pub city: CityId,
+    pub tier: Tier,
+    pub base_fare: Piasters,
+    pub per_km: Piasters,
+    pub per_minute: Piasters,
+    pub minimum_fare: Piasters,
+    pub booking_fee: Piasters,
+    pub commission: BasisPoints,
+    pub from: Millis,
+    pub until: Option<Millis>,
+}
+
+impl Tariff {
+    pub(crate) fn is_valid(&self, now: Millis) -> bool {
+        self.from <= now && self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// What multiplies a fare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Factors {
+    pub surge: Factor,
+    pub time_of_day: Factor,
+    pub event: Factor,
+}
+
+/// A price and what it is made of: `trip + surge + booking_fee` is `total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fare {
+    pub total: Piasters,
+    /// What the trip would cost without surge.
+    pub trip: Piasters,
+    pub surge: Piasters,
+    pub booking_fee: Piasters,
+}
+
+/// Prices a way of `distance_m` metres and `duration_s` seconds; at most the highest fare.
+pub(crate) fn fare(tariff: &Tariff, distance_m: u32, duration_s: u32, factors: Factors) -> Fare {
+    let total = price(tariff, distance_m, duration_s, factors);
+    let calm = Factors { surge: Factor::ONE, ..factors };
+    let calm = price(tariff, distance_m, duration_s, calm);
+    let booking_fee = tariff.booking_fee.min(calm);
+    Fare { total, trip: calm - booking_fee, surge: total - calm, booking_fee }
+}
+
+fn price(tariff: &Tariff, distance_m: u32, duration_s: u32, factors: Factors) -> Piasters {
+    let raw = i128::from(tariff.base_fare.0) * METRE_SECONDS
+        + i128::from(tariff.per_km.0) * i128::from(distance_m) * 60
+        + i128::from(tariff.per_minute.0) * i128::from(duration_s) * 1000;
+    let one = i128::from(Factor::ONE.0);
+    let unit = METRE_SECONDS * one * one * one;
+    let multiplied = raw
+        * i128::from(factors.surge.0)
+        * i128::from(factors.time_of_day.0)
+        * i128::from(factors.event.0);
+    let whole = multiplied.max(i128::from(tariff.minimum_fare.0) * unit)
+        + i128::from(tariff.booking_fee.0) * unit;
+    // Halves up: the one rounding of a fare.
+    let step = i128::from(STEP) * unit;
+    let steps = (whole + step / 2).div_euclid(step);
+    let highest = limits::FARE_MAX / STEP;
+    Piasters(i64::try_from(steps).unwrap_or(highest).min(highest) * STEP)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tests::ECONOMY;
+
+    const CALM: Factors =
+        Factors { surge: Factor::ONE, time_of_day: Factor::ONE, event: Factor::ONE };
+
+    fn total(tariff: &Tariff, km: f64, minutes: f64, factors: Factors) -> String {
+        let (metres, seconds) = ((km * 1000.0) as u32, (minutes * 60.0) as u32);
+        fare(tariff, metres, seconds, factors).total.to_string()
+    }
+
+    fn surge(factor: u32) -> Factors {
+        Factors { surge: Factor(factor), ..CALM }
+    }
+
+    #[test]
+    fn ten_kilometres_in_twenty_minutes_cost_55_pounds() {
+        assert_eq!(total(&ECONOMY, 10.0, 20.0, CALM), "55");
+    }
+
+    #[test]
+    fn a_short_trip_costs_the_minimum() {
+        assert_eq!(total(&ECONOMY, 1.0, 2.0, CALM), "15");
+        assert_eq!(total(&ECONOMY, 0.0, 0.0, CALM), "15");
+    }
+
+    #[test]
+    fn surge_of_one_and_a_half_makes_150_of_100() {
+        // 10 + 20·3.5 + 40·0.5 = 100
+        assert_eq!(total(&ECONOMY, 20.0, 40.0, CALM), "100");
+        assert_eq!(total(&ECONOMY, 20.0, 40.0, surge(15_000)), "150");
+        assert_eq!(total(&ECONOMY, 20.0, 40.0, surge(30_000)), "300");
+    }
+
+    #[test]
+    fn multipliers_multiply_before_the_minimum_and_the_fee_comes_after() {
+        let all =
+            Factors { surge: Factor(15_000), time_of_day: Factor(12_000), event: Factor(20_000) };
+        assert_eq!(total(&ECONOMY, 20.0, 40.0, all), "360");
+        // 10 · 1.3 = 13 is under the minimum; 10 · 1.8 = 18 is over it.
+        assert_eq!(total(&ECONOMY, 0.0, 0.0, surge(13_000)), "15");
+        assert_eq!(total(&ECONOMY, 0.0, 0.0, surge(18_000)), "18");
+        let with_fee = Tariff { booking_fee: Piasters(250), ..ECONOMY };
+        assert_eq!(total(&with_fee, 0.0, 0.0, CALM), "17.5");
+        assert_eq!(total(&with_fee, 20.0, 40.0, surge(15_000)), "152.5");
+    }
+
+    #[test]
+    fn a_fare_is_rounded_to_half_pounds() {
+        assert_eq!(total(&ECONOMY, 10.071, 20.0, CALM), "55"); // 55.2485
+        assert_eq!(total(&ECONOMY, 10.072, 20.0, CALM), "55.5"); // 55.252
+        assert_eq!(total(&ECONOMY, 10.0, 20.5, CALM), "55.5"); // 55.25, halves up
+    }
+
+    #[test]
+    fn a_fare_never_passes_the_highest() {
+        assert_eq!(total(&ECONOMY, 4_000_000.0, 0.0, surge(30_000)), "10000");
+    }
+
+    #[test]
+    fn a_tariff_is_valid_from_its_first_moment_to_before_its_last() {
+        let tariff = Tariff { from: Millis(10), until: Some(Millis(20)), ..ECONOMY };
+        let valid: Vec<bool> = [9, 10, 19, 20].map(|at| tariff.is_valid(Millis(at))).to_vec();
+        assert_eq!(valid, [false, true, true, false]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_parts_add_up_and_no_part_is_negative(
+            metres in 0..200_000u32, seconds in 0..20_000u32, fee in 0..1000i64,
+            surge in 10_000..30_001u32, time_of_day in 5_000..30_001u32, event in 5_000..30_001u32,
+        ) {
+            let tariff = Tariff { booking_fee: Piasters(fee), ..ECONOMY };
+            let factors = Factors {
+                surge: Factor(surge), time_of_day: Factor(time_of_day), event: Factor(event),
+            };
+            let fare = fare(&tariff, metres, seconds, factors);
+            prop_assert_eq!(fare.trip + fare.surge + fare.booking_fee, fare.total);
+            prop_assert!(fare.trip >= Piasters::ZERO && fare.surge >= Piasters::ZERO);
+            prop_assert_eq!(fare.total.0 % 50, 0);
+            prop_assert!(fare.total.0 <= base::limits::FARE_MAX);
+        }
+    }
+}

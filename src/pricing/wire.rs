@@ -1,0 +1,100 @@
+//! Outward shapes of prices and surge.
+
+use base::{Millis, Piasters, Point, Tier};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Answer to `POST /pricing/estimate`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EstimateReply {
+    pub estimates: Vec<Estimate>,
+    pub surge_active: bool,
+    /// Why prices are higher, while they are.
+    pub surge_message: Option<&'static str>,
+}
+
+/// A tier's price and times. Booking with `quoteId` gives exactly `price`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Estimate {
+    pub vehicle_type: Tier,
+    pub quote_id: String,
+    pub price: Piasters,
+    /// Where the price would end if the way or the waiting changed.
+    pub price_range: PriceRange,
+    pub eta: EtaMinutes,
+    pub surge_multiplier: f32,
+    pub breakdown: Breakdown,
+    pub route: RouteView,
+    pub expires_at: Millis,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PriceRange {
+    pub min: Piasters,
+    pub max: Piasters,
+}
+
+/// Minutes, rounded up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct EtaMinutes {
+    /// Until a car is at the pickup; null when none is free nearby.
+    pub pickup: Option<u32>,
+    pub trip: u32,
+}
+
+/// What the price is made of; the three parts add up to `total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Breakdown {
+    /// The trip without surge.
+    pub trip: Piasters,
+    pub surge: Piasters,
+    pub booking_fee: Piasters,
+    pub total: Piasters,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RouteView {
+    /// Metres.
+    pub distance: u32,
+    /// Seconds.
+    pub duration: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub polyline: Option<String>,
+}
+
+/// A fresh quote, as refusals carry it in `details.quote`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QuoteView {
+    pub quote_id: String,
+    pub vehicle_type: Tier,
+    pub price: Piasters,
+    pub surge_multiplier: f32,
+    pub expires_at: Millis,
+}
+
+/// A zone where prices are higher.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct SurgeZone {
+    pub center: Point,
+    /// Corners, not closed.
+    pub boundary: Vec<Point>,
+    pub multiplier: f32,
+    pub level: SurgeLevel,
+}
+
+/// How strong a surge is, for colours on a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SurgeLevel {
+    /// Under 1.3.
+    Low,
+    /// Under 1.5.
+    Medium,
+    /// Under 2.
+    High,
+    VeryHigh,
+}
