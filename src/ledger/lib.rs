@@ -1,0 +1,30 @@
+//! Money: accounts, balanced journals, the rules that make them, the tables that keep them.
+//!
+//! Owns what a step of a trip costs whom, and every write of the ledger's tables. Does not know
+//! when a step happens (trips) nor who may ask for it (flows). Money never changes in memory first.
+//!
+//! Guarantees:
+//! - a journal sums to zero, in the rules and again in the database;
+//! - a journal's key posts once; the same key with another body is refused;
+//! - rider balances are never negative, whatever the mode of posting;
+//! - entries never change; a wallet's balance is the sum of its entries, always.
+
+mod model;
+mod rules;
+mod store;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use model::{
+    Account, Finding, Journal, Kind, Leg, Mode, PostError, Posted, Repeat, RiderFunds,
+};
+pub use rules::{
+    Insufficient, PaymentFailed, Shares, TripMoney, adjustment, decide, hold_for, hold_journal,
+    pay_due, shares,
+};
+pub use store::{
+    check_invariants, lock_funds_in_tx, pay_due_in_tx, post_batch_in_tx, post_in_tx,
+    system_balances, transactions, wallet,
+};
+pub use wire::{AdjustmentView, TransactionView, TransactionsPage, WalletView};

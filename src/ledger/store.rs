@@ -1,0 +1,428 @@
+//! All SQL of the ledger. Writes go through the two posting functions of migration 0002 only.
+
+use std::collections::HashMap;
+
+use base::{Cursor, Fault, JournalId, Piasters, RiderId, Role, UserId};
+use storage::Tx;
+use uuid::Uuid;
+
+use crate::model::{Account, Finding, Journal, PostError, Posted, Repeat, RiderFunds};
+use crate::rules;
+use crate::wire::{CURRENCY, TransactionView, TransactionsPage, WalletView};
+
+const LOCK: &str = "SELECT r_owner, r_account, r_balance FROM ledger_lock($1)";
+
+const POST: &str = "\
+SELECT 1, NULL::text, r_journal, r_fresh, r_account, r_owner, r_balance
+FROM ledger_post($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
+const POST_BATCH: &str = "\
+SELECT r_item, r_refusal, r_journal, r_fresh, r_account, r_owner, r_balance
+FROM ledger_post_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
+const BALANCES: &str = "SELECT account, balance FROM ledger_balance WHERE owner = $1";
+
+// Accounts by number: 1, 10 what is free; 2, 11 what is held; 3 what is owed.
+const TRANSACTIONS: &str = "\
+WITH page AS (
+  SELECT e.journal_id, e.created_at,
+         coalesce(sum(e.amount) FILTER (WHERE e.account IN (1, 2, 10, 11)), 0)::bigint AS amount,
+         coalesce(sum(e.amount) FILTER (WHERE e.account IN (2, 11)), 0)::bigint AS held,
+         coalesce(-sum(e.amount) FILTER (WHERE e.account = 3), 0)::bigint AS due,
+         max(e.balance_after) FILTER (WHERE e.account IN (1, 10)) AS balance_after
+  FROM ledger_entry e
+  WHERE e.owner = $1 AND e.account_seq IS NOT NULL
+    AND ($2::timestamptz IS NULL OR (e.created_at, e.journal_id) < ($2, $3))
+  GROUP BY e.created_at, e.journal_id
+  ORDER BY e.created_at DESC, e.journal_id DESC
+  LIMIT $4)
+SELECT p.journal_id, j.kind, p.amount, p.held, p.due, p.balance_after,
+       j.reference, j.note, p.created_at
+FROM page p JOIN ledger_journal j ON j.id = p.journal_id
+ORDER BY p.created_at DESC, p.journal_id DESC";
+
+const SYSTEM_BALANCES: &str = "SELECT account, sum(amount)::bigint FROM ledger_entry \
+                               WHERE account_seq IS NULL GROUP BY account ORDER BY account";
+
+/// A row of either posting function: item, refusal, journal, fresh, account, owner, balance.
+type PostRow = (i32, Option<String>, Uuid, bool, Option<i16>, Option<Uuid>, Option<i64>);
+
+/// Reads riders' money and keeps it from changing until the transaction ends. Every rider asked
+/// for is in the answer. Call it before the transaction locks anything else of the ledger.
+pub async fn lock_funds_in_tx(
+    tx: &mut Tx,
+    riders: &[UserId],
+) -> Result<HashMap<UserId, RiderFunds>, Fault> {
+    let mut funds: HashMap<UserId, RiderFunds> = HashMap::with_capacity(riders.len());
+    if riders.is_empty() {
+        return Ok(funds);
+    }
+    let ids: Vec<Uuid> = riders.iter().map(|rider| rider.0).collect();
+    let rows: Vec<(Uuid, i16, i64)> =
+        sqlx::query_as(LOCK).bind(ids).fetch_all(tx.conn()).await.map_err(storage::fault)?;
+    for (owner, kind, balance) in rows {
+        let rider = funds.entry(UserId(owner)).or_default();
+        match Account::of_row(kind, owner) {
+            Some(Account::RiderWallet(_)) => rider.wallet = Piasters(balance),
+            Some(Account::RiderHold(_)) => rider.hold = Piasters(balance),
+            Some(Account::RiderDue(_)) => rider.due = -Piasters(balance),
+            other => return Err(Fault::internal(format!("locked {other:?} as a rider's money"))),
+        }
+    }
+    Ok(funds)
+}
+
+/// Posts one journal. A refusal ends the transaction; a repeat is no refusal.
+pub async fn post_in_tx(tx: &mut Tx, journal: &Journal) -> Result<Posted, PostError> {
+    let legs = Legs::of(std::slice::from_ref(journal));
+    let rows: Vec<PostRow> = sqlx::query_as(POST)
+        .bind(JournalId::new().0)
+        .bind(&journal.key)
+        .bind(journal.kind.name())
+        .bind(journal.reference)
+        .bind(journal.mode.name())
+        .bind(&journal.note)
+        .bind(legs.accounts)
+        .bind(legs.owners)
+        .bind(legs.amounts)
+        .bind(legs.floors)
+        .fetch_all(tx.conn())
+        .await
+        .map_err(refused)?;
+    answers(1, rows)?.pop().unwrap_or(Err(PostError::Unbalanced))
+}
+
+/// Posts journals in one round trip, each answered on its own, in order: a refused one leaves the
+/// others and the transaction standing.
+pub async fn post_batch_in_tx(
+    tx: &mut Tx,
+    journals: &[Journal],
+) -> Result<Vec<Result<Posted, PostError>>, Fault> {
+    if journals.is_empty() {
+        return Ok(Vec::new());
+    }
+    let legs = Legs::of(journals);
+    let ids: Vec<Uuid> = journals.iter().map(|_| JournalId::new().0).collect();
+    let keys: Vec<&str> = journals.iter().map(|journal| journal.key.as_str()).collect();
+    let kinds: Vec<&str> = journals.iter().map(|journal| journal.kind.name()).collect();
+    let references: Vec<Uuid> = journals.iter().map(|journal| journal.reference).collect();
+    let modes: Vec<&str> = journals.iter().map(|journal| journal.mode.name()).collect();
+    let notes: Vec<Option<&str>> = journals.iter().map(|journal| journal.note.as_deref()).collect();
+    let rows: Vec<PostRow> = sqlx::query_as(POST_BATCH)
+        .bind(ids)
+        .bind(keys)
+        .bind(kinds)
+        .bind(references)
+        .bind(modes)
+        .bind(notes)
+        .bind(legs.journals)
+        .bind(legs.accounts)
+        .bind(legs.owners)
+        .bind(legs.amounts)
+        .bind(legs.floors)
+        .fetch_all(tx.conn())
+        .await
+        .map_err(storage::fault)?;
+    answers(journals.len(), rows)
+}
+
+/// Pays what a rider owes from his wallet after `source` brought money in; `None` when nothing is
+/// owed or the wallet is empty.
+pub async fn pay_due_in_tx(
+    tx: &mut Tx,
+    rider: RiderId,
+    source: JournalId,
+) -> Result<Option<Posted>, PostError> {
+    let funds = lock_funds_in_tx(tx, &[rider.into()]).await?;
+    let funds = funds.get(&rider.into()).copied().unwrap_or_default();
+    match rules::pay_due(rider, &funds, source.0) {
+        Some(journal) => post_in_tx(tx, &journal).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// What a user has; zeros for an account that never held money.
+pub async fn wallet(tx: &mut Tx, user: UserId, role: Role) -> Result<WalletView, Fault> {
+    let rows: Vec<(i16, i64)> =
+        sqlx::query_as(BALANCES).bind(user.0).fetch_all(tx.conn()).await.map_err(storage::fault)?;
+    let balance_of = |account: Account| {
+        let row = rows.iter().find(|(kind, _)| *kind == account.kind());
+        row.map_or(Piasters::ZERO, |(_, balance)| Piasters(*balance))
+    };
+    let (balance, held, due) = match role {
+        Role::Rider => (
+            balance_of(Account::RiderWallet(user)),
+            balance_of(Account::RiderHold(user)),
+            -balance_of(Account::RiderDue(user)),
+        ),
+        Role::Driver => {
+            let balance = balance_of(Account::Driver(user));
+            let due = (-balance).max(Piasters::ZERO);
+            (balance, balance_of(Account::DriverHold(user)), due)
+        }
+        Role::Admin => (Piasters::ZERO, Piasters::ZERO, Piasters::ZERO),
+    };
+    Ok(WalletView { balance, held, due, currency: CURRENCY })
+}
+
+/// A user's journals, newest first, after `after`; at most `limit`.
+pub async fn transactions(
+    tx: &mut Tx,
+    user: UserId,
+    role: Role,
+    after: Option<Cursor>,
+    limit: u32,
+) -> Result<TransactionsPage, Fault> {
+    if rules::main_account(user, role).is_none() {
+        return Ok(TransactionsPage { transactions: Vec::new(), next_cursor: None });
+    }
+    let limit = limit.clamp(1, base::limits::PAGE_MAX);
+    let rows: Vec<TransactionRow> = sqlx::query_as(TRANSACTIONS)
+        .bind(user.0)
+        .bind(after.map(|cursor| storage::at(cursor.at)))
+        .bind(after.map(|cursor| cursor.id))
+        // One more than asked for tells whether there is a next page.
+        .bind(i64::from(limit) + 1)
+        .fetch_all(tx.conn())
+        .await
+        .map_err(storage::fault)?;
+    let more = rows.len() > limit as usize;
+    let transactions: Vec<TransactionView> =
+        rows.into_iter().take(limit as usize).map(TransactionRow::view).collect();
+    let last = transactions.last().filter(|_| more);
+    let next_cursor = last.map(|row| Cursor { at: row.created_at, id: row.id.0 }.to_string());
+    Ok(TransactionsPage { transactions, next_cursor })
+}
+
+/// Balances of the company's accounts, from their entries; accounts without any are left out.
+pub async fn system_balances(tx: &mut Tx) -> Result<Vec<(Account, Piasters)>, Fault> {
+    let rows: Vec<(i16, i64)> =
+        sqlx::query_as(SYSTEM_BALANCES).fetch_all(tx.conn()).await.map_err(storage::fault)?;
+    rows.into_iter()
+        .map(|(kind, total)| Ok((account_of(kind, Uuid::nil())?, Piasters(total))))
+        .collect()
+}
+
+/// Checks the money invariants over the whole ledger; empty when all hold. Reads every entry: for
+/// tests and reconciliation, not for a request.
+pub async fn check_invariants(tx: &mut Tx) -> Result<Vec<Finding>, Fault> {
+    let mut findings = Vec::new();
+    for (invariant, query) in CHECKS {
+        let details: Vec<String> =
+            sqlx::query_scalar(query).fetch_all(tx.conn()).await.map_err(storage::fault)?;
+        findings.extend(details.into_iter().map(|detail| Finding { invariant, detail }));
+    }
+    Ok(findings)
+}
+
+/// Each query answers a line per breach, at most five.
+const CHECKS: [(&str, &str); 9] = [
+    (
+        "M1",
+        "SELECT format('journal %s: legs %s of %s, sum %s',
+                       coalesce(j.id, e.journal_id), e.legs, j.legs, e.total)
+         FROM ledger_journal j
+         FULL JOIN (SELECT journal_id, count(*) AS legs, sum(amount) AS total
+                    FROM ledger_entry GROUP BY journal_id) e ON e.journal_id = j.id
+         WHERE e.total IS DISTINCT FROM 0 OR e.legs IS DISTINCT FROM j.legs LIMIT 5",
+    ),
+    (
+        "M2",
+        "SELECT format('trip %s: %s, %s, settled by %s',
+                       coalesce(t.id, j.reference), t.status, t.payment_status, j.id)
+         FROM (SELECT * FROM trips
+               WHERE status = 'completed' AND payment_status = 'paid' AND final_price > 0
+                 AND (commission_bp > 0 OR payment_method <> 'cash')) t
+         FULL JOIN (SELECT * FROM ledger_journal WHERE kind = 'settle') j ON j.reference = t.id
+         WHERE t.id IS NULL OR j.id IS NULL LIMIT 5",
+    ),
+    (
+        "M3",
+        "SELECT format('account %s of %s has %s', account, owner, balance) FROM ledger_balance
+         WHERE (account IN (1, 2, 4) AND balance < 0) OR (account = 3 AND balance > 0) LIMIT 5",
+    ),
+    (
+        "M4",
+        "SELECT format('driver %s has %s, floor %s', b.owner, b.balance, b.floor)
+         FROM ledger_balance b
+         WHERE b.account = 10 AND b.balance < b.floor + coalesce(
+           (SELECT min(e.amount) FROM ledger_entry e
+            WHERE e.account = 10 AND e.owner = b.owner AND e.account_seq > 0), 0) LIMIT 5",
+    ),
+    (
+        "M5",
+        "SELECT format('account %s of %s: stored %s at %s, entries %s at %s',
+                       coalesce(b.account, e.account), coalesce(b.owner, e.owner),
+                       b.balance, b.last_seq, e.total, e.entries)
+         FROM ledger_balance b
+         FULL JOIN (SELECT account, owner, sum(amount) AS total, count(*) AS entries,
+                           max(account_seq) AS last
+                    FROM ledger_entry WHERE account_seq IS NOT NULL GROUP BY account, owner) e
+           ON e.account = b.account AND e.owner = b.owner
+         WHERE b.balance IS DISTINCT FROM coalesce(e.total, 0)
+            OR b.last_seq IS DISTINCT FROM coalesce(e.entries, 0)
+            OR e.last IS DISTINCT FROM e.entries LIMIT 5",
+    ),
+    (
+        "M5",
+        "SELECT format('account %s of %s: entry %s leaves %s',
+                       account, owner, account_seq, balance_after)
+         FROM (SELECT *, sum(amount) OVER
+                      (PARTITION BY account, owner ORDER BY account_seq) AS total
+               FROM ledger_entry WHERE account_seq IS NOT NULL) e
+         WHERE balance_after <> total LIMIT 5",
+    ),
+    (
+        "M7",
+        "SELECT format('rider %s: trips hold %s, account %s',
+                       coalesce(t.rider_id, b.owner), t.held, b.balance)
+         FROM (SELECT rider_id, sum(hold) AS held FROM trips
+               WHERE status IN ('scheduled', 'requested', 'accepted', 'arrived', 'started')
+               GROUP BY rider_id) t
+         FULL JOIN (SELECT owner, balance FROM ledger_balance WHERE account = 2) b
+           ON b.owner = t.rider_id
+         WHERE coalesce(t.held, 0) <> coalesce(b.balance, 0) LIMIT 5",
+    ),
+    (
+        "M9",
+        "SELECT format('trigger %s of %s is off', want, rel)
+         FROM (VALUES ('ledger_journal_immutable', 'ledger_journal'),
+                      ('ledger_entry_immutable', 'ledger_entry'),
+                      ('ledger_entry_balanced', 'ledger_entry')) v (want, rel)
+         WHERE NOT EXISTS (SELECT 1 FROM pg_trigger t
+           WHERE t.tgname = v.want AND t.tgrelid = v.rel::regclass AND t.tgenabled IN ('O', 'A'))",
+    ),
+    (
+        "M9",
+        "SELECT format('journal %s is not what was posted', j.id)
+         FROM ledger_journal j
+         JOIN (SELECT journal_id,
+                      string_agg(format('%s:%s:%s', account, owner, amount), ','
+                                 ORDER BY account, owner) AS legs
+               FROM ledger_entry GROUP BY journal_id) e ON e.journal_id = j.id
+         WHERE j.fingerprint <> ledger_fingerprint(j.kind, j.reference, j.mode, j.note, e.legs)
+         LIMIT 5",
+    ),
+];
+
+/// The legs of several journals as parallel arrays.
+struct Legs {
+    /// Place of the leg's journal, from 1.
+    journals: Vec<i32>,
+    accounts: Vec<i16>,
+    owners: Vec<Uuid>,
+    amounts: Vec<i64>,
+    floors: Vec<Option<i64>>,
+}
+
+impl Legs {
+    fn of(journals: &[Journal]) -> Self {
+        let count = journals.iter().map(|journal| journal.legs.len()).sum();
+        let mut all = Self {
+            journals: Vec::with_capacity(count),
+            accounts: Vec::with_capacity(count),
+            owners: Vec::with_capacity(count),
+            amounts: Vec::with_capacity(count),
+            floors: Vec::with_capacity(count),
+        };
+        for (item, journal) in (1..).zip(journals) {
+            for leg in &journal.legs {
+                all.journals.push(item);
+                all.accounts.push(leg.account.kind());
+                all.owners.push(leg.account.owner().map_or(Uuid::nil(), |owner| owner.0));
+                all.amounts.push(leg.amount.0);
+                all.floors.push(leg.floor.map(|floor| floor.0));
+            }
+        }
+        all
+    }
+}
+
+/// One answer per item from rows per leg.
+fn answers(items: usize, rows: Vec<PostRow>) -> Result<Vec<Result<Posted, PostError>>, Fault> {
+    // A journal without legs answers no row; the database refuses it as unbalanced.
+    let mut all: Vec<Result<Posted, PostError>> =
+        (0..items).map(|_| Err(PostError::Unbalanced)).collect();
+    for (item, refusal, journal, fresh, kind, owner, balance) in rows {
+        let place = usize::try_from(item - 1).ok().and_then(|place| all.get_mut(place));
+        let answer = place.ok_or_else(|| Fault::internal(format!("answer for item {item}")))?;
+        if let Some(state) = refusal {
+            *answer = Err(refusal_of(&state));
+            continue;
+        }
+        if answer.is_err() {
+            let repeat = if fresh { Repeat::First } else { Repeat::Again };
+            *answer = Ok(Posted { journal: JournalId(journal), repeat, balances: Vec::new() });
+        }
+        if let (Ok(posted), Some(kind), Some(owner), Some(balance)) = (answer, kind, owner, balance)
+        {
+            posted.balances.push((account_of(kind, owner)?, Piasters(balance)));
+        }
+    }
+    Ok(all)
+}
+
+fn account_of(kind: i16, owner: Uuid) -> Result<Account, Fault> {
+    Account::of_row(kind, owner)
+        .ok_or_else(|| Fault::internal(format!("account kind {kind} is not known")))
+}
+
+/// Reads a refusal of the posting functions; anything else is a fault.
+fn refused(error: sqlx::Error) -> PostError {
+    const MALFORMED: [&str; 5] = [
+        "journal_has_two_legs",
+        "one_leg_per_account",
+        "entry_moves_something",
+        "account_is_known",
+        "owner_fits_account",
+    ];
+    if let Some(state) = storage::raised(&error) {
+        return refusal_of(state);
+    }
+    if storage::breaks(&error, "once_per_reference") {
+        return PostError::KeyReused;
+    }
+    if MALFORMED.iter().any(|constraint| storage::breaks(&error, constraint)) {
+        return PostError::Unbalanced;
+    }
+    PostError::Fault(storage::fault(error))
+}
+
+fn refusal_of(state: &str) -> PostError {
+    match state {
+        "SL001" => PostError::KeyReused,
+        "SL002" => PostError::InsufficientFunds,
+        // The other integrity errors of a batch: legs that are no journal.
+        _ => PostError::Unbalanced,
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct TransactionRow {
+    journal_id: Uuid,
+    kind: String,
+    amount: i64,
+    held: i64,
+    due: i64,
+    balance_after: Option<i64>,
+    reference: Uuid,
+    note: Option<String>,
+    created_at: jiff_sqlx::Timestamp,
+}
+
+impl TransactionRow {
+    fn view(self) -> TransactionView {
+        let of_trip = matches!(self.kind.as_str(), "hold" | "release" | "settle" | "cancel_fee");
+        TransactionView {
+            id: JournalId(self.journal_id),
+            kind: self.kind,
+            amount: Piasters(self.amount),
+            held: Piasters(self.held),
+            due: Piasters(self.due),
+            balance_after: self.balance_after.map(Piasters),
+            trip_id: of_trip.then_some(self.reference),
+            reason: self.note,
+            created_at: storage::millis(self.created_at),
+        }
+    }
+}
