@@ -1,0 +1,35 @@
+//! Who is who: accounts, passwords, access and refresh tokens, sessions.
+//!
+//! Owns the tables `users` and `sessions` and the set of revoked sessions. Decides nothing about
+//! what a role may do: that is in the handlers' types.
+//!
+//! Guarantees:
+//! - a password is never stored, logged or compared in plain; hashing never blocks the runtime and
+//!   never runs more often at once than there are slots;
+//! - an access token is HS256 under a key of ours or it is refused;    (test: `a_forged_token_…`)
+//! - a refresh token is used once; a second use ends its family, except by the immediate
+//!   predecessor within ten seconds;                                   (test: `a_used_token_…`)
+//! - a revoked session is refused here at once and on other nodes within five seconds.
+
+mod accounts;
+mod error;
+mod model;
+mod passwords;
+mod phone;
+mod refresh;
+mod revocations;
+mod store;
+mod tokens;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use accounts::{Account, Identity, Settings};
+pub use error::IdentityError;
+pub use passwords::HashCost;
+pub use phone::{NotAMobile, Phone};
+pub use tokens::{ACCESS_TTL, Keys, Tokens, WeakSecret};
+pub use wire::{
+    CheckPhone, LogIn, LogOut, PhoneChecked, Refresh, SignUp, SignedIn, TokenPair, UserView,
+};
