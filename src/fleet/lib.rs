@@ -1,0 +1,52 @@
+//! The drivers: where they are, whether they work, what they measure, and who may drive at all.
+//!
+//! Owns every driver's state on this node (a lock per driver), presence, the live map's contents,
+//! trip meters, and the tables of drivers, positions, cities and fences. Doesn't know trips beyond
+//! their number: `trips` and `dispatch` hear of it through [`Effect`]s.
+//!
+//! Guarantees:
+//! - a driver moves only along the edges of `rules.rs`, each a compare-and-set under his lock
+//!   (test: `every_walk_is_legal`);
+//! - [`Fleet::ingest`] waits for nothing: no await, no database, no allocation once the driver is
+//!   known (a meter's list of points grows by doubling);
+//! - the live map never goes back in time, and shows no position that a car can't have reached
+//!   (test: `a_jump_stays_off_the_map_until_confirmed`);
+//! - who isn't heard for 30 s is offline, unless he is on a trip (test: `silence_takes_him_out`).
+
+mod cells;
+mod check;
+mod fleet;
+mod map;
+mod meter;
+mod model;
+mod nearby;
+mod papers;
+mod position;
+mod presence;
+mod roster;
+mod rules;
+mod shift;
+mod store;
+mod tally;
+mod wire;
+
+#[cfg(test)]
+mod store_tests;
+#[cfg(test)]
+mod tests;
+
+pub use cells::{CellDelta, Moved};
+pub use fleet::{Fleet, FleetConfig};
+pub use meter::TrackPoint;
+pub use model::{
+    BatchOutcome, Candidate, City, Count, DriverBrief, DriverFacts, DriverStatus, Effect, Finish,
+    Fix, FixError, FleetError, Ingested, NearbyDriver, NearbyQuery, Papers, Record, State,
+    VehicleFacts,
+};
+pub use papers::{Onboarding, OnboardingError, REQUIRED_DOCUMENTS};
+pub use position::Meter;
+pub use wire::{
+    Decision, DecisionKind, DocumentBody, DocumentView, DriverView, DriversPage, LocationReport,
+    NearbyDriverView, NearbyMovedView, NearbyUpdateView, Profile, TrackPointView, TrackView,
+    VehicleBody,
+};

@@ -1,0 +1,121 @@
+//! Questions to the live map: who is near, who could take a trip, how many are free where.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use base::{Millis, Point, Tier, limits};
+use geo::{Cell, Near, Query};
+
+use crate::fleet::{ANY_ONLINE, Fleet, Inner, free_bit};
+use crate::model::{Candidate, DriverStatus, NearbyDriver, NearbyQuery, State};
+
+/// Trips that ended within this count as recent.
+const RECENT: Duration = Duration::from_secs(3600);
+
+/// How an alias looks outside: 16 hex digits.
+pub(crate) fn alias_text(alias: u64) -> String {
+    format!("{alias:016x}")
+}
+
+impl Fleet {
+    /// Available drivers with a position of the last 60 s, nearest first, freshest on ties.
+    pub fn nearby(&self, query: &NearbyQuery, now: Millis) -> Vec<NearbyDriver> {
+        let classes = match query.tier {
+            Some(tier) => free_bit(tier),
+            None => Tier::ALL.into_iter().map(free_bit).sum(),
+        };
+        let found = self.inner().ask(&Query {
+            from: query.at,
+            radius_m: query.radius_m,
+            classes,
+            heard_since: now - limits::FRESH_TTL,
+            limit: query.limit,
+        });
+        found.iter().filter_map(|near| self.inner().sighting(near)).collect()
+    }
+
+    /// Every online driver in the circle, nearest first, with what eligibility and score need.
+    /// Whether he may be asked is not decided here.
+    pub fn candidates(&self, at: Point, radius_m: f64, limit: usize) -> Vec<Candidate> {
+        let heard_since = Millis(i64::MIN);
+        let query = Query { from: at, radius_m, classes: ANY_ONLINE, heard_since, limit };
+        let now = self.inner().clock.now();
+        let found = self.inner().ask(&query);
+        found.iter().filter_map(|near| self.inner().candidate(near, now)).collect()
+    }
+
+    /// Where the nearest free car is that may take a trip of this tier, within the widest ring of
+    /// the city.
+    pub fn nearest_free(&self, at: Point, tier: Tier, now: Millis) -> Option<Point> {
+        let serving = Tier::ALL.into_iter().filter(|car| car.serves(tier));
+        let ring_m = self.city_of(at).map_or(5000, |city| city.search_radius_m);
+        let found = self.inner().ask(&Query {
+            from: at,
+            radius_m: f64::from(ring_m) * 2.0,
+            classes: serving.map(free_bit).sum(),
+            heard_since: now - limits::FRESH_TTL,
+            limit: 1,
+        });
+        found.first().map(|near| near.at)
+    }
+
+    /// Free drivers by surge zone.
+    pub fn free_per_surge_cell(&self, now: Millis) -> HashMap<Cell, u32> {
+        let mut free = HashMap::new();
+        for entry in self.inner().roster.all() {
+            let core = entry.core.lock();
+            let fresh = core.live.filter(|live| live.heard >= now - limits::FRESH_TTL);
+            if let (State::Available, Some(live)) = (core.phase.state(), fresh) {
+                *free.entry(geo::surge_cell(live.at)).or_insert(0) += 1;
+            }
+        }
+        free
+    }
+}
+
+impl Inner {
+    fn ask(&self, query: &Query) -> Vec<Near> {
+        let mut found = Vec::new();
+        self.index.nearest(query, &mut found);
+        found
+    }
+
+    /// `None` for who was taken between the question and this look.
+    fn sighting(&self, near: &Near) -> Option<NearbyDriver> {
+        let entry = self.roster.at_slot(near.slot)?;
+        let core = entry.core.lock();
+        (core.phase.state() == State::Available).then(|| NearbyDriver {
+            alias: alias_text(core.alias),
+            at: near.at,
+            distance_m: Some(near.distance_m),
+            tier: core.tier(),
+            rating: core.facts.as_ref().map_or(5.0, |facts| facts.rating),
+            heading: core.live.and_then(|live| live.heading),
+            last_update: near.heard,
+        })
+    }
+
+    fn candidate(&self, near: &Near, now: Millis) -> Option<Candidate> {
+        let entry = self.roster.at_slot(near.slot)?;
+        let core = entry.core.lock();
+        let state = core.phase.state();
+        let facts = core.facts.as_ref().filter(|_| state != State::Offline)?;
+        Some(Candidate {
+            driver: entry.driver,
+            at: near.at,
+            distance_m: near.distance_m,
+            state,
+            tier: facts.tier,
+            rating: facts.rating,
+            acceptance: facts.record.acceptance(),
+            completion: facts.record.completion(),
+            waiting_since: core.waiting_since,
+            recent_trips: core.recent.since(now - RECENT),
+            heard: near.heard,
+            documents_until: facts.papers.until,
+            fraud: facts.fraud,
+            in_debt: facts.balance < -facts.debt_limit,
+            approved: facts.status == DriverStatus::Approved,
+        })
+    }
+}

@@ -1,0 +1,6 @@
+//! A driver's papers: handed in, decided on.
+
+mod onboarding;
+pub(crate) mod store;
+
+pub use onboarding::{Onboarding, OnboardingError, REQUIRED_DOCUMENTS};

@@ -1,0 +1,241 @@
+//! Shifts and trips of a driver: online, offline, offers, trips, facts.
+
+use std::collections::BTreeMap;
+
+use base::{DriverId, Fault, Millis, Piasters, Point, TripId, limits};
+
+use crate::fleet::{Fleet, Inner, Scored};
+use crate::model::{Count, DriverBrief, DriverFacts, Finish, Fix, FixError, FleetError, State};
+use crate::roster::{Core, Entry};
+use crate::rules::{Command, Phase};
+use crate::store;
+
+impl Fleet {
+    /// Begins the shift of an approved driver with running documents, and stores that he wants it.
+    /// `at` counts as a first position. Changes nothing for who is online already.
+    pub async fn go_online(&self, driver: DriverId, at: Option<Fix>) -> Result<State, FleetError> {
+        let inner = self.inner();
+        let found = store::facts(&inner.db, &[driver]).await?.pop();
+        let (_, facts) = found.ok_or(FleetError::NoProfile)?;
+        facts.may_work(inner.clock.now())?;
+        if let Some(fix) = at {
+            self.ingest(driver, &fix)?;
+        }
+        let city = at.and_then(|fix| self.city_of(fix.at)).map_or(facts.city, |city| city.id);
+        store::wish(&inner.db, driver, store::Wish::Online(city)).await?;
+        let entry = inner.roster.entry(driver).ok_or(FixError::Full)?;
+        let now = inner.clock.now();
+        entry.hear(now);
+        let mut core = entry.core.lock();
+        inner.know(&entry, &mut core, DriverFacts { wants_online: true, city, ..facts });
+        inner.apply(&entry, &mut core, Command::Online, now)
+    }
+
+    /// Ends the shift at once; refused on a trip. An open offer is lost.
+    pub async fn go_offline(&self, driver: DriverId) -> Result<State, FleetError> {
+        let inner = self.inner();
+        let entry = inner.roster.entry(driver).ok_or(FixError::Full)?;
+        {
+            let mut core = entry.core.lock();
+            inner.apply(&entry, &mut core, Command::Offline, inner.clock.now())?;
+            core.wants_online = false;
+        }
+        store::wish(&inner.db, driver, store::Wish::Offline).await?;
+        Ok(State::Offline)
+    }
+
+    /// Anything came from him: he is there.
+    pub fn heard(&self, driver: DriverId) {
+        if let Some(entry) = self.inner().roster.find(driver) {
+            entry.hear(self.inner().clock.now());
+        }
+    }
+
+    pub fn state(&self, driver: DriverId) -> State {
+        let entry = self.inner().roster.find(driver);
+        entry.map_or(State::Offline, |entry| entry.core.lock().phase.state())
+    }
+
+    /// The trip he drives, as far as this node knows.
+    pub fn trip_of(&self, driver: DriverId) -> Option<TripId> {
+        self.inner().roster.find(driver)?.core.lock().phase.trip()
+    }
+
+    /// His newest accepted position and when it came in, however old.
+    pub fn position(&self, driver: DriverId) -> Option<(Point, Millis)> {
+        let entry = self.inner().roster.find(driver)?;
+        let live = entry.core.lock().live?;
+        Some((live.at, live.heard))
+    }
+
+    /// What the rider of his trip sees of him; `None` until his facts are loaded.
+    pub fn brief(&self, driver: DriverId) -> Option<DriverBrief> {
+        let entry = self.inner().roster.find(driver)?;
+        let core = entry.core.lock();
+        let facts = core.facts.as_ref()?;
+        Some(DriverBrief {
+            driver,
+            name: facts.name.clone(),
+            rating: facts.rating,
+            tier: facts.tier,
+            vehicle: facts.vehicle.clone(),
+            at: core.live.map(|live| live.at),
+            heading: core.live.and_then(|live| live.heading),
+        })
+    }
+
+    /// Drivers by city, tier and state; the offline are not counted.
+    pub fn counts(&self) -> Vec<Count> {
+        self.inner().tally.counts()
+    }
+
+    /// Drivers who are online, by city and tier.
+    pub fn online(&self) -> BTreeMap<(base::CityId, base::Tier), u32> {
+        let mut online = BTreeMap::new();
+        for count in self.counts() {
+            *online.entry((count.city, count.tier)).or_insert(0) += count.drivers;
+        }
+        online
+    }
+
+    /// AVAILABLE → OFFERED: from here on no other trip is offered to him.
+    pub fn offer(&self, driver: DriverId, trip: TripId) -> Result<(), FleetError> {
+        self.command(driver, Command::Offer { trip }).map(drop)
+    }
+
+    /// His offer of this trip ended without him: free at once. Nothing when he holds none.
+    pub fn release(&self, driver: DriverId, trip: TripId) {
+        self.command(driver, Command::Release { trip }).ok();
+    }
+
+    /// He declined an offer or let it pass: it counts against his acceptance.
+    pub fn missed_offer(&self, driver: DriverId) {
+        if let Some(entry) = self.inner().roster.find(driver) {
+            self.inner().score(&entry, &mut entry.core.lock(), Scored::OfferMissed);
+        }
+    }
+
+    /// OFFERED (this trip) or AVAILABLE → BUSY: he drives it, and its track begins.
+    pub fn assign(&self, driver: DriverId, trip: TripId) -> Result<(), FleetError> {
+        let inner = self.inner();
+        let entry = inner.roster.find(driver).ok_or(FleetError::Offline)?;
+        let mut core = entry.core.lock();
+        let was_offered = matches!(core.phase, Phase::Offered { .. });
+        inner.apply(&entry, &mut core, Command::Assign { trip }, inner.clock.now())?;
+        if was_offered {
+            inner.score(&entry, &mut core, Scored::OfferTaken);
+        }
+        Ok(())
+    }
+
+    /// A next trip for who is ending one.
+    pub fn queue_next(&self, driver: DriverId, trip: TripId) -> Result<(), FleetError> {
+        self.command(driver, Command::Queue { trip }).map(drop)
+    }
+
+    /// The trip is over for him. Nothing when he doesn't drive it.
+    pub fn finish(&self, driver: DriverId, trip: TripId, how: Finish) {
+        let inner = self.inner();
+        let Some(entry) = inner.roster.find(driver) else { return };
+        let mut core = entry.core.lock();
+        let now = inner.clock.now();
+        let drove = core.phase.trip() == Some(trip);
+        let rest_until = inner.rest_until(&core, now);
+        inner.apply(&entry, &mut core, Command::Finish { trip, how, rest_until }, now).ok();
+        if drove {
+            inner.put_away(trip, how);
+            inner.score(&entry, &mut core, Scored::Trip(how));
+            if how == Finish::Completed {
+                core.recent.add(now);
+            }
+        }
+    }
+
+    /// The database says he drives this trip, whatever this node thought: at boot, before he is
+    /// heard, and after a commit that overtook him.
+    pub fn adopt(&self, driver: DriverId, trip: TripId) {
+        let inner = self.inner();
+        let Some(entry) = inner.roster.entry(driver) else { return };
+        let mut core = entry.core.lock();
+        let now = inner.clock.now();
+        // Whoever has a live trip was online, and is after it unless he says otherwise.
+        core.wants_online = true;
+        if core.facts.is_none() {
+            inner.want_facts(&entry, &mut core, now);
+        }
+        inner.apply(&entry, &mut core, Command::Adopt { trip }, now).ok();
+    }
+
+    /// What he has or owes, as of the last posting.
+    pub fn set_balance(&self, driver: DriverId, balance: Piasters) {
+        if let Some(entry) = self.inner().roster.find(driver)
+            && let Some(facts) = entry.core.lock().facts.as_mut()
+        {
+            facts.balance = balance;
+        }
+    }
+
+    /// Takes what the database knows of him. Who may not work any more goes offline, unless he is on
+    /// a trip; who wants to work and was just heard becomes available.
+    pub fn set_facts(&self, driver: DriverId, facts: DriverFacts) {
+        let inner = self.inner();
+        let Some(entry) = inner.roster.entry(driver) else { return };
+        let mut core = entry.core.lock();
+        let now = inner.clock.now();
+        let may_work = facts.may_work(now).is_ok();
+        inner.know(&entry, &mut core, facts);
+        match core.phase {
+            Phase::Offline => inner.wake(&entry, &mut core, now),
+            Phase::Available | Phase::Offered { .. } | Phase::Cooldown { .. } if !may_work => {
+                inner.apply(&entry, &mut core, Command::Offline, now).ok();
+            }
+            Phase::Available
+            | Phase::Offered { .. }
+            | Phase::Cooldown { .. }
+            | Phase::Busy { .. } => {}
+        }
+    }
+
+    /// Reads what the database knows of him again; nothing for who has no profile.
+    pub async fn reload_facts(&self, driver: DriverId) -> Result<(), Fault> {
+        if let Some((driver, facts)) = store::facts(&self.inner().db, &[driver]).await?.pop() {
+            self.set_facts(driver, facts);
+        }
+        Ok(())
+    }
+
+    fn command(&self, driver: DriverId, command: Command) -> Result<State, FleetError> {
+        let inner = self.inner();
+        let entry = inner.roster.find(driver).ok_or(FleetError::Offline)?;
+        let mut core = entry.core.lock();
+        inner.apply(&entry, &mut core, command, inner.clock.now())
+    }
+}
+
+impl Inner {
+    pub(crate) fn know(&self, entry: &Entry, core: &mut Core, facts: DriverFacts) {
+        let was = (core.city, core.tier());
+        core.wants_online = facts.wants_online;
+        if !core.located {
+            core.city = facts.city;
+        }
+        core.facts = Some(facts);
+        self.reclass(entry, core, was);
+    }
+
+    /// A position of who is offline: he becomes available when he wants to, may, and is heard.
+    pub(crate) fn wake(&self, entry: &Entry, core: &mut Core, now: Millis) {
+        let since = now - limits::PRESENCE_TTL;
+        let heard = core.live.is_some_and(|live| live.heard >= since);
+        if !heard {
+            return;
+        }
+        match &core.facts {
+            None => self.want_facts(entry, core, now),
+            Some(facts) if core.wants_online && facts.may_work(now).is_ok() => {
+                self.apply(entry, core, Command::Online, now).ok();
+            }
+            Some(_) => {}
+        }
+    }
+}
