@@ -1,0 +1,231 @@
+//! What happened to a trip: facts with gapless numbers, from which its row follows.
+//!
+//! Guarantees: [`evolve`] over a trip's events in order gives its row (T5). An event names people
+//! by their ids only and holds no place, no address and no PIN, so that a person can be erased
+//! without touching it.
+
+use std::fmt;
+
+use base::{CityId, DriverId, Millis, PaymentMethod, Piasters, RiderId, Tier, TripId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::model::{CancelReason, PaymentStatus, Side, Status, Trip};
+
+/// What may happen to a trip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventName {
+    /// Booked for later.
+    Scheduled,
+    /// A driver is searched from now on.
+    Requested,
+    Accepted,
+    /// Accepted by a driver who is still ending another trip.
+    Queued,
+    /// A queued trip's turn has come.
+    Activated,
+    Arrived,
+    Started,
+    Completed,
+    Cancelled,
+    /// The driver gave the trip back; another is searched.
+    DriverCancelled,
+    /// The trip has another driver.
+    Reassigned,
+    NoDrivers,
+}
+
+impl EventName {
+    /// The name in trip rooms.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Requested => "requested",
+            Self::Accepted => "accepted",
+            Self::Queued => "queued",
+            Self::Activated => "activated",
+            Self::Arrived => "arrived",
+            Self::Started => "started",
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+            Self::DriverCancelled => "driver_cancelled",
+            Self::Reassigned => "reassigned",
+            Self::NoDrivers => "no_drivers",
+        }
+    }
+
+    /// The type of the domain event in the event store and the outbox.
+    pub const fn domain(self) -> &'static str {
+        match self {
+            Self::Scheduled => "TRIP_SCHEDULED",
+            Self::Requested => "TRIP_REQUESTED",
+            Self::Accepted => "TRIP_MATCHED",
+            Self::Queued => "TRIP_QUEUED",
+            Self::Activated => "TRIP_ACTIVATED",
+            Self::Arrived => "TRIP_DRIVER_ARRIVED",
+            Self::Started => "TRIP_STARTED",
+            Self::Completed => "TRIP_COMPLETED",
+            Self::Cancelled => "TRIP_CANCELLED",
+            Self::DriverCancelled => "TRIP_DRIVER_CANCELLED",
+            Self::Reassigned => "TRIP_REASSIGNED",
+            Self::NoDrivers => "TRIP_NO_DRIVERS",
+        }
+    }
+}
+
+impl fmt::Display for EventName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What the first event says beside the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Opened {
+    pub rider_id: RiderId,
+    pub city_id: CityId,
+    pub tier: Tier,
+    pub payment_method: PaymentMethod,
+    pub price: Piasters,
+    pub hold: Piasters,
+}
+
+/// One committed change. Its JSON is the payload in `event_store` and `outbox`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TripEvent {
+    pub trip_id: TripId,
+    /// 1, 2, 3 … without a gap; the trip's `version` after it.
+    pub seq: i32,
+    pub event: EventName,
+    /// After the event, like all that follows.
+    pub status: Status,
+    pub payment_status: PaymentStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver_id: Option<DriverId>,
+    pub at: Millis,
+    pub by: Side,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<CancelReason>,
+    /// The driver who is no longer on the trip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_driver_id: Option<DriverId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_behind: Option<TripId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_price: Option<Piasters>,
+    /// Metres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distance_m: Option<u32>,
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_s: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_fee: Option<Piasters>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Opened>,
+}
+
+impl TripEvent {
+    /// The next event of `trip`, with nothing changed but what the caller then sets.
+    pub fn next(trip: &Trip, event: EventName, status: Status, by: Side, at: Millis) -> Self {
+        Self {
+            trip_id: trip.id,
+            seq: trip.version + 1,
+            event,
+            status,
+            payment_status: trip.payment_status,
+            driver_id: trip.driver,
+            at,
+            by,
+            reason: None,
+            previous_driver_id: None,
+            queued_behind: None,
+            rounds: None,
+            final_price: None,
+            distance_m: None,
+            duration_s: None,
+            cancel_fee: None,
+            opened: None,
+        }
+    }
+
+    /// The event that a trip begins with; `trip` is the row as it is inserted, `version` 1.
+    pub fn first(trip: &Trip, by: Side) -> Self {
+        let name = match trip.status {
+            Status::Scheduled => EventName::Scheduled,
+            Status::Requested
+            | Status::Accepted
+            | Status::Arrived
+            | Status::Started
+            | Status::Completed
+            | Status::Cancelled
+            | Status::NoDrivers => EventName::Requested,
+        };
+        Self {
+            seq: trip.version,
+            opened: Some(Opened {
+                rider_id: trip.rider,
+                city_id: trip.city,
+                tier: trip.tier,
+                payment_method: trip.method,
+                price: trip.price,
+                hold: trip.hold,
+            }),
+            ..Self::next(trip, name, trip.status, by, trip.created_at)
+        }
+    }
+}
+
+/// The trip after `event`. Total: what may happen at all was decided before, by `rules::step`.
+pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
+    let mut trip = before.clone();
+    trip.version = event.seq;
+    trip.status = event.status;
+    trip.payment_status = event.payment_status;
+    trip.driver = event.driver_id;
+    trip.rounds = event.rounds.unwrap_or(trip.rounds);
+    match event.event {
+        EventName::Scheduled => {}
+        EventName::Requested => trip.requested_at = event.at,
+        EventName::Accepted | EventName::Queued => {
+            trip.accepted_at = Some(event.at);
+            trip.queued_behind = event.queued_behind;
+        }
+        EventName::Activated => trip.queued_behind = None,
+        EventName::Arrived => trip.arrived_at = Some(event.at),
+        EventName::Started => trip.started_at = Some(event.at),
+        EventName::Completed => {
+            trip.final_price = event.final_price;
+            trip.distance_m = event.distance_m;
+            trip.duration_s = event.duration_s;
+        }
+        EventName::Cancelled => {
+            trip.cancelled_by = Some(event.by);
+            trip.cancel_reason = event.reason;
+            trip.cancel_fee = event.cancel_fee.unwrap_or_default();
+        }
+        EventName::DriverCancelled => {
+            trip.accepted_at = None;
+            trip.arrived_at = None;
+            trip.queued_behind = None;
+            trip.excluded.extend(event.previous_driver_id);
+        }
+        EventName::Reassigned => {
+            trip.accepted_at = Some(event.at);
+            trip.queued_behind = None;
+            trip.excluded.extend(event.previous_driver_id);
+        }
+        EventName::NoDrivers => {}
+    }
+    if !trip.status.is_live() {
+        trip.ended_at = Some(event.at);
+        trip.queued_behind = None;
+        trip.hold = Piasters::ZERO;
+    }
+    trip
+}

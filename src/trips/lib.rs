@@ -1,0 +1,37 @@
+//! Trips: what they may do, who runs them, how they are stored.
+//!
+//! Owns the life of every trip from the booking to its end, its offers (leases with a deadline) and
+//! its timers. Doesn't know dispatch, sockets or the fleet: it tells what happened through
+//! [`Effect`]s on a bounded channel.
+//!
+//! Guarantees (DESIGN 9):
+//! - T1, T2: a driver is on one active trip, a rider on one immediate trip: unique indexes decide;
+//! - T3, T7: one accept wins, of an asked driver, before his offer's deadline;
+//! - T4, T5: status moves along the graph, event numbers have no gap, the events make the row;
+//! - T6: every live trip has an actor, also after a crash;
+//! - what is answered is committed, and nothing is told before.
+
+mod actor;
+mod effect;
+mod event;
+mod model;
+mod refusal;
+mod registry;
+mod rules;
+mod store;
+mod wire;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use effect::Effect;
+pub use event::{EventName, Opened, TripEvent, evolve};
+pub use model::{
+    CancelReason, Freed, NewTrip, OfferOutcome, Party, Passenger, PaymentStatus, Place, Side,
+    Status, Terms, Trip,
+};
+pub use refusal::{Refusal, TripError};
+pub use registry::{Filter, Page, Trips, TripsConfig};
+pub use rules::{ARRIVED_WITHIN_M, Command, Lease, SEARCH_AHEAD_MS};
+pub use wire::{DriverCard, StatusView, TripEventView, TripList, TripView, VehicleCard};

@@ -1,0 +1,102 @@
+//! Why a trip doesn't do what it was asked: refusals of the rules, and failures around them.
+
+use base::{Code, DriverId, Fault, Piasters, Problem};
+
+use crate::model::Status;
+
+/// An answer of the rules: nothing happened, and asking again changes nothing by itself.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    #[error("driver {0} was not asked")]
+    NotOffered(DriverId),
+    #[error("driver {0} can't be asked (again)")]
+    NotOfferable(DriverId),
+    #[error("the offer is over")]
+    OfferExpired,
+    #[error("another driver has the trip")]
+    TripTaken,
+    #[error("the driver is on another trip")]
+    DriverBusy,
+    #[error("the rider has another trip under way")]
+    TripInProgress,
+    #[error("a trip that is {current} can't do that")]
+    InvalidTransition { current: Status },
+    /// Someone else's trip; outside it looks like none.
+    #[error("the trip is someone else's")]
+    NotYours,
+    #[error("the start PIN is wrong")]
+    WrongPin,
+    /// `distance_m` is none when nobody knows where the driver is.
+    #[error("the driver is too far from the pickup: {distance_m:?} m")]
+    TooFarFromPickup { distance_m: Option<u32> },
+    #[error("the rider has {wait_s} s more to show up")]
+    NoShowTooEarly { wait_s: u32 },
+}
+
+/// Why a command or a booking came to nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TripError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("no such trip")]
+    NotFound,
+    #[error("the wallet has {available}, the trip costs {price}")]
+    InsufficientBalance { available: Piasters, price: Piasters },
+    #[error("the rider owes {due}")]
+    PaymentDue { due: Piasters },
+    /// The mailbox or the writer's queue is full, or the time allowed for the command is over.
+    #[error("overloaded: {0}")]
+    Overloaded(&'static str),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotOffered(_) | Refusal::NotOfferable(_) => {
+                Self::new(Code::NotOffered, "this trip was not offered to this driver")
+            }
+            Refusal::OfferExpired => Self::new(Code::OfferExpired, "the offer is over"),
+            Refusal::TripTaken => Self::new(Code::TripTaken, "another driver has the trip"),
+            Refusal::DriverBusy => Self::new(Code::DriverBusy, "the driver is on another trip"),
+            Refusal::TripInProgress => {
+                Self::new(Code::TripInProgress, "there is a trip under way already")
+            }
+            Refusal::InvalidTransition { current } => Self::new(
+                Code::InvalidTransition,
+                format!("a trip that is {current} can't do that"),
+            )
+            .with("current", current),
+            Refusal::NotYours => Self::not_found(),
+            Refusal::WrongPin => Self::new(Code::WrongPin, "the start PIN is wrong"),
+            Refusal::TooFarFromPickup { distance_m } => {
+                Self::new(Code::TooFarFromPickup, "the driver is too far from the pickup")
+                    .with("distance", distance_m)
+            }
+            Refusal::NoShowTooEarly { wait_s } => {
+                Self::new(Code::NoShowTooEarly, "the waiting time is not over")
+                    .with("waitSeconds", wait_s)
+            }
+        }
+    }
+}
+
+impl From<TripError> for Problem {
+    fn from(error: TripError) -> Self {
+        match error {
+            TripError::Refused(refusal) => refusal.into(),
+            TripError::NotFound => Self::not_found(),
+            TripError::InsufficientBalance { available, price } => {
+                Self::new(Code::InsufficientBalance, "the wallet doesn't cover the price")
+                    .with("available", available)
+                    .with("price", price)
+            }
+            TripError::PaymentDue { due } => {
+                Self::new(Code::PaymentDue, "an earlier trip is not paid yet").with("due", due)
+            }
+            TripError::Overloaded(why) => Fault::unavailable(why).into(),
+            TripError::Fault(fault) => fault.into(),
+        }
+    }
+}

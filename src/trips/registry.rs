@@ -1,0 +1,389 @@
+//! The handle to all trips: finds a live trip's actor, books new ones, adopts them at boot.
+//!
+//! Owns the list of live trips of this node. Guarantees:
+//! - a live trip has one actor here; one whose actor broke is adopted again with the next command;
+//! - after [`Trips::rebuild`] every live trip of the database has an actor, its timers run, and
+//!   whoever ran it before can't write it any more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use base::{Caller, Clock, Cursor, DriverId, Fault, Role, TripId};
+use dashmap::mapref::entry::Entry as Place;
+use dashmap::{DashMap, DashSet};
+use metrics::{counter, gauge, histogram};
+use ops::Tasks;
+use storage::{Db, Who};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::actor::{Actor, Answer, Entry, Gone, Message, World};
+use crate::effect::Effect;
+use crate::event::TripEvent;
+use crate::model::{NewTrip, Party, Status, Trip};
+use crate::refusal::TripError;
+use crate::rules::{self, Command, Lease, SEARCH_AHEAD_MS, State};
+use crate::store::{self, Begin};
+use crate::writer::{Group, Writer};
+
+/// How many live trips are read at once at boot.
+const PAGE: i64 = 2000;
+
+/// Sizes and times of the trips' machinery.
+#[derive(Clone, Copy, Debug)]
+pub struct TripsConfig {
+    /// Commands that may wait for one trip; more are refused.
+    pub mailbox: usize,
+    /// Changes that may wait for the group writer; more are refused.
+    pub writer_queue: usize,
+    /// Changes in one commit at most.
+    pub group_items: usize,
+    /// How long a change waits for company.
+    pub group_wait: Duration,
+    /// How long a command may take before it is answered with 503.
+    pub deadline: Duration,
+}
+
+impl Default for TripsConfig {
+    fn default() -> Self {
+        Self {
+            mailbox: 32,
+            writer_queue: 8192,
+            group_items: 100,
+            group_wait: Duration::from_millis(5),
+            deadline: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Which trips of a list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter {
+    pub status: Option<Status>,
+    /// Only those whose payment failed, or only the others.
+    pub payment_failed: Option<bool>,
+}
+
+/// A page of a list, newest first.
+#[derive(Clone, Debug)]
+pub struct Page {
+    pub trips: Vec<Trip>,
+    /// Where the next page starts; none after the last.
+    pub next: Option<Cursor>,
+}
+
+/// All trips, as the rest of the program sees them. Cheap to clone.
+#[derive(Clone)]
+pub struct Trips(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    tasks: Tasks,
+    world: World,
+    config: TripsConfig,
+    live: DashMap<TripId, Arc<Entry>>,
+    /// Trips whose actor broke.
+    orphans: DashSet<TripId>,
+    /// Of this node's lease on all trips; 0 before it has one.
+    epoch: AtomicI64,
+}
+
+impl Trips {
+    /// Starts the group writer. Live trips come with [`Trips::rebuild`].
+    ///
+    /// What trips tell is sent to `effects`; its reader must never wait for a trip's answer,
+    /// because a trip waits for room in the channel.
+    pub fn start(
+        db: Db,
+        tasks: &Tasks,
+        clock: Clock,
+        effects: mpsc::Sender<Effect>,
+        config: TripsConfig,
+    ) -> Self {
+        let (writer, inbox) = mpsc::channel(config.writer_queue);
+        let group = Group { items: config.group_items, wait: config.group_wait };
+        let stopping = tasks.stopping();
+        tasks.spawn("trips.writer", Writer::new(db.clone(), group, inbox, stopping.clone()).run());
+        let world = World { clock, writer, effects, stopping, deadline: config.deadline };
+        Self(Arc::new(Inner {
+            db,
+            tasks: tasks.clone(),
+            world,
+            config,
+            live: DashMap::new(),
+            orphans: DashSet::new(),
+            epoch: AtomicI64::new(0),
+        }))
+    }
+
+    /// Books a trip: row, first event, outbox and hold in one commit, then its search begins.
+    pub async fn create(&self, caller: &Caller, new: NewTrip) -> Result<Arc<Trip>, TripError> {
+        let inner = &self.0;
+        let now = inner.world.clock.now();
+        let status = match new.scheduled_at {
+            Some(at) if at.since(now) > SEARCH_AHEAD_MS => Status::Scheduled,
+            Some(_) | None => Status::Requested,
+        };
+        let id = new.id;
+        let begin = Begin { status, epoch: self.epoch()?, now };
+        let (trip, event) = match store::create(&inner.db, caller, new.clone(), begin).await {
+            Err(TripError::Fault(Fault::Unknown(why))) => {
+                self.create_again(caller, new, begin, why).await?
+            }
+            other => other?,
+        };
+        counter!("smartline_trip_requests_total", "status" => status.name()).increment(1);
+        let trip = Arc::new(trip);
+        self.adopt(State::new(trip.clone()));
+        info!(trip.id = %id, status = %status, "trip booked");
+        self.tell(Effect::Event { trip: trip.clone(), event: Arc::new(event) }).await;
+        if status == Status::Requested {
+            self.tell(Effect::NeedsDriver { trip: trip.clone() }).await;
+        }
+        Ok(trip)
+    }
+
+    /// After a commit whose answer got lost: the same booking again. A first one that is still
+    /// under way makes the second wait at the primary key: then there is a row, or there was none.
+    async fn create_again(
+        &self,
+        caller: &Caller,
+        new: NewTrip,
+        begin: Begin,
+        why: String,
+    ) -> Result<(Trip, TripEvent), TripError> {
+        let id = new.id;
+        let second = store::create(&self.0.db, caller, new, begin).await;
+        let Err(refused) = second else { return second };
+        let Some(trip) = store::get(&self.0.db, &Who::System, id).await? else {
+            return Err(refused);
+        };
+        let first = store::events_since(&self.0.db, id, 0).await?.into_iter().next();
+        let event = first.ok_or(Fault::Unknown(why))?;
+        Ok((trip, event))
+    }
+
+    /// Asks a trip to do something; answered once it is stored. The trip after it comes back.
+    pub async fn command(&self, id: TripId, command: Command) -> Result<Arc<Trip>, TripError> {
+        let begun = Instant::now();
+        let answer = match self.ask(id, &command).await {
+            Some(answer) => answer,
+            None => self.without_actor(id, &command).await,
+        };
+        histogram!("smartline_trip_command_seconds").record(begun.elapsed().as_secs_f64());
+        answer
+    }
+
+    /// The live trip's newest snapshot, from memory.
+    pub fn live(&self, id: TripId) -> Option<Arc<Trip>> {
+        self.0.live.get(&id).map(|entry| entry.view.load().trip.clone())
+    }
+
+    /// The live trip's open offers.
+    pub fn open_offers(&self, id: TripId) -> Vec<Lease> {
+        let entry = self.0.live.get(&id);
+        entry.map(|entry| entry.view.load().offers.clone()).unwrap_or_default()
+    }
+
+    /// How many trips have an actor here.
+    pub fn live_count(&self) -> usize {
+        self.0.live.len()
+    }
+
+    /// A trip as far as `who` may see it: from memory while it lives, else from the database.
+    pub async fn get(&self, who: &Who, id: TripId) -> Result<Arc<Trip>, TripError> {
+        if let Some(trip) = self.live(id) {
+            return match trip.concerns(party(who)) {
+                true => Ok(trip),
+                false => Err(TripError::NotFound),
+            };
+        }
+        let trip = store::get(&self.0.db, who, id).await?.ok_or(TripError::NotFound)?;
+        match trip.concerns(party(who)) {
+            true => Ok(Arc::new(trip)),
+            false => Err(TripError::NotFound),
+        }
+    }
+
+    /// The trips of `who` (an admin's: all), newest first.
+    pub async fn list(
+        &self,
+        who: &Who,
+        filter: &Filter,
+        cursor: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page, Fault> {
+        let limit = limit.clamp(1, base::limits::PAGE_MAX);
+        let mut trips = store::list(&self.0.db, who, filter, cursor, limit + 1).await?;
+        let more = trips.len() > limit as usize;
+        trips.truncate(limit as usize);
+        let last = trips.last().filter(|_| more);
+        let next = last.map(|trip| Cursor { at: trip.created_at, id: trip.id.0 });
+        Ok(Page { trips, next })
+    }
+
+    /// The stored events of a trip after number `after`, in order.
+    pub async fn events_since(&self, id: TripId, after: i32) -> Result<Vec<TripEvent>, Fault> {
+        store::events_since(&self.0.db, id, after).await
+    }
+
+    /// Takes the lease on all trips and runs every live one of the database: its actor, its timers.
+    /// Offers that were open are over; trips that wait for a driver ask for one again. How many
+    /// there were. Before this nothing can be booked.
+    pub async fn rebuild(&self) -> Result<usize, Fault> {
+        let inner = &self.0;
+        let epoch = store::claim(&inner.db).await?;
+        inner.epoch.store(epoch, Ordering::SeqCst);
+        let mut after = TripId::from_u128(0);
+        let mut count = 0;
+        loop {
+            let trips = store::live(&inner.db, after, PAGE).await?;
+            let Some(last) = trips.last() else { break };
+            after = last.id;
+            count += trips.len();
+            let searched: Vec<TripId> = trips
+                .iter()
+                .filter(|trip| trip.status == Status::Requested)
+                .map(|trip| trip.id)
+                .collect();
+            let now = inner.world.clock.now();
+            let mut expired = store::expire_offers(&inner.db, &searched, now).await?;
+            expired.sort_unstable();
+            for trip in trips {
+                let from = expired.partition_point(|(id, _)| *id < trip.id);
+                let asked = expired[from..].iter().take_while(|(id, _)| *id == trip.id);
+                let asked = asked.map(|(_, driver)| *driver).collect();
+                self.take_over(trip, asked, epoch).await;
+            }
+        }
+        info!(count, "live trips are running again");
+        Ok(count)
+    }
+
+    async fn take_over(&self, mut trip: Trip, asked: Vec<DriverId>, epoch: i64) {
+        let inner = &self.0;
+        trip.epoch = epoch;
+        let trip = Arc::new(trip);
+        let old = inner.live.remove_if(&trip.id, |_, old| old.view.load().trip.epoch < epoch);
+        // An actor that ran under the old lease would be refused by the database anyway.
+        if let Some((_, old)) = old {
+            old.mailbox.send(Message::Retire).await.ok();
+        }
+        if !self.adopt(State { asked, ..State::new(trip.clone()) }) {
+            // Booked under this lease while the others were read.
+            return;
+        }
+        match (trip.status, trip.driver) {
+            (Status::Requested, _) => self.tell(Effect::NeedsDriver { trip }).await,
+            (_, Some(driver)) => self.tell(Effect::Adopted { trip, driver }).await,
+            (_, None) => {}
+        }
+    }
+
+    /// Of the lease that this node has.
+    fn epoch(&self) -> Result<i64, Fault> {
+        match self.0.epoch.load(Ordering::SeqCst) {
+            0 => Err(Fault::unavailable("the trips are not running yet")),
+            epoch => Ok(epoch),
+        }
+    }
+
+    /// Starts the trip's actor; false when it has one.
+    fn adopt(&self, state: State) -> bool {
+        let id = state.trip.id;
+        let inner = &self.0;
+        let Place::Vacant(place) = inner.live.entry(id) else { return false };
+        let (actor, entry) = Actor::new(state, inner.world.clone(), inner.config.mailbox);
+        place.insert(entry.clone());
+        gauge!("smartline_trips_live").increment(1);
+        let seat = Seat { trips: self.clone(), id, entry, gone: None };
+        inner.tasks.spawn("trips.actor", async move {
+            // Named here, so that the whole seat moves in: it is given up when this task ends.
+            let mut seat = seat;
+            seat.gone = Some(actor.run().await);
+        });
+        true
+    }
+
+    /// None when there is no actor to answer.
+    async fn ask(&self, id: TripId, command: &Command) -> Option<Answer> {
+        let entry = self.0.live.get(&id).map(|entry| entry.clone())?;
+        let (reply, answer) = oneshot::channel();
+        match entry.mailbox.try_send(Message::Do { command: command.clone(), reply }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                return Some(Err(TripError::Overloaded("the trip has too many commands waiting")));
+            }
+            Err(TrySendError::Closed(_)) => return None,
+        }
+        match tokio::time::timeout(self.0.config.deadline, answer).await {
+            Ok(answer) => answer.ok(),
+            // It may still be done: whoever asks again learns it.
+            Err(_) => Some(Err(Fault::Unknown("the command took too long".to_owned()).into())),
+        }
+    }
+
+    /// The trip has ended (its rules refuse everything), or its actor is missing.
+    async fn without_actor(&self, id: TripId, command: &Command) -> Answer {
+        let inner = &self.0;
+        if inner.world.stopping.is_cancelled() {
+            return Err(Fault::unavailable("the node is stopping").into());
+        }
+        let trip = store::get(&inner.db, &Who::System, id).await?.ok_or(TripError::NotFound)?;
+        if trip.status.is_live() {
+            if inner.orphans.remove(&id).is_none() {
+                return Err(Fault::unavailable("the trip runs elsewhere").into());
+            }
+            self.take_over(trip, Vec::new(), self.epoch()?).await;
+            return match self.ask(id, command).await {
+                Some(answer) => answer,
+                None => Err(Fault::unavailable("the trip's actor has ended").into()),
+            };
+        }
+        let step = rules::step(&State::new(Arc::new(trip)), command, inner.world.clock.now())?;
+        Ok(step.next.trip)
+    }
+
+    async fn tell(&self, effect: Effect) {
+        tokio::select! {
+            biased;
+            sent = self.0.world.effects.send(effect) => { sent.ok(); }
+            () = self.0.world.stopping.cancelled() => {}
+        }
+    }
+}
+
+/// An actor's place in the list, given up when the actor ends, also by a panic.
+struct Seat {
+    trips: Trips,
+    id: TripId,
+    entry: Arc<Entry>,
+    /// None while it runs: dropped so, it broke.
+    gone: Option<Gone>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let inner = &self.trips.0;
+        // Marked first: whoever finds the place empty then knows why.
+        if self.gone.is_none() {
+            inner.orphans.insert(self.id);
+        }
+        inner.live.remove_if(&self.id, |_, entry| Arc::ptr_eq(entry, &self.entry));
+        gauge!("smartline_trips_live").decrement(1);
+    }
+}
+
+fn party(who: &Who) -> Party {
+    match who {
+        Who::System => Party::System,
+        Who::Caller(caller) => match caller.role {
+            Role::Rider => Party::Rider(caller.user.as_rider()),
+            Role::Driver => Party::Driver(DriverId(caller.user.0)),
+            Role::Admin => Party::Admin(caller.user),
+        },
+    }
+}

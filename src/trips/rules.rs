@@ -1,0 +1,580 @@
+//! Decides what a trip may do next.
+//!
+//! Owns the legal steps of a trip and its open offers. Does no I/O and reads no clock: the caller
+//! passes `now`.
+//!
+//! Guarantees:
+//! - status moves only along the graph, event numbers have no gap; (test: `every_walk_is_legal`)
+//! - only an asked driver accepts, and only before his offer's deadline; (`accept_…` tests)
+//! - a refused command changes nothing.
+
+use std::sync::Arc;
+
+use base::{DriverId, Millis, Piasters, Point, TripId};
+use ledger::TripMoney;
+
+use crate::event::{EventName, TripEvent, evolve};
+use crate::model::{CancelReason, Freed, OfferOutcome, Party, PaymentStatus, Side, Status, Trip};
+use crate::refusal::Refusal;
+
+// The table of `step` is read side by side: short names, for this file.
+use Command as C;
+use Status::{Accepted, Arrived, Cancelled, Completed, NoDrivers, Requested, Scheduled, Started};
+
+/// A driver has arrived when he is this near to the pickup, metres.
+pub const ARRIVED_WITHIN_M: f64 = 200.0;
+/// How long before its time a scheduled trip is searched, milliseconds.
+pub const SEARCH_AHEAD_MS: i64 = 15 * 60 * 1000;
+
+/// What may be asked of a trip.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Dispatch asks a driver; the lease ends at `until` whatever happens.
+    Offer {
+        driver: DriverId,
+        until: Millis,
+        round: u16,
+    },
+    Decline {
+        driver: DriverId,
+    },
+    /// The asked driver went silent or offline.
+    Withdraw {
+        driver: DriverId,
+    },
+    /// A timer: offers whose time is over end now.
+    Expire,
+    Accept {
+        driver: DriverId,
+    },
+    /// Accepted as the next trip of a driver who is still ending `behind`.
+    AcceptNext {
+        driver: DriverId,
+        behind: TripId,
+    },
+    /// Dispatch gives up.
+    NoDrivers,
+    /// A scheduled trip's search begins, or a queued trip's turn has come.
+    Activate,
+    Arrive {
+        driver: DriverId,
+        at: Option<Point>,
+    },
+    Start {
+        driver: DriverId,
+        pin: Option<String>,
+    },
+    /// `distance_m`: driven, filtered.
+    Complete {
+        driver: DriverId,
+        distance_m: u32,
+    },
+    Cancel {
+        by: Party,
+        reason: CancelReason,
+    },
+    /// Before pickup the trip goes to another driver.
+    Reassign {
+        driver: DriverId,
+    },
+}
+
+/// A trip shown to one driver, until its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub driver: DriverId,
+    pub round: u16,
+    pub until: Millis,
+}
+
+/// A live trip as its owner holds it: the stored row and what needs no storing.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub trip: Arc<Trip>,
+    /// Open offers; empty unless the trip is requested.
+    pub offers: Vec<Lease>,
+    /// Drivers whose offer of this search ended: a late answer of theirs is told so.
+    pub asked: Vec<DriverId>,
+}
+
+/// What the world has to be told once the step is safe, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tell {
+    /// The recorded event itself.
+    Event,
+    NeedsDriver,
+    OfferEnded {
+        driver: DriverId,
+        outcome: OfferOutcome,
+    },
+    SearchOver,
+    Matched {
+        driver: DriverId,
+    },
+    DriverFreed {
+        driver: DriverId,
+        how: Freed,
+    },
+    Completed,
+    Ended,
+}
+
+/// The event to be stored, who caused it, and the money that moves in the same commit.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub event: TripEvent,
+    pub actor: Party,
+    pub money: Option<TripMoney>,
+}
+
+/// A decision: the state after it, what must be stored first, what is told afterwards.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub next: State,
+    /// None: only offers changed, and those live in memory.
+    pub record: Option<Record>,
+    pub tells: Vec<Tell>,
+}
+
+impl State {
+    pub(crate) fn new(trip: Arc<Trip>) -> Self {
+        Self { trip, offers: Vec::new(), asked: Vec::new() }
+    }
+
+    /// When something is due by itself: the earliest offer's end, or a scheduled trip's search.
+    pub(crate) fn due(&self) -> Option<Millis> {
+        match self.trip.status {
+            Status::Requested => self.offers.iter().map(|lease| lease.until).min(),
+            Status::Scheduled => self.trip.scheduled_at.map(|at| Millis(at.0 - SEARCH_AHEAD_MS)),
+            Status::Accepted
+            | Status::Arrived
+            | Status::Started
+            | Status::Completed
+            | Status::Cancelled
+            | Status::NoDrivers => None,
+        }
+    }
+
+    fn illegal(&self) -> Refusal {
+        Refusal::InvalidTransition { current: self.trip.status }
+    }
+
+    /// Nothing to do and nothing wrong.
+    fn unchanged(&self) -> Step {
+        Step { next: self.clone(), record: None, tells: Vec::new() }
+    }
+
+    /// The start of an event of this trip.
+    fn event(&self, name: EventName, status: Status, by: Side, now: Millis) -> TripEvent {
+        TripEvent::next(&self.trip, name, status, by, now)
+    }
+
+    /// The step that `event` makes: every open offer ends, as `outcome` says for its driver.
+    fn recorded(&self, event: TripEvent, actor: Party, money: Option<TripMoney>) -> Step {
+        let trip = Arc::new(evolve(&self.trip, &event));
+        Step {
+            next: Self { trip, offers: Vec::new(), asked: Vec::new() },
+            record: Some(Record { event, actor, money }),
+            tells: vec![Tell::Event],
+        }
+    }
+
+    /// Open offers that end because there is nothing left to accept.
+    fn revoked(&self, except: Option<DriverId>) -> impl Iterator<Item = Tell> {
+        self.offers
+            .iter()
+            .filter(move |lease| Some(lease.driver) != except)
+            .map(|lease| Tell::OfferEnded { driver: lease.driver, outcome: OfferOutcome::Revoked })
+    }
+}
+
+/// Decides `command` at `now`. A refusal means that nothing happened.
+pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step, Refusal> {
+    match (state.trip.status, command) {
+        // Offers, while a driver is searched.
+        (Requested, C::Offer { driver, until, round }) => offer(state, *driver, *until, *round),
+        (Requested, C::Decline { driver }) => decline(state, *driver),
+        (Requested, C::Withdraw { driver }) => Ok(end_offer(state, *driver, OfferOutcome::Lost)),
+        (Requested, C::Expire) => Ok(expire(state, now)),
+        (Requested, C::Accept { driver }) => accept(state, *driver, None, now),
+        (Requested, C::AcceptNext { driver, behind }) => accept(state, *driver, Some(*behind), now),
+        (Requested, C::NoDrivers) => Ok(no_drivers(state, now)),
+
+        // The way of a trip.
+        (Scheduled, C::Activate) => Ok(search_scheduled(state, now)),
+        (Accepted, C::Activate) => take_turn(state, now),
+        (Accepted, C::Arrive { driver, at }) => arrive(state, *driver, *at, now),
+        (Arrived, C::Start { driver, pin }) => start(state, *driver, pin.as_deref(), now),
+        (Started, C::Complete { driver, distance_m }) => complete(state, *driver, *distance_m, now),
+        (Accepted, C::Reassign { driver }) => reassign(state, *driver, now),
+
+        // Ends before the ride.
+        (Scheduled | Requested, C::Cancel { by, reason }) => call_off(state, *by, *reason, now),
+        (Accepted | Arrived, C::Cancel { by: Party::Driver(driver), reason }) => {
+            driver_cancels(state, *driver, *reason, now)
+        }
+        (Accepted | Arrived, C::Cancel { by, reason }) => cancel(state, *by, *reason, now),
+
+        // Late answers to offers: the driver learns why.
+        (
+            Accepted | Arrived | Started | Completed,
+            C::Accept { driver } | C::AcceptNext { driver, .. } | C::Decline { driver },
+        ) => Err(taken(state, *driver)),
+        // The driver's loss and the timer may come after the search; there is nothing left to end.
+        (
+            Scheduled | Accepted | Arrived | Started | Completed | Cancelled | NoDrivers,
+            C::Withdraw { .. } | C::Expire,
+        ) => Ok(state.unchanged()),
+
+        // Everything else is out of order; only its own people are told where the trip stands.
+        (Started | Completed | Cancelled | NoDrivers, C::Cancel { by, .. }) => {
+            Err(out_of_order(state, *by))
+        }
+        (
+            Scheduled | Requested | Arrived | Started | Completed | Cancelled | NoDrivers,
+            C::Arrive { driver, .. },
+        )
+        | (
+            Scheduled | Requested | Accepted | Started | Completed | Cancelled | NoDrivers,
+            C::Start { driver, .. },
+        )
+        | (
+            Scheduled | Requested | Accepted | Arrived | Completed | Cancelled | NoDrivers,
+            C::Complete { driver, .. },
+        ) => Err(out_of_order(state, Party::Driver(*driver))),
+        (
+            Scheduled | Cancelled | NoDrivers,
+            C::Accept { .. } | C::AcceptNext { .. } | C::Decline { .. },
+        )
+        | (
+            Scheduled | Accepted | Arrived | Started | Completed | Cancelled | NoDrivers,
+            C::Offer { .. } | C::NoDrivers,
+        )
+        | (
+            Scheduled | Requested | Arrived | Started | Completed | Cancelled | NoDrivers,
+            C::Reassign { .. },
+        )
+        | (Requested | Arrived | Started | Completed | Cancelled | NoDrivers, C::Activate) => {
+            Err(state.illegal())
+        }
+    }
+}
+
+fn offer(state: &State, driver: DriverId, until: Millis, round: u16) -> Result<Step, Refusal> {
+    let open = state.offers.iter().any(|lease| lease.driver == driver);
+    if open || state.trip.excluded.contains(&driver) {
+        return Err(Refusal::NotOfferable(driver));
+    }
+    let mut step = state.unchanged();
+    step.next.asked.retain(|asked| *asked != driver);
+    step.next.offers.push(Lease { driver, round, until });
+    Ok(step)
+}
+
+fn decline(state: &State, driver: DriverId) -> Result<Step, Refusal> {
+    match state.offers.iter().any(|lease| lease.driver == driver) {
+        true => Ok(end_offer(state, driver, OfferOutcome::Declined)),
+        false => Err(not_asked(state, driver)),
+    }
+}
+
+fn end_offer(state: &State, driver: DriverId, outcome: OfferOutcome) -> Step {
+    let mut step = state.unchanged();
+    step.next.offers.retain(|lease| lease.driver != driver);
+    if step.next.offers.len() < state.offers.len() {
+        step.next.asked.push(driver);
+        step.tells.push(Tell::OfferEnded { driver, outcome });
+    }
+    step
+}
+
+fn expire(state: &State, now: Millis) -> Step {
+    let mut step = state.unchanged();
+    for lease in state.offers.iter().filter(|lease| now >= lease.until) {
+        step.next.asked.push(lease.driver);
+        let outcome = OfferOutcome::Expired;
+        step.tells.push(Tell::OfferEnded { driver: lease.driver, outcome });
+    }
+    step.next.offers.retain(|lease| now < lease.until);
+    step
+}
+
+fn not_asked(state: &State, driver: DriverId) -> Refusal {
+    match state.asked.contains(&driver) {
+        true => Refusal::OfferExpired,
+        false => Refusal::NotOffered(driver),
+    }
+}
+
+fn accept(
+    state: &State,
+    driver: DriverId,
+    behind: Option<TripId>,
+    now: Millis,
+) -> Result<Step, Refusal> {
+    let Some(lease) = state.offers.iter().find(|lease| lease.driver == driver) else {
+        return Err(not_asked(state, driver));
+    };
+    // At the deadline itself the offer is gone: the next driver may already have been asked.
+    if now >= lease.until {
+        return Err(Refusal::OfferExpired);
+    }
+    let name = if behind.is_some() { EventName::Queued } else { EventName::Accepted };
+    let event = TripEvent {
+        driver_id: Some(driver),
+        queued_behind: behind,
+        rounds: Some(lease.round.max(state.trip.rounds)),
+        ..state.event(name, Status::Accepted, Side::Driver, now)
+    };
+    let mut step = state.recorded(event, Party::Driver(driver), None);
+    step.tells.push(Tell::OfferEnded { driver, outcome: OfferOutcome::Accepted });
+    step.tells.extend(state.revoked(Some(driver)));
+    step.tells.extend([Tell::SearchOver, Tell::Matched { driver }]);
+    Ok(step)
+}
+
+fn taken(state: &State, driver: DriverId) -> Refusal {
+    match state.trip.driver == Some(driver) {
+        // The winner asks again.
+        true => state.illegal(),
+        false => Refusal::TripTaken,
+    }
+}
+
+fn no_drivers(state: &State, now: Millis) -> Step {
+    let event = state.event(EventName::NoDrivers, Status::NoDrivers, Side::System, now);
+    let mut step = state.recorded(event, Party::System, released(&state.trip));
+    step.tells.extend(state.revoked(None));
+    step.tells.extend([Tell::SearchOver, Tell::Ended]);
+    step
+}
+
+fn search_scheduled(state: &State, now: Millis) -> Step {
+    let event = state.event(EventName::Requested, Status::Requested, Side::System, now);
+    let mut step = state.recorded(event, Party::System, None);
+    step.tells.push(Tell::NeedsDriver);
+    step
+}
+
+fn take_turn(state: &State, now: Millis) -> Result<Step, Refusal> {
+    if !state.trip.is_queued() {
+        return Err(state.illegal());
+    }
+    let event = state.event(EventName::Activated, Status::Accepted, Side::System, now);
+    Ok(state.recorded(event, Party::System, None))
+}
+
+/// Is `party` one of the trip's people? One who gave it back still is: he may know where it is.
+fn concerned(trip: &Trip, party: Party) -> bool {
+    let gave_back = matches!(party, Party::Driver(driver) if trip.excluded.contains(&driver));
+    trip.concerns(party) || gave_back
+}
+
+fn out_of_order(state: &State, party: Party) -> Refusal {
+    match concerned(&state.trip, party) {
+        true => state.illegal(),
+        false => Refusal::NotYours,
+    }
+}
+
+fn drives(state: &State, driver: DriverId) -> Result<(), Refusal> {
+    match state.trip.driver == Some(driver) {
+        true => Ok(()),
+        false => Err(out_of_order(state, Party::Driver(driver))),
+    }
+}
+
+fn arrive(
+    state: &State,
+    driver: DriverId,
+    at: Option<Point>,
+    now: Millis,
+) -> Result<Step, Refusal> {
+    drives(state, driver)?;
+    if state.trip.is_queued() {
+        return Err(state.illegal());
+    }
+    let away = at.map(|at| at.distance_m(state.trip.pickup.at));
+    match away {
+        Some(metres) if metres <= ARRIVED_WITHIN_M => {}
+        Some(_) | None => {
+            let distance_m = away.map(|metres| metres.round() as u32);
+            return Err(Refusal::TooFarFromPickup { distance_m });
+        }
+    }
+    let event = state.event(EventName::Arrived, Status::Arrived, Side::Driver, now);
+    Ok(state.recorded(event, Party::Driver(driver), None))
+}
+
+fn start(state: &State, driver: DriverId, pin: Option<&str>, now: Millis) -> Result<Step, Refusal> {
+    drives(state, driver)?;
+    if state.trip.pin.is_some() && state.trip.pin.as_deref() != pin {
+        return Err(Refusal::WrongPin);
+    }
+    let event = state.event(EventName::Started, Status::Started, Side::Driver, now);
+    Ok(state.recorded(event, Party::Driver(driver), None))
+}
+
+fn complete(
+    state: &State,
+    driver: DriverId,
+    distance_m: u32,
+    now: Millis,
+) -> Result<Step, Refusal> {
+    drives(state, driver)?;
+    let trip = &state.trip;
+    let driven_ms = now.since(trip.started_at.unwrap_or(now)).max(0);
+    let event = TripEvent {
+        // What the settlement finds out may turn this into `failed`, in the same commit.
+        payment_status: PaymentStatus::Paid,
+        // The quoted price is the price.
+        final_price: Some(trip.price),
+        // As wide as the column.
+        distance_m: Some(distance_m.min(i32::MAX.unsigned_abs())),
+        duration_s: Some(u32::try_from(driven_ms / 1000).unwrap_or(i32::MAX.unsigned_abs())),
+        ..state.event(EventName::Completed, Status::Completed, Side::Driver, now)
+    };
+    let money = TripMoney::Settle {
+        trip: trip.id,
+        rider: trip.rider,
+        driver,
+        method: trip.method,
+        price: trip.price,
+        commission: trip.commission,
+        hold: trip.hold,
+        due_limit: trip.terms.due_limit,
+        debt_limit: trip.terms.debt_limit,
+    };
+    let mut step = state.recorded(event, Party::Driver(driver), Some(money));
+    step.tells.push(Tell::Completed);
+    step.tells.push(Tell::DriverFreed { driver, how: Freed::Completed });
+    step.tells.push(Tell::Ended);
+    Ok(step)
+}
+
+fn reassign(state: &State, driver: DriverId, now: Millis) -> Result<Step, Refusal> {
+    let previous = state.trip.driver;
+    if previous == Some(driver) || state.trip.excluded.contains(&driver) {
+        return Err(Refusal::NotOfferable(driver));
+    }
+    let event = TripEvent {
+        driver_id: Some(driver),
+        previous_driver_id: previous,
+        ..state.event(EventName::Reassigned, Status::Accepted, Side::System, now)
+    };
+    let mut step = state.recorded(event, Party::System, None);
+    step.tells.extend(previous.map(|driver| Tell::DriverFreed { driver, how: Freed::TakenOver }));
+    step.tells.push(Tell::Matched { driver });
+    Ok(step)
+}
+
+/// Cancelled before anyone drives: costs nothing.
+fn call_off(state: &State, by: Party, reason: CancelReason, now: Millis) -> Result<Step, Refusal> {
+    if !state.trip.concerns(by) {
+        return Err(out_of_order(state, by));
+    }
+    let event = TripEvent {
+        reason: Some(reason),
+        ..state.event(EventName::Cancelled, Status::Cancelled, by.side(), now)
+    };
+    let mut step = state.recorded(event, by, released(&state.trip));
+    step.tells.extend(state.revoked(None));
+    if state.trip.status == Status::Requested {
+        step.tells.push(Tell::SearchOver);
+    }
+    step.tells.push(Tell::Ended);
+    Ok(step)
+}
+
+/// Cancelled by the rider, an admin or the program while a driver is on his way or waits.
+fn cancel(state: &State, by: Party, reason: CancelReason, now: Millis) -> Result<Step, Refusal> {
+    if !state.trip.concerns(by) {
+        return Err(Refusal::NotYours);
+    }
+    let fee = match by {
+        Party::Rider(_) => late_fee(&state.trip, now),
+        Party::Driver(_) | Party::Admin(_) | Party::System => Piasters::ZERO,
+    };
+    Ok(end_with_fee(state, by, reason, fee, Freed::Cancelled, now))
+}
+
+fn driver_cancels(
+    state: &State,
+    driver: DriverId,
+    reason: CancelReason,
+    now: Millis,
+) -> Result<Step, Refusal> {
+    drives(state, driver)?;
+    if reason == CancelReason::RiderNoShow {
+        return no_show(state, driver, now);
+    }
+    let event = TripEvent {
+        driver_id: None,
+        previous_driver_id: Some(driver),
+        reason: Some(reason),
+        ..state.event(EventName::DriverCancelled, Status::Requested, Side::Driver, now)
+    };
+    let mut step = state.recorded(event, Party::Driver(driver), None);
+    step.tells.push(Tell::DriverFreed { driver, how: Freed::GaveBack });
+    step.tells.push(Tell::NeedsDriver);
+    Ok(step)
+}
+
+/// The rider didn't come: the driver may say so once he has waited long enough at the pickup.
+fn no_show(state: &State, driver: DriverId, now: Millis) -> Result<Step, Refusal> {
+    let wait_ms = i64::from(state.trip.terms.no_show_wait_s) * 1000;
+    let waited_ms = state.trip.arrived_at.map_or(0, |at| now.since(at).max(0));
+    if state.trip.arrived_at.is_none() || waited_ms < wait_ms {
+        let left_ms = (wait_ms - waited_ms).max(0) as u64;
+        let wait_s = u32::try_from(left_ms.div_ceil(1000)).unwrap_or(u32::MAX);
+        return Err(Refusal::NoShowTooEarly { wait_s });
+    }
+    let fee = state.trip.terms.cancel_fee;
+    let by = Party::Driver(driver);
+    Ok(end_with_fee(state, by, CancelReason::RiderNoShow, fee, Freed::NoShow, now))
+}
+
+fn end_with_fee(
+    state: &State,
+    by: Party,
+    reason: CancelReason,
+    fee: Piasters,
+    how: Freed,
+    now: Millis,
+) -> Step {
+    let trip = &state.trip;
+    let event = TripEvent {
+        reason: Some(reason),
+        cancel_fee: (fee > Piasters::ZERO).then_some(fee),
+        ..state.event(EventName::Cancelled, Status::Cancelled, by.side(), now)
+    };
+    let money = if fee > Piasters::ZERO {
+        Some(TripMoney::CancelFee {
+            trip: trip.id,
+            rider: trip.rider,
+            driver: trip.driver,
+            fee,
+            hold: trip.hold,
+        })
+    } else {
+        released(trip)
+    };
+    let mut step = state.recorded(event, by, money);
+    step.tells.extend(trip.driver.map(|driver| Tell::DriverFreed { driver, how }));
+    step.tells.push(Tell::Ended);
+    step
+}
+
+/// Free within the window; at its end the fee is due. A driver still on another trip costs nothing.
+fn late_fee(trip: &Trip, now: Millis) -> Piasters {
+    let free_ms = i64::from(trip.terms.free_cancel_s) * 1000;
+    match trip.accepted_at {
+        Some(at) if !trip.is_queued() && now.since(at) >= free_ms => trip.terms.cancel_fee,
+        Some(_) | None => Piasters::ZERO,
+    }
+}
+
+fn released(trip: &Trip) -> Option<TripMoney> {
+    let (rider, hold) = (trip.rider, trip.hold);
+    (hold > Piasters::ZERO).then_some(TripMoney::ReleaseHold { trip: trip.id, rider, hold })
+}

@@ -1,0 +1,505 @@
+//! All SQL of trips: booking, group transitions, reading, boot.
+//!
+//! Writes go through the functions of migration 0003, which check actor, version and lease again.
+
+use base::{
+    BasisPoints, Caller, CityId, Cursor, DriverId, Fault, Millis, PaymentMethod, Piasters, Point,
+    RiderId, Role, Tier, TripId,
+};
+use serde::Serialize;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use storage::{Db, Tx, Who, at, breaks, fault, millis, raised};
+use uuid::Uuid;
+
+use crate::event::TripEvent;
+use crate::model::{
+    CancelReason, NewTrip, Passenger, PaymentStatus, Place, Side, Status, Terms, Trip,
+};
+use crate::refusal::{Refusal, TripError};
+use crate::registry::Filter;
+use crate::writer::Move;
+
+/// One live trip per rider: the database's own refusal.
+const ONE_PER_RIDER: &str = "one_live_trip_per_rider";
+
+/// The SQLSTATE of a booking by a node whose lease is over.
+const LEASE_LOST: &str = "SL102";
+
+/// The booked row as `trip_create` reads it.
+#[derive(Serialize)]
+struct NewRow<'a> {
+    id: TripId,
+    epoch: i64,
+    city_id: CityId,
+    rider_id: RiderId,
+    status: Status,
+    payment_method: PaymentMethod,
+    tier: Tier,
+    strategy: &'a str,
+    pickup_lat: f64,
+    pickup_lng: f64,
+    pickup_address: Option<&'a str>,
+    destination_lat: f64,
+    destination_lng: f64,
+    destination_address: Option<&'a str>,
+    stops: &'a [Place],
+    passenger: Option<&'a Passenger>,
+    price: i64,
+    hold: i64,
+    commission_bp: i64,
+    surge: f32,
+    quote_id: Option<&'a str>,
+    quoted_distance_m: u32,
+    quoted_duration_s: u32,
+    pin: Option<&'a str>,
+    scheduled_at: Option<Millis>,
+    created_at: Millis,
+    free_cancel_s: u32,
+    late_cancel_fee: i64,
+    no_show_wait_s: u32,
+    due_limit: i64,
+    debt_limit: i64,
+}
+
+impl<'a> NewRow<'a> {
+    fn of(trip: &'a Trip) -> Self {
+        Self {
+            id: trip.id,
+            epoch: trip.epoch,
+            city_id: trip.city,
+            rider_id: trip.rider,
+            status: trip.status,
+            payment_method: trip.method,
+            tier: trip.tier,
+            strategy: &trip.strategy,
+            pickup_lat: trip.pickup.at.lat(),
+            pickup_lng: trip.pickup.at.lng(),
+            pickup_address: trip.pickup.address.as_deref(),
+            destination_lat: trip.destination.at.lat(),
+            destination_lng: trip.destination.at.lng(),
+            destination_address: trip.destination.address.as_deref(),
+            stops: &trip.stops,
+            passenger: trip.passenger.as_ref(),
+            price: trip.price.0,
+            hold: trip.hold.0,
+            commission_bp: trip.commission.0,
+            surge: trip.surge,
+            quote_id: trip.quote_id.as_deref(),
+            quoted_distance_m: trip.quoted_distance_m,
+            quoted_duration_s: trip.quoted_duration_s,
+            pin: trip.pin.as_deref(),
+            scheduled_at: trip.scheduled_at,
+            created_at: trip.created_at,
+            free_cancel_s: trip.terms.free_cancel_s,
+            late_cancel_fee: trip.terms.cancel_fee.0,
+            no_show_wait_s: trip.terms.no_show_wait_s,
+            due_limit: trip.terms.due_limit.0,
+            debt_limit: trip.terms.debt_limit.0,
+        }
+    }
+}
+
+/// How a trip begins.
+#[derive(Clone, Copy)]
+pub(crate) struct Begin {
+    pub(crate) status: Status,
+    /// Of this node's lease.
+    pub(crate) epoch: i64,
+    pub(crate) now: Millis,
+}
+
+/// A booked trip that is in no table yet.
+fn draft(new: NewTrip, begin: Begin, hold: Piasters) -> Trip {
+    let Begin { status, epoch, now } = begin;
+    Trip {
+        id: new.id,
+        city: new.city,
+        rider: new.rider,
+        driver: None,
+        queued_behind: None,
+        status,
+        payment_status: PaymentStatus::Pending,
+        method: new.method,
+        tier: new.tier,
+        strategy: new.strategy,
+        version: 1,
+        epoch,
+        pickup: new.pickup,
+        destination: new.destination,
+        stops: new.stops,
+        passenger: new.passenger,
+        price: new.price,
+        final_price: None,
+        hold,
+        commission: new.commission,
+        surge: new.surge,
+        quote_id: new.quote_id,
+        quoted_distance_m: new.distance_m,
+        quoted_duration_s: new.duration_s,
+        distance_m: None,
+        duration_s: None,
+        pin: new.pin,
+        rounds: 0,
+        excluded: Vec::new(),
+        cancelled_by: None,
+        cancel_reason: None,
+        cancel_fee: Piasters::ZERO,
+        scheduled_at: new.scheduled_at,
+        requested_at: now,
+        accepted_at: None,
+        arrived_at: None,
+        started_at: None,
+        ended_at: None,
+        created_at: now,
+        terms: new.terms,
+    }
+}
+
+/// Books a trip as its caller, in one commit: funds, row, first event, outbox, hold.
+pub(crate) async fn create(
+    db: &Db,
+    caller: &Caller,
+    new: NewTrip,
+    begin: Begin,
+) -> Result<(Trip, TripEvent), TripError> {
+    let mut tx = db.begin(&Who::Caller(*caller)).await?;
+    let funds = ledger::lock_funds_in_tx(&mut tx, &[new.rider.into()]).await?;
+    let funds = funds.get(&new.rider.into()).copied().unwrap_or_default();
+    if funds.due > Piasters::ZERO {
+        return Err(TripError::PaymentDue { due: funds.due });
+    }
+    let hold = match new.method {
+        PaymentMethod::Wallet => ledger::hold_for(new.price, funds.wallet).map_err(|short| {
+            TripError::InsufficientBalance { available: short.available, price: short.price }
+        })?,
+        PaymentMethod::Cash | PaymentMethod::Card => Piasters::ZERO,
+    };
+    let trip = draft(new, begin, hold);
+    let side = match caller.role {
+        Role::Rider => Side::Rider,
+        Role::Driver => Side::Driver,
+        Role::Admin => Side::Admin,
+    };
+    let event = TripEvent::first(&trip, side);
+    create_in_tx(&mut tx, &trip, &event).await?;
+    if hold > Piasters::ZERO {
+        let journal = ledger::hold_journal(trip.id, trip.rider, hold);
+        ledger::post_in_tx(&mut tx, &journal).await.map_err(|error| match error {
+            ledger::PostError::InsufficientFunds => {
+                TripError::InsufficientBalance { available: funds.wallet, price: trip.price }
+            }
+            ledger::PostError::Fault(fault) => fault.into(),
+            ledger::PostError::KeyReused | ledger::PostError::Unbalanced => {
+                Fault::internal(format!("hold of trip {}: {error}", trip.id)).into()
+            }
+        })?;
+    }
+    tx.commit().await?;
+    Ok((trip, event))
+}
+
+async fn create_in_tx(tx: &mut Tx, trip: &Trip, event: &TripEvent) -> Result<(), TripError> {
+    sqlx::query("SELECT trip_create($1::text::jsonb, $2::text::jsonb, $3)")
+        .bind(json(&NewRow::of(trip))?)
+        .bind(json(event)?)
+        .bind(event.event.domain())
+        .execute(tx.conn())
+        .await
+        .map_err(|error| match raised(&error) {
+            Some(LEASE_LOST) => Fault::unavailable("another node runs the trips").into(),
+            _ if breaks(&error, ONE_PER_RIDER) => Refusal::TripInProgress.into(),
+            _ => TripError::Fault(fault(error)),
+        })?;
+    Ok(())
+}
+
+/// Why a group of moves did not go through.
+#[derive(Debug)]
+pub(crate) enum GroupError {
+    /// The database is away or in another's way: nothing happened.
+    Away(Fault),
+    /// The database refused one of them: whose fault it is shows when they go singly.
+    Refused(Refusal),
+    Broken(Fault),
+}
+
+impl From<Fault> for GroupError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Unavailable(_) => Self::Away(fault),
+            Fault::Unknown(_) | Fault::Internal(_) => Self::Broken(fault),
+        }
+    }
+}
+
+/// Moves trips that are where their moves expect them; the ids of those that moved.
+pub(crate) async fn transitions_in_tx(
+    tx: &mut Tx,
+    moves: &[Move<'_>],
+) -> Result<Vec<TripId>, GroupError> {
+    let rows = sqlx::query("SELECT r_id FROM trip_transitions($1::text::jsonb)")
+        .bind(json(&moves)?)
+        .fetch_all(tx.conn())
+        .await
+        .map_err(|error| {
+            let busy = ["one_live_trip_per_driver", "one_queued_trip_per_driver"];
+            if busy.iter().any(|name| breaks(&error, name)) {
+                GroupError::Refused(Refusal::DriverBusy)
+            } else if breaks(&error, ONE_PER_RIDER) {
+                GroupError::Refused(Refusal::TripInProgress)
+            } else {
+                fault(error).into()
+            }
+        })?;
+    rows.iter().map(|row| Ok(TripId(row.try_get("r_id").map_err(fault)?))).collect()
+}
+
+/// Where trips stand for certain, and the epoch of the lease: waits for writers still at it.
+pub(crate) async fn look(db: &Db, ids: &[TripId]) -> Result<(i64, Vec<Trip>), Fault> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let mut tx = db.begin_writer().await?;
+    let rows = sqlx::query("SELECT * FROM trips_look($1)")
+        .bind(ids)
+        .fetch_all(tx.conn())
+        .await
+        .map_err(fault)?;
+    let epoch = sqlx::query_scalar("SELECT epoch FROM trip_lease")
+        .fetch_one(tx.conn())
+        .await
+        .map_err(fault)?;
+    tx.commit().await?;
+    let trips: Result<Vec<Trip>, Fault> = rows.iter().map(|row| trip(row).map_err(fault)).collect();
+    Ok((epoch, trips?))
+}
+
+/// Takes the lease on all trips; its epoch.
+pub(crate) async fn claim(db: &Db) -> Result<i64, Fault> {
+    let mut tx = db.begin_writer().await?;
+    let epoch =
+        sqlx::query_scalar("SELECT trips_claim()").fetch_one(tx.conn()).await.map_err(fault)?;
+    tx.commit().await?;
+    Ok(epoch)
+}
+
+/// The next live trips after `after`, in the order of their ids.
+pub(crate) async fn live(db: &Db, after: TripId, limit: i64) -> Result<Vec<Trip>, Fault> {
+    let mut tx = db.begin_writer().await?;
+    let rows = sqlx::query(
+        "SELECT * FROM trips \
+         WHERE status IN ('scheduled', 'requested', 'accepted', 'arrived', 'started') AND id > $1 \
+         ORDER BY id LIMIT $2",
+    )
+    .bind(after.0)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    tx.commit().await?;
+    rows.iter().map(|row| trip(row).map_err(fault)).collect()
+}
+
+/// Ends the stored offers of these trips that are still open: whose they were.
+pub(crate) async fn expire_offers(
+    db: &Db,
+    trips: &[TripId],
+    now: Millis,
+) -> Result<Vec<(TripId, DriverId)>, Fault> {
+    let ids: Vec<Uuid> = trips.iter().map(|id| id.0).collect();
+    let mut tx = db.begin_writer().await?;
+    let rows = sqlx::query("SELECT r_trip, r_driver FROM trip_offers_expire($1, $2)")
+        .bind(ids)
+        .bind(at(now))
+        .fetch_all(tx.conn())
+        .await
+        .map_err(fault)?;
+    tx.commit().await?;
+    rows.iter()
+        .map(|row| {
+            let trip = TripId(row.try_get("r_trip").map_err(fault)?);
+            Ok((trip, DriverId(row.try_get("r_driver").map_err(fault)?)))
+        })
+        .collect()
+}
+
+/// One trip, as far as `who` may see it.
+pub(crate) async fn get(db: &Db, who: &Who, id: TripId) -> Result<Option<Trip>, Fault> {
+    let mut tx = db.begin(who).await?;
+    let row = sqlx::query("SELECT * FROM trips WHERE id = $1")
+        .bind(id.0)
+        .fetch_optional(tx.conn())
+        .await
+        .map_err(fault)?;
+    tx.commit().await?;
+    row.map(|row| trip(&row).map_err(fault)).transpose()
+}
+
+const BY_RIDER: &str = "SELECT * FROM trips WHERE rider_id = $1 AND (created_at, id) < ($2, $3) \
+     AND ($4::text IS NULL OR status = $4) \
+     AND ($5::boolean IS NULL OR (payment_status = 'failed') = $5) \
+     ORDER BY created_at DESC, id DESC LIMIT $6";
+const BY_DRIVER: &str = "SELECT * FROM trips WHERE driver_id = $1 AND (created_at, id) < ($2, $3) \
+     AND ($4::text IS NULL OR status = $4) \
+     AND ($5::boolean IS NULL OR (payment_status = 'failed') = $5) \
+     ORDER BY created_at DESC, id DESC LIMIT $6";
+const ALL: &str = "SELECT * FROM trips WHERE $1::uuid IS NULL AND (created_at, id) < ($2, $3) \
+     AND ($4::text IS NULL OR status = $4) \
+     AND ($5::boolean IS NULL OR (payment_status = 'failed') = $5) \
+     ORDER BY created_at DESC, id DESC LIMIT $6";
+
+/// The trips of `who`, newest first, at most `limit`, after `cursor`.
+pub(crate) async fn list(
+    db: &Db,
+    who: &Who,
+    filter: &Filter,
+    cursor: Option<Cursor>,
+    limit: u32,
+) -> Result<Vec<Trip>, Fault> {
+    let (text, user) = match who {
+        Who::Caller(caller) => match caller.role {
+            Role::Rider => (BY_RIDER, Some(caller.user.0)),
+            Role::Driver => (BY_DRIVER, Some(caller.user.0)),
+            Role::Admin => (ALL, None),
+        },
+        Who::System => (ALL, None),
+    };
+    let after = cursor.unwrap_or(Cursor { at: Millis(i64::MAX), id: Uuid::max() });
+    let mut tx = db.begin(who).await?;
+    let rows = sqlx::query(text)
+        .bind(user)
+        .bind(at(after.at))
+        .bind(after.id)
+        .bind(filter.status.map(Status::name))
+        .bind(filter.payment_failed)
+        .bind(i64::from(limit))
+        .fetch_all(tx.conn())
+        .await
+        .map_err(fault)?;
+    tx.commit().await?;
+    rows.iter().map(|row| trip(row).map_err(fault)).collect()
+}
+
+/// The events of a trip after number `after`, in order.
+pub(crate) async fn events_since(db: &Db, id: TripId, after: i32) -> Result<Vec<TripEvent>, Fault> {
+    let mut tx = db.begin(&Who::System).await?;
+    let rows = sqlx::query(
+        "SELECT payload::text AS payload FROM event_store \
+         WHERE aggregate_type = 'trip' AND aggregate_id = $1 AND seq > $2 ORDER BY seq",
+    )
+    .bind(id.0)
+    .bind(after)
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    tx.commit().await?;
+    rows.iter()
+        .map(|row| {
+            let text: &str = row.try_get("payload").map_err(fault)?;
+            serde_json::from_str(text)
+                .map_err(|error| Fault::internal(format!("event of trip {id}: {error}")))
+        })
+        .collect()
+}
+
+fn json(value: &impl Serialize) -> Result<String, Fault> {
+    serde_json::to_string(value).map_err(|error| Fault::internal(error.to_string()))
+}
+
+/// A text column that holds one of the words of a check constraint.
+fn word<T>(row: &PgRow, column: &str, parse: fn(&str) -> Option<T>) -> Result<T, sqlx::Error> {
+    let text: &str = row.try_get(column)?;
+    parse(text).ok_or_else(|| unreadable(column, text))
+}
+
+fn word_if<T>(
+    row: &PgRow,
+    column: &str,
+    parse: fn(&str) -> Option<T>,
+) -> Result<Option<T>, sqlx::Error> {
+    let text: Option<&str> = row.try_get(column)?;
+    text.map(|text| parse(text).ok_or_else(|| unreadable(column, text))).transpose()
+}
+
+fn unreadable(column: &str, text: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("column {column} holds {text}").into())
+}
+
+fn moment(row: &PgRow, column: &str) -> Result<Option<Millis>, sqlx::Error> {
+    Ok(row.try_get::<Option<jiff_sqlx::Timestamp>, _>(column)?.map(millis))
+}
+
+/// A whole number that is never negative.
+fn count(row: &PgRow, column: &str) -> Result<u32, sqlx::Error> {
+    let value: i32 = row.try_get(column)?;
+    u32::try_from(value).map_err(|_| unreadable(column, &value.to_string()))
+}
+
+fn count_if(row: &PgRow, column: &str) -> Result<Option<u32>, sqlx::Error> {
+    let value: Option<i32> = row.try_get(column)?;
+    Ok(value.and_then(|value| u32::try_from(value).ok()))
+}
+
+fn place(row: &PgRow, lat: &str, lng: &str, address: &str) -> Result<Place, sqlx::Error> {
+    let at = Point::new(row.try_get(lat)?, row.try_get(lng)?)
+        .map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok(Place { at, address: row.try_get(address)? })
+}
+
+fn money(row: &PgRow, column: &str) -> Result<Piasters, sqlx::Error> {
+    Ok(Piasters(row.try_get(column)?))
+}
+
+fn trip(row: &PgRow) -> Result<Trip, sqlx::Error> {
+    let excluded: Vec<Uuid> = row.try_get("excluded")?;
+    let rounds: i16 = row.try_get("rounds")?;
+    let created_at = moment(row, "created_at")?.unwrap_or_default();
+    Ok(Trip {
+        id: TripId(row.try_get("id")?),
+        city: CityId(row.try_get("city_id")?),
+        rider: RiderId(row.try_get("rider_id")?),
+        driver: row.try_get::<Option<Uuid>, _>("driver_id")?.map(DriverId),
+        queued_behind: row.try_get::<Option<Uuid>, _>("queued_behind")?.map(TripId),
+        status: word(row, "status", Status::parse)?,
+        payment_status: word(row, "payment_status", PaymentStatus::parse)?,
+        method: word(row, "payment_method", PaymentMethod::parse)?,
+        tier: word(row, "tier", Tier::parse)?,
+        strategy: row.try_get("strategy")?,
+        version: row.try_get("version")?,
+        epoch: row.try_get("epoch")?,
+        pickup: place(row, "pickup_lat", "pickup_lng", "pickup_address")?,
+        destination: place(row, "destination_lat", "destination_lng", "destination_address")?,
+        stops: row.try_get::<Json<Vec<Place>>, _>("stops")?.0,
+        passenger: row.try_get::<Option<Json<Passenger>>, _>("passenger")?.map(|json| json.0),
+        price: money(row, "price")?,
+        final_price: row.try_get::<Option<i64>, _>("final_price")?.map(Piasters),
+        hold: money(row, "hold")?,
+        commission: BasisPoints(row.try_get::<i32, _>("commission_bp")?.into()),
+        surge: row.try_get("surge")?,
+        quote_id: row.try_get("quote_id")?,
+        quoted_distance_m: count(row, "quoted_distance_m")?,
+        quoted_duration_s: count(row, "quoted_duration_s")?,
+        distance_m: count_if(row, "distance_m")?,
+        duration_s: count_if(row, "duration_s")?,
+        pin: row.try_get("pin")?,
+        rounds: rounds.unsigned_abs(),
+        excluded: excluded.into_iter().map(DriverId).collect(),
+        cancelled_by: word_if(row, "cancelled_by", Side::parse)?,
+        cancel_reason: word_if(row, "cancel_reason", CancelReason::parse)?,
+        cancel_fee: money(row, "cancel_fee")?,
+        scheduled_at: moment(row, "scheduled_at")?,
+        requested_at: moment(row, "requested_at")?.unwrap_or(created_at),
+        accepted_at: moment(row, "accepted_at")?,
+        arrived_at: moment(row, "arrived_at")?,
+        started_at: moment(row, "started_at")?,
+        ended_at: moment(row, "ended_at")?,
+        created_at,
+        terms: Terms {
+            free_cancel_s: count(row, "free_cancel_s")?,
+            cancel_fee: money(row, "late_cancel_fee")?,
+            no_show_wait_s: count(row, "no_show_wait_s")?,
+            due_limit: money(row, "due_limit")?,
+            debt_limit: money(row, "debt_limit")?,
+        },
+    })
+}

@@ -1,0 +1,276 @@
+//! One trip at a time, stored for real: settlement, refusals, lists, and the database's own checks.
+
+use std::time::Duration;
+
+use base::{Millis, PaymentMethod, Piasters, TripId};
+use serde_json::json;
+use storage::Who;
+
+use super::stand::{Stand, refusal, stand, standing_still};
+use super::{new_trip, pickup};
+use crate::effect::Effect;
+use crate::model::{CancelReason, Party, PaymentStatus, Status};
+use crate::refusal::{Refusal, TripError};
+use crate::rules::Command;
+use crate::{EventName, Filter};
+
+#[tokio::test]
+async fn a_cash_trip_is_settled_with_its_completion() {
+    let mut stand = stand().await;
+    let (rider, driver) = (stand.rider().await, stand.driver().await);
+    let booked = stand.book(&rider, PaymentMethod::Cash).await;
+    let done = stand.completed(booked.id, driver).await;
+    assert_eq!((done.status, done.payment_status), (Status::Completed, PaymentStatus::Paid));
+    // 15 % of 100.00 is what he owes of the cash in his hand.
+    assert_eq!(stand.balance("driver", driver.into()).await, -1500);
+    assert_eq!(stand.balance("rider_wallet", rider.user).await, 0);
+    stand.replays(&booked).await;
+    stand.money_adds_up().await;
+    let mut told = Vec::new();
+    while let Ok(effect) = stand.effects.try_recv() {
+        match effect {
+            Effect::Event { event, .. } => told.push(event.event),
+            Effect::Completed { driver_balance, .. } => {
+                assert_eq!(driver_balance, Some(Piasters(-1500)));
+            }
+            _ => {}
+        }
+    }
+    let way = [
+        EventName::Requested,
+        EventName::Accepted,
+        EventName::Arrived,
+        EventName::Started,
+        EventName::Completed,
+    ];
+    assert_eq!(told, way);
+}
+
+#[tokio::test]
+async fn a_wallet_trip_holds_and_pays() {
+    let stand = stand().await;
+    let (rider, driver) = (stand.rider().await, stand.driver().await);
+    stand.fund(&rider, Piasters(20_000)).await;
+    let booked = stand.book(&rider, PaymentMethod::Wallet).await;
+    assert_eq!(booked.hold, Piasters(12_000));
+    assert_eq!(stand.balance("rider_wallet", rider.user).await, 8000);
+    assert_eq!(stand.balance("rider_hold", rider.user).await, 12_000);
+    let done = stand.completed(booked.id, driver).await;
+    assert_eq!((done.payment_status, done.hold), (PaymentStatus::Paid, Piasters::ZERO));
+    assert_eq!(stand.balance("rider_wallet", rider.user).await, 10_000);
+    assert_eq!(stand.balance("rider_hold", rider.user).await, 0);
+    assert_eq!(stand.balance("driver", driver.into()).await, 8500);
+    stand.replays(&booked).await;
+    stand.money_adds_up().await;
+}
+
+#[tokio::test]
+async fn a_wallet_that_became_too_short_fails_the_payment_and_not_the_trip() {
+    let stand = stand().await;
+    let (rider, driver) = (stand.rider().await, stand.driver().await);
+    stand.fund(&rider, Piasters(12_000)).await;
+    let booked = stand.book(&rider, PaymentMethod::Wallet).await;
+    stand.started(booked.id, driver).await;
+    // The price grew by rule, far over what is held and may be owed.
+    sqlx::query("UPDATE trips SET price = 30000")
+        .execute(&mut stand.owner().await)
+        .await
+        .expect("the owner may");
+    let stand = stand.restart().await;
+    assert_eq!(stand.trips.rebuild().await.expect("it comes back"), 1);
+    let done = stand.does(booked.id, Command::Complete { driver, distance_m: 90 }).await;
+    assert_eq!((done.status, done.payment_status), (Status::Completed, PaymentStatus::Failed));
+    assert_eq!(stand.balance("rider_wallet", rider.user).await, 12_000);
+    assert_eq!(stand.balance("driver", driver.into()).await, 0);
+    let last = stand.trips.events_since(booked.id, 4).await.expect("events can be read");
+    assert_eq!(last[0].payment_status, PaymentStatus::Failed);
+    assert_eq!(stand.stored(booked.id).await.payment_status, PaymentStatus::Failed);
+}
+
+#[tokio::test]
+async fn a_late_cancel_costs_the_fee_and_releases_the_hold() {
+    let stand = standing_still().await;
+    let (rider, driver) = (stand.rider().await, stand.driver().await);
+    stand.fund(&rider, Piasters(20_000)).await;
+    let booked = stand.book(&rider, PaymentMethod::Wallet).await;
+    stand.accepted(booked.id, driver).await;
+    stand.clock.advance(Duration::from_secs(121));
+    let by = Party::Rider(rider.user.as_rider());
+    let reason = CancelReason::ChangedMind;
+    let ended = stand.does(booked.id, Command::Cancel { by, reason }).await;
+    assert_eq!((ended.status, ended.cancel_fee), (Status::Cancelled, Piasters(1500)));
+    assert_eq!(stand.balance("rider_wallet", rider.user).await, 18_500);
+    assert_eq!(stand.balance("driver", driver.into()).await, 1000);
+    stand.replays(&booked).await;
+    stand.money_adds_up().await;
+}
+
+#[tokio::test]
+async fn a_rider_books_one_trip_at_a_time_and_only_what_he_can_pay() {
+    let stand = stand().await;
+    let rider = stand.rider().await;
+    let new = new_trip(rider.user.as_rider(), PaymentMethod::Wallet);
+    match stand.trips.create(&rider, new.clone()).await {
+        Err(TripError::InsufficientBalance { available, price }) => {
+            assert_eq!((available, price), (Piasters::ZERO, Piasters(10_000)));
+        }
+        other => panic!("expected too little money, got {other:?}"),
+    }
+    stand.book(&rider, PaymentMethod::Cash).await;
+    let second = new_trip(rider.user.as_rider(), PaymentMethod::Cash);
+    assert_eq!(refusal(stand.trips.create(&rider, second).await), Refusal::TripInProgress);
+    // A refused booking leaves nothing.
+    assert_eq!(stand.count("SELECT count(*) FROM trips").await, 1);
+    assert_eq!(stand.count("SELECT count(*) FROM event_store").await, 1);
+}
+
+#[tokio::test]
+async fn who_owes_for_an_earlier_trip_books_no_other() {
+    let stand = standing_still().await;
+    let (rider, driver) = (stand.rider().await, stand.driver().await);
+    let booked = stand.book(&rider, PaymentMethod::Cash).await;
+    stand.accepted(booked.id, driver).await;
+    stand.clock.advance(Duration::from_secs(600));
+    let by = Party::Rider(rider.user.as_rider());
+    stand.does(booked.id, Command::Cancel { by, reason: CancelReason::Other }).await;
+    let next = new_trip(rider.user.as_rider(), PaymentMethod::Cash);
+    match stand.trips.create(&rider, next).await {
+        Err(TripError::PaymentDue { due }) => assert_eq!(due, Piasters(1500)),
+        other => panic!("expected a due, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_trip_is_booked_by_its_rider_only() {
+    let stand = stand().await;
+    let riders = stand.riders(2).await;
+    let foreign = new_trip(riders[0].user.as_rider(), PaymentMethod::Cash);
+    assert!(matches!(stand.trips.create(&riders[1], foreign).await, Err(TripError::Fault(_))));
+    assert_eq!(stand.count("SELECT count(*) FROM trips").await, 0);
+}
+
+#[tokio::test]
+async fn a_trip_is_seen_by_its_people_only() {
+    let stand = stand().await;
+    let riders = stand.riders(2).await;
+    let drivers = stand.drivers(2).await;
+    let admin = stand.admin().await;
+    let booked = stand.book(&riders[0], PaymentMethod::Cash).await;
+    stand.started(booked.id, drivers[0]).await;
+    let see = async |who: Who| match stand.trips.get(&who, booked.id).await {
+        Ok(_) => true,
+        Err(TripError::NotFound) => false,
+        Err(other) => panic!("{other}"),
+    };
+    for alive in [true, false] {
+        assert!(see(Who::Caller(riders[0])).await, "its rider, alive: {alive}");
+        assert!(see(Who::Caller(Stand::as_driver(drivers[0]))).await, "its driver, alive: {alive}");
+        assert!(see(Who::Caller(admin)).await, "an admin, alive: {alive}");
+        assert!(!see(Who::Caller(riders[1])).await, "another rider, alive: {alive}");
+        assert!(
+            !see(Who::Caller(Stand::as_driver(drivers[1]))).await,
+            "another driver, alive: {alive}"
+        );
+        if alive {
+            let done = Command::Complete { driver: drivers[0], distance_m: 1 };
+            stand.does(booked.id, done).await;
+        }
+    }
+    let nothing = stand.trips.get(&Who::System, TripId::new()).await;
+    assert!(matches!(nothing, Err(TripError::NotFound)));
+}
+
+#[tokio::test]
+async fn a_list_goes_on_where_its_page_ended() {
+    let stand = stand().await;
+    let riders = stand.riders(2).await;
+    let mut booked = Vec::new();
+    for rider in [0, 0, 1, 0, 0, 0] {
+        let trip = stand.book(&riders[rider], PaymentMethod::Cash).await;
+        let by = Party::Rider(riders[rider].user.as_rider());
+        stand.does(trip.id, Command::Cancel { by, reason: CancelReason::Other }).await;
+        if rider == 0 {
+            booked.insert(0, trip.id);
+        }
+    }
+    let who = Who::Caller(riders[0]);
+    let mut seen = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = stand.trips.list(&who, &Filter::default(), cursor, 2).await.expect("a page");
+        assert!(page.trips.len() <= 2);
+        seen.extend(page.trips.iter().map(|trip| trip.id));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, booked);
+    let live = Filter { status: Some(Status::Requested), payment_failed: None };
+    let page = stand.trips.list(&who, &live, None, 10).await.expect("a page");
+    assert!(page.trips.is_empty() && page.next.is_none());
+    let all = stand.trips.list(&Who::System, &Filter::default(), None, 10).await.expect("a page");
+    assert_eq!(all.trips.len(), 6);
+}
+
+#[tokio::test]
+async fn an_ended_trip_refuses_everything_with_its_state() {
+    let stand = stand().await;
+    let (rider, drivers) = (stand.rider().await, stand.drivers(2).await);
+    let booked = stand.book(&rider, PaymentMethod::Cash).await;
+    stand.completed(booked.id, drivers[0]).await;
+    let current = Refusal::InvalidTransition { current: Status::Completed };
+    let again = Command::Complete { driver: drivers[0], distance_m: 1 };
+    assert_eq!(refusal(stand.trips.command(booked.id, again).await), current);
+    let late = Command::Accept { driver: drivers[1] };
+    assert_eq!(refusal(stand.trips.command(booked.id, late).await), Refusal::TripTaken);
+    let unknown = stand.trips.command(TripId::new(), Command::NoDrivers).await;
+    assert!(matches!(unknown, Err(TripError::NotFound)));
+}
+
+#[tokio::test]
+async fn the_functions_refuse_what_is_illegal() {
+    let stand = stand().await;
+    let rider = stand.rider().await;
+    let drivers = stand.drivers(2).await;
+    let booked = stand.book(&rider, PaymentMethod::Cash).await;
+    stand.accepted(booked.id, drivers[0]).await;
+    let now = Millis(booked.created_at.0 + 1000);
+    let item = json!({
+        "id": booked.id, "version": 3, "epoch": 1, "side": "driver", "actor": drivers[0],
+        "event": "TRIP_DRIVER_ARRIVED", "payload": {}, "at": now, "status": "arrived",
+        "payment_status": "pending", "driver_id": drivers[0], "hold": 0, "rounds": 1,
+        "excluded": [], "cancel_fee": 0, "requested_at": now, "accepted_at": now,
+    });
+    let moved = async |field: &str, value: serde_json::Value| {
+        let mut altered = item.clone();
+        altered[field] = value;
+        let mut tx = stand.db.begin_writer().await.expect("the database answers");
+        let rows = sqlx::query("SELECT r_id FROM trip_transitions($1::text::jsonb)")
+            .bind(json!([altered]).to_string())
+            .fetch_all(tx.conn())
+            .await
+            .expect("it runs");
+        rows.len()
+    };
+    assert_eq!(moved("actor", json!(drivers[0])).await, 1, "as it should be, then rolled back");
+    assert_eq!(moved("actor", json!(drivers[1])).await, 0, "another driver");
+    assert_eq!(moved("side", json!("rider")).await, 0, "a driver as rider");
+    assert_eq!(moved("side", json!("admin")).await, 0, "a driver as admin");
+    assert_eq!(moved("version", json!(4)).await, 0, "from another version");
+    assert_eq!(moved("epoch", json!(2)).await, 0, "from another lease");
+    assert_eq!(moved("status", json!("started")).await, 0, "off the graph");
+    for from in Status::ALL {
+        for to in Status::ALL {
+            let legal: bool = sqlx::query_scalar("SELECT trip_may_become($1, $2)")
+                .bind(from.name())
+                .bind(to.name())
+                .fetch_one(&mut stand.owner().await)
+                .await
+                .expect("it answers");
+            assert_eq!(legal, from.may_become(*to), "{from} -> {to}");
+        }
+    }
+    let at = Command::Arrive { driver: drivers[0], at: Some(pickup()) };
+    assert_eq!(stand.does(booked.id, at).await.version, 3);
+}
