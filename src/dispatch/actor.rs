@@ -1,0 +1,265 @@
+//! The one owner of the board: takes commands, ticks, hands effects on, writes the record.
+//!
+//! Commands change the board under a short lock and wake the loop; nothing waits inside the lock. A
+//! tick looks at a bounded slice of the searches per locking, so a command never waits for a whole
+//! sweep. Effects go through a bounded channel; when it is full the loop waits, and with it the
+//! search for drivers, because offers that nobody carries out help no rider.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Clock, DriverId, Fault, TripId};
+use fleet::Fleet;
+use metrics::{counter, gauge, histogram};
+use ops::Tasks;
+use parking_lot::Mutex;
+use routing::Router;
+use storage::{Db, Who};
+use tokio::sync::{Notify, mpsc};
+use tracing::{debug, info};
+
+use crate::board::{Board, Ended, Found, Rules};
+use crate::engine::tick;
+use crate::live::LiveView;
+use crate::model::{Decision, Effect, Outcome, Said, Search, View};
+use crate::store::{self, OfferRecord, Records};
+use crate::wire::{MatchingStatus, TraceRow};
+
+/// Ticks are at least this far apart, however often they are asked for: what happens in between is
+/// decided together.
+const COALESCE: Duration = Duration::from_millis(20);
+
+/// How dispatch runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DispatchConfig {
+    /// Time between two ticks when nothing wakes the loop.
+    pub tick: Duration,
+    pub rules: Rules,
+}
+
+impl Default for DispatchConfig {
+    fn default() -> Self {
+        Self { tick: Duration::from_secs(1), rules: Rules::default() }
+    }
+}
+
+/// The search for drivers of this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Dispatch {
+    desk: Desk,
+    db: Db,
+}
+
+impl Dispatch {
+    /// Starts the loop and the writers. What is decided comes out of `effects`.
+    pub fn start(
+        db: Db,
+        tasks: &Tasks,
+        clock: Clock,
+        fleet: Fleet,
+        router: Router,
+        effects: mpsc::Sender<Effect>,
+        config: DispatchConfig,
+    ) -> Self {
+        let records = Records::start(&db, tasks);
+        let view = Arc::new(LiveView::new(fleet, router));
+        Self { desk: Desk::start(tasks, clock, view, records, effects, config), db }
+    }
+
+    /// Looks for a driver until one accepts, nobody is left, or [`Dispatch::stop`].
+    pub fn search(&self, search: Search) {
+        self.desk.search(search);
+    }
+
+    /// Ends a search: the trip has a driver, was cancelled, or is told that there is none.
+    pub fn stop(&self, trip: TripId) {
+        self.desk.stop(trip);
+    }
+
+    /// An offer is over. Once all of its round are, the search goes on at once.
+    pub fn offer_ended(&self, trip: TripId, driver: DriverId, outcome: Outcome) {
+        self.desk.offer_ended(trip, driver, outcome);
+    }
+
+    /// Something changed that a search may wait for: a driver arrived or became free.
+    pub fn wake(&self) {
+        self.desk.wake();
+    }
+
+    /// Where the search for this trip stands; `searching` without a position when there is none
+    /// (yet) for a trip that wants a driver.
+    pub fn status(&self, trip: TripId) -> MatchingStatus {
+        self.desk.status(trip).unwrap_or(MatchingStatus::searching(None))
+    }
+
+    /// Who was considered for a trip and what was made of him, in order; as fresh as the writer
+    /// behind (a second at most).
+    pub async fn trace(&self, who: &Who, trip: TripId) -> Result<Vec<TraceRow>, Fault> {
+        store::trace(&self.db, who, trip).await
+    }
+
+    /// Waits until offers and trace lines are written.
+    pub async fn flush(&self) {
+        self.desk.0.records.flush().await;
+    }
+}
+
+/// The board with its lock and its bell; all of dispatch but the database's reads.
+#[derive(Clone)]
+pub(crate) struct Desk(Arc<Inner>);
+
+struct Inner {
+    board: Mutex<Board>,
+    bell: Notify,
+    clock: Clock,
+    records: Records,
+}
+
+impl Desk {
+    pub(crate) fn start(
+        tasks: &Tasks,
+        clock: Clock,
+        view: Arc<dyn View>,
+        records: Records,
+        effects: mpsc::Sender<Effect>,
+        config: DispatchConfig,
+    ) -> Self {
+        let board = Mutex::new(Board::new(config.rules));
+        let desk = Self(Arc::new(Inner { board, bell: Notify::new(), clock, records }));
+        let (stopping, runs) = (tasks.stopping(), desk.clone());
+        tasks.spawn("dispatch", async move {
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = runs.run(view, effects, config.tick) => {}
+            }
+        });
+        desk
+    }
+
+    pub(crate) fn search(&self, search: Search) {
+        let now = self.0.clock.now();
+        debug!(trip.id = %search.trip, "searching a driver");
+        self.0.board.lock().search(search, now);
+        self.wake();
+    }
+
+    pub(crate) fn stop(&self, trip: TripId) {
+        self.0.board.lock().stop(trip);
+    }
+
+    pub(crate) fn offer_ended(&self, trip: TripId, driver: DriverId, outcome: Outcome) {
+        let now = self.0.clock.now();
+        let (ended, found) = self.0.board.lock().offer_ended(trip, driver, outcome, now);
+        if let Some(ended) = ended {
+            self.record_end(ended);
+        }
+        if let Some(found) = found {
+            measure_match(found);
+        }
+        self.wake();
+    }
+
+    pub(crate) fn wake(&self) {
+        self.0.bell.notify_one();
+    }
+
+    pub(crate) fn status(&self, trip: TripId) -> Option<MatchingStatus> {
+        self.0.board.lock().status(trip)
+    }
+
+    /// Ticks until the receiver of the effects is gone.
+    async fn run(&self, view: Arc<dyn View>, effects: mpsc::Sender<Effect>, tick: Duration) {
+        loop {
+            let last = tokio::time::Instant::now();
+            if self.sweep(&*view, &effects).await.is_break() {
+                return;
+            }
+            tokio::select! {
+                () = self.0.bell.notified() => {}
+                () = tokio::time::sleep_until(last + tick) => {}
+            }
+            tokio::time::sleep_until(last + COALESCE).await;
+        }
+    }
+
+    /// Looks at every search once.
+    async fn sweep(&self, view: &dyn View, effects: &mpsc::Sender<Effect>) -> ControlFlow<()> {
+        loop {
+            let (decisions, mid_sweep) = self.tick_once(view);
+            for decision in decisions {
+                let Some(effect) = self.record(decision) else { continue };
+                if effects.send(effect).await.is_err() {
+                    return ControlFlow::Break(());
+                }
+            }
+            if !mid_sweep {
+                gauge!("smartline_searches").set(self.searches());
+                return ControlFlow::Continue(());
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn tick_once(&self, view: &dyn View) -> (Vec<Decision>, bool) {
+        let began = tokio::time::Instant::now();
+        let mut board = self.0.board.lock();
+        let decisions = tick(&mut board, view, self.0.clock.now());
+        let mid_sweep = board.is_mid_sweep();
+        drop(board);
+        histogram!("smartline_dispatch_tick_seconds").record(began.elapsed());
+        (decisions, mid_sweep)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
+    fn searches(&self) -> f64 {
+        self.0.board.lock().searches() as f64
+    }
+
+    /// Writes a decision down, and says what others have to do about it.
+    fn record(&self, decision: Decision) -> Option<Effect> {
+        match decision {
+            Decision::Offers { plans, since } => {
+                for plan in &plans {
+                    self.0.records.offer(OfferRecord::made(plan));
+                }
+                if let Some(first) = plans.first().filter(|plan| plan.round == 1) {
+                    histogram!("smartline_first_offer_seconds").record(first.made.after(since));
+                }
+                Some(Effect::Offers(plans))
+            }
+            Decision::Considered(lines) => {
+                for line in lines {
+                    self.0.records.considered(line);
+                }
+                None
+            }
+            Decision::Lapsed(ended) => {
+                info!(
+                    trip.id = %ended.plan.trip, driver.id = %ended.plan.driver,
+                    "nobody said how an offer ended; it lapsed"
+                );
+                self.record_end(ended);
+                None
+            }
+            Decision::NoDrivers { trip, said } => {
+                if said == Said::First {
+                    counter!("smartline_no_drivers_total").increment(1);
+                    info!(trip.id = %trip, "no driver found");
+                }
+                Some(Effect::NoDrivers { trip })
+            }
+        }
+    }
+
+    fn record_end(&self, ended: Ended) {
+        counter!("smartline_offers_total", "outcome" => ended.outcome.name()).increment(1);
+        self.0.records.offer(OfferRecord::ended(ended));
+    }
+}
+
+fn measure_match(found: Found) {
+    histogram!("smartline_matching_duration_seconds").record(found.searched);
+    let round = if found.rounds <= 1 { "first" } else { "later" };
+    counter!("smartline_matches_total", "round" => round).increment(1);
+}

@@ -1,0 +1,364 @@
+//! The running searches and the open offers: all that the engine remembers between two ticks.
+//!
+//! Decides nothing about who is asked; keeps the books so that the engine can't go wrong: a driver
+//! has one entry in [`Leases`] or none, and an entry always has a deadline.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::time::Duration;
+
+use base::{DriverId, Millis, TripId};
+
+use crate::eligibility::Hold;
+use crate::model::{OfferPlan, Outcome, Search, Seen, Verdict};
+use crate::score::{Fairness, Weights};
+use crate::strategy::{Preset, Presets};
+use crate::wire::MatchingStatus;
+
+/// How the engine decides. Fixed for the life of a board.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    pub weights: Weights,
+    pub fairness: Fairness,
+    pub presets: Presets,
+    /// Nearest drivers of a ring that one look takes in, eligible or not. Four times as many when
+    /// none of them is eligible.
+    pub considered: usize,
+    /// Nearest eligible drivers who are scored.
+    pub scored: usize,
+    /// Nearest drivers of a look who are left out and appear in the trace.
+    pub traced_barred: usize,
+    /// Searches that one tick looks at; the next tick goes on with the others.
+    pub slice: usize,
+    /// How long after its deadline an offer may still be answered before the board lets it lapse:
+    /// the trip's own timer ends it first, unless something is broken.
+    pub grace: Duration,
+    /// How long a search leaves a driver alone who was lost to it.
+    pub rest: Duration,
+    /// Time between two reminders that a search found nobody.
+    pub remind: Duration,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            weights: Weights::default(),
+            fairness: Fairness::default(),
+            presets: Presets::default(),
+            considered: 256,
+            scored: 64,
+            traced_barred: 32,
+            slice: 32,
+            grace: Duration::from_secs(10),
+            rest: Duration::from_secs(5),
+            remind: Duration::from_secs(5),
+        }
+    }
+}
+
+/// An offer that is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    pub plan: OfferPlan,
+    pub outcome: Outcome,
+    pub at: Millis,
+}
+
+/// A search that came to its end by an accepted offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// From the start of the search to the answer.
+    pub searched: Duration,
+    /// Rounds it took.
+    pub rounds: u16,
+}
+
+/// Who asked first comes first; the trip's id breaks ties.
+pub(crate) type Key = (Millis, TripId);
+
+/// Open offers, one per driver at most.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    by_driver: HashMap<DriverId, OfferPlan>,
+    by_deadline: BTreeSet<(Millis, DriverId)>,
+}
+
+impl Leases {
+    pub(crate) fn holds(&self, driver: DriverId) -> bool {
+        self.by_driver.contains_key(&driver)
+    }
+
+    /// The caller has checked that the driver holds none.
+    pub(crate) fn grant(&mut self, plan: OfferPlan) {
+        self.by_deadline.insert((plan.until, plan.driver));
+        let before = self.by_driver.insert(plan.driver, plan);
+        debug_assert!(before.is_none(), "a driver holds one offer at most");
+    }
+
+    /// Ends the driver's offer if it is of this trip.
+    fn take(&mut self, driver: DriverId, trip: TripId) -> Option<OfferPlan> {
+        if self.by_driver.get(&driver)?.trip != trip {
+            return None;
+        }
+        let plan = self.by_driver.remove(&driver)?;
+        self.by_deadline.remove(&(plan.until, driver));
+        Some(plan)
+    }
+
+    /// The offer whose deadline comes first, if that is at `limit` or before.
+    fn due(&self, limit: Millis) -> Option<(DriverId, TripId)> {
+        let (until, driver) = *self.by_deadline.first()?;
+        let plan = self.by_driver.get(&driver)?;
+        (until <= limit).then_some((driver, plan.trip))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_driver.len()
+    }
+}
+
+/// What a search remembers of a driver whom it asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    /// Asked now, or refused: not again.
+    Asked,
+    /// Was lost; may be asked again from then on.
+    RestsUntil(Millis),
+}
+
+/// One search under way.
+#[derive(Debug)]
+pub(crate) struct Hunt {
+    pub(crate) search: Search,
+    /// When the search began, not when the trip was asked for.
+    pub(crate) since: Millis,
+    pub(crate) ring: usize,
+    /// Rounds of this ring in which somebody said no.
+    ring_rounds: u16,
+    /// Has somebody said no in the round under way?
+    refused: bool,
+    /// Rounds made so far.
+    pub(crate) round: u16,
+    /// Drivers who are asked now.
+    pub(crate) open: Vec<DriverId>,
+    memory: HashMap<DriverId, Memory>,
+    /// The last line of each driver in the trace.
+    traced: HashMap<DriverId, (u16, Verdict)>,
+    /// When it was last said that nobody was found.
+    pub(crate) over: Option<Millis>,
+}
+
+impl Hunt {
+    fn new(search: Search, now: Millis) -> Self {
+        Self {
+            search,
+            since: now,
+            ring: 0,
+            ring_rounds: 0,
+            refused: false,
+            round: 0,
+            open: Vec::new(),
+            memory: HashMap::new(),
+            traced: HashMap::new(),
+            over: None,
+        }
+    }
+
+    /// What the search itself has to do with the driver.
+    pub(crate) fn hold(&self, driver: DriverId, now: Millis) -> Hold {
+        match self.memory.get(&driver) {
+            Some(Memory::Asked) => Hold::Asked,
+            Some(Memory::RestsUntil(at)) if now < *at => Hold::Asked,
+            Some(Memory::RestsUntil(_)) | None => Hold::None,
+        }
+    }
+
+    /// Moves on to the ring that is due, by time or because this one has said no often enough.
+    pub(crate) fn widen(&mut self, preset: &Preset, now: Millis) {
+        let worn_out = self.ring_rounds >= preset.rounds_per_ring;
+        let by_refusals = if worn_out { self.ring + 1 } else { self.ring };
+        let by_time = preset.ring_at(now.after(self.since));
+        let ring = by_refusals.max(by_time).min(preset.last_ring());
+        if ring > self.ring {
+            self.ring = ring;
+            self.ring_rounds = 0;
+        }
+    }
+
+    /// May the search give up when it finds nobody now: long enough, and wide enough?
+    pub(crate) fn has_searched_enough(&self, preset: &Preset, now: Millis) -> bool {
+        self.ring == preset.last_ring() && now.after(self.since) >= preset.at_least
+    }
+
+    /// Has the last ring, too, said no often enough?
+    pub(crate) const fn is_worn_out(&self, preset: &Preset) -> bool {
+        self.ring_rounds >= preset.rounds_per_ring
+    }
+
+    pub(crate) fn ask(&mut self, driver: DriverId) {
+        self.open.push(driver);
+        self.memory.insert(driver, Memory::Asked);
+    }
+
+    /// Is this verdict news since the last trace line about the driver? Remembers it.
+    pub(crate) fn is_news(&mut self, driver: DriverId, round: u16, verdict: Verdict) -> bool {
+        self.traced.insert(driver, (round, verdict)) != Some((round, verdict))
+    }
+
+    fn offer_ended(&mut self, driver: DriverId, outcome: Outcome, now: Millis, rest: Duration) {
+        let Some(place) = self.open.iter().position(|open| *open == driver) else { return };
+        self.open.swap_remove(place);
+        match outcome {
+            Outcome::Declined | Outcome::Expired => self.refused = true,
+            // Nobody said no: he may be asked again after a pause that keeps a broken fleet or a
+            // database that is away from turning the search into a busy loop.
+            Outcome::Lost | Outcome::Revoked => {
+                self.memory.insert(driver, Memory::RestsUntil(now + rest));
+            }
+            // The whole search is over; the board has taken it away.
+            Outcome::Accepted => {}
+        }
+        if self.open.is_empty() && self.refused {
+            self.refused = false;
+            self.ring_rounds = self.ring_rounds.saturating_add(1);
+        }
+    }
+}
+
+/// Where the sweep over all searches stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sweep {
+    Done,
+    /// Everything up to this search was looked at.
+    After(Key),
+}
+
+/// The searches and offers of one node.
+#[derive(Debug)]
+pub struct Board {
+    pub(crate) rules: Rules,
+    pub(crate) hunts: BTreeMap<Key, Hunt>,
+    keys: HashMap<TripId, Key>,
+    pub(crate) leases: Leases,
+    sweep: Sweep,
+    /// Kept between looks for its memory only.
+    pub(crate) seen: Vec<Seen>,
+}
+
+impl Board {
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            hunts: BTreeMap::new(),
+            keys: HashMap::new(),
+            leases: Leases::default(),
+            sweep: Sweep::Done,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Starts a search. A second call for a running one only updates it, so that a repeated request
+    /// asks nobody twice; for one that has found nobody it starts anew.
+    pub fn search(&mut self, search: Search, now: Millis) {
+        let key = (search.asked_at, search.trip);
+        let running = self.keys.get(&search.trip).and_then(|old| self.hunts.remove(old));
+        let hunt = match running {
+            Some(hunt) if hunt.over.is_none() => Hunt { search, ..hunt },
+            Some(_) | None => Hunt::new(search, now),
+        };
+        self.keys.insert(hunt.search.trip, key);
+        self.hunts.insert(key, hunt);
+    }
+
+    /// Ends a search, if there is one. Its open offers stay with their drivers until they end.
+    pub fn stop(&mut self, trip: TripId) {
+        if let Some(key) = self.keys.remove(&trip) {
+            self.hunts.remove(&key);
+        }
+    }
+
+    /// Takes an offer off the board. An accepted one ends the search, also when the offer itself
+    /// had lapsed here: what is committed counts.
+    pub fn offer_ended(
+        &mut self,
+        trip: TripId,
+        driver: DriverId,
+        outcome: Outcome,
+        now: Millis,
+    ) -> (Option<Ended>, Option<Found>) {
+        let rest = self.rules.rest;
+        let mut found = None;
+        if let Some(hunt) = self.keys.get(&trip).and_then(|key| self.hunts.get_mut(key)) {
+            hunt.offer_ended(driver, outcome, now, rest);
+            if outcome == Outcome::Accepted {
+                found = Some(Found { searched: now.after(hunt.since), rounds: hunt.round });
+                self.stop(trip);
+            }
+        }
+        let ended = self.leases.take(driver, trip).map(|plan| Ended { plan, outcome, at: now });
+        (ended, found)
+    }
+
+    /// Ends every offer whose deadline passed more than the grace ago.
+    pub(crate) fn lapse(&mut self, now: Millis) -> Vec<Ended> {
+        let limit = now - self.rules.grace;
+        let mut lapsed = Vec::new();
+        while let Some((driver, trip)) = self.leases.due(limit) {
+            lapsed.extend(self.offer_ended(trip, driver, Outcome::Expired, now).0);
+        }
+        lapsed
+    }
+
+    /// The next searches to look at, oldest first; those that wait for answers are passed over. A
+    /// sweep visits all before the next one begins, so that nobody starves behind hopeless searches.
+    pub(crate) fn next_slice(&mut self) -> Vec<Key> {
+        let from = match self.sweep {
+            Sweep::Done => Bound::Unbounded,
+            Sweep::After(key) => Bound::Excluded(key),
+        };
+        let slice = self.rules.slice.max(1);
+        let ready = self.hunts.range((from, Bound::Unbounded));
+        let keys: Vec<Key> = ready
+            .filter(|(_, hunt)| hunt.open.is_empty())
+            .map(|(key, _)| *key)
+            .take(slice)
+            .collect();
+        self.sweep = match keys.last() {
+            Some(last) if keys.len() == slice => Sweep::After(*last),
+            Some(_) | None => Sweep::Done,
+        };
+        keys
+    }
+
+    /// Has the sweep begun and not reached the last search?
+    pub fn is_mid_sweep(&self) -> bool {
+        self.sweep != Sweep::Done
+    }
+
+    /// Where the search for this trip stands; none when there is no such search.
+    pub fn status(&self, trip: TripId) -> Option<MatchingStatus> {
+        let key = self.keys.get(&trip)?;
+        let hunt = self.hunts.get(key)?;
+        if hunt.over.is_some() {
+            return Some(MatchingStatus::no_drivers());
+        }
+        if !hunt.open.is_empty() {
+            return Some(MatchingStatus::offers_pending());
+        }
+        let waits_before = |other: &Hunt| {
+            other.search.city == hunt.search.city && other.open.is_empty() && other.over.is_none()
+        };
+        let before = self.hunts.range(..*key).filter(|(_, other)| waits_before(other)).count();
+        Some(MatchingStatus::searching(Some(u32::try_from(before).unwrap_or(u32::MAX) + 1)))
+    }
+
+    /// Searches on the board.
+    pub fn searches(&self) -> usize {
+        self.hunts.len()
+    }
+
+    /// Offers that are open.
+    pub fn open_offers(&self) -> usize {
+        self.leases.len()
+    }
+}

@@ -1,0 +1,42 @@
+//! Finds the driver for a trip.
+//!
+//! Owns the running searches, the offers that are open, and the record of why each driver was asked
+//! or left out. Does not know trips, sockets or money: a search comes in, effects go out, and whoever
+//! carries them out says how each offer ended.
+//!
+//! Guarantees:
+//! - a driver holds at most one open offer, whatever happens at the same time (test:
+//!   `a_hundred_searches_never_share_a_driver`);
+//! - every offer ends: by its outcome, or by lapsing (test: `every_lease_ends`);
+//! - a driver who refused, was excluded or let the offer pass is not asked again by that search
+//!   (test: `nobody_is_asked_twice`);
+//! - a search lasts at least its preset's time over all its rings before it says "no drivers" (test:
+//!   `an_empty_city_is_searched_for_sixty_seconds`).
+//!
+//! The decision is pure: [`tick`] looks at a [`Board`] and a [`View`] at a given moment. The actor,
+//! a replay and a simulator run the same function.
+
+mod actor;
+mod board;
+mod eligibility;
+mod engine;
+mod live;
+mod model;
+mod score;
+mod store;
+mod strategy;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use actor::{Dispatch, DispatchConfig};
+pub use board::{Board, Ended, Found, Rules};
+pub use eligibility::{Gate, Hold, Standing, gate};
+pub use engine::tick;
+pub use model::{
+    Considered, Decision, Effect, OfferPlan, Outcome, Said, Search, Seen, Verdict, View,
+};
+pub use score::{Acquaintance, Fairness, Merits, Parts, Reach, Vehicle, Weights, score};
+pub use strategy::{Preset, Presets, Strategy};
+pub use wire::{Matching, MatchingStatus, TraceRow};

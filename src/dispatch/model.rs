@@ -1,0 +1,188 @@
+//! What dispatch talks about: a search, a driver as he is seen, an offer, a decision.
+
+use base::{
+    CityId, DriverId, Millis, OfferId, PaymentMethod, Piasters, Point, RiderId, Tier, TripId,
+};
+
+use crate::board::Ended;
+use crate::eligibility::{Gate, Standing};
+use crate::score::Parts;
+use crate::strategy::Strategy;
+
+/// A trip that wants a driver.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Search {
+    pub trip: TripId,
+    pub city: CityId,
+    pub rider: RiderId,
+    pub pickup: Point,
+    pub destination: Point,
+    pub tier: Tier,
+    pub method: PaymentMethod,
+    pub price: Piasters,
+    /// When the rider asked: who asked first is served first, also after a driver gave the trip back.
+    pub asked_at: Millis,
+    /// Never asked: drivers who gave the trip back, and those whom a block keeps apart.
+    pub excluded: Vec<DriverId>,
+    /// Drivers who drove this rider before.
+    pub familiar: Vec<DriverId>,
+    /// Length of the trip itself, metres.
+    pub distance_m: u32,
+    /// Duration of the trip itself, seconds.
+    pub duration_s: u32,
+    /// Radius of the first ring, metres (the city's `search_radius_m`).
+    pub ring_m: u32,
+    pub strategy: Strategy,
+}
+
+/// A driver as one look at the fleet shows him.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    pub driver: DriverId,
+    pub at: Point,
+    /// Great circle to the pickup, metres.
+    pub distance_m: f64,
+    pub standing: Standing,
+    pub tier: Tier,
+    /// Mean of his ratings, 0 to 5.
+    pub rating: f32,
+    /// Share of offers that he accepted, 0 to 1.
+    pub acceptance: f32,
+    /// Share of accepted trips that he completed, 0 to 1.
+    pub completion: f32,
+    /// Since when he waits for a trip.
+    pub waiting_since: Millis,
+    /// Trips of the last hours, as the fleet counts them.
+    pub recent_trips: u16,
+    /// When his newest accepted position came in.
+    pub heard: Millis,
+    /// When the first of his documents runs out.
+    pub documents_until: Millis,
+    pub approved: bool,
+    pub fraud: bool,
+    /// Owes more than his limit, so he can't take cash.
+    pub in_debt: bool,
+}
+
+/// What the engine may look at. Must not change while one [`crate::tick`] runs.
+pub trait View: Send + Sync {
+    /// Drivers within `radius_m` of `at`, in any order and any standing, the nearest `limit` of
+    /// them; appended to `out`.
+    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>);
+
+    /// Driving time, seconds: along roads where they are known, else in proportion to distance.
+    fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32;
+}
+
+/// An offer to make: the trip, shown to one driver.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OfferPlan {
+    pub offer: OfferId,
+    pub trip: TripId,
+    pub driver: DriverId,
+    /// Counts from 1 in each search.
+    pub round: u16,
+    pub made: Millis,
+    pub until: Millis,
+    pub score: f32,
+    /// Driver to pickup, metres.
+    pub distance_m: u32,
+    /// Driver to pickup, seconds.
+    pub eta_s: u32,
+}
+
+/// How an offer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Accepted,
+    Declined,
+    /// Its time was over.
+    Expired,
+    /// Someone else has the trip, or there is no trip any more.
+    Revoked,
+    /// The driver went silent or offline, or was taken before he could be asked.
+    Lost,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 5] =
+        [Self::Accepted, Self::Declined, Self::Expired, Self::Revoked, Self::Lost];
+
+    /// As in `trip_offers.status` and in the metric's label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Declined => "declined",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// What was made of a driver who was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    Offered,
+    /// Eligible, but others ranked before him in this round.
+    Ranked,
+    Barred(Gate),
+}
+
+impl Verdict {
+    /// As in `dispatch_trace.verdict`: `offered`, `ranked` or the gate's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Ranked => "ranked",
+            Self::Barred(gate) => gate.name(),
+        }
+    }
+}
+
+/// One line of a search's trace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Considered {
+    pub trip: TripId,
+    pub at: Millis,
+    /// The round that was being put together.
+    pub round: u16,
+    pub driver: DriverId,
+    pub verdict: Verdict,
+    pub score: Option<f32>,
+    pub distance_m: u32,
+    pub eta_s: Option<u32>,
+    pub parts: Option<Parts>,
+}
+
+/// What one tick decided.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// A round: these drivers are asked at once, all for the same trip, searched since `since`.
+    Offers { plans: Vec<OfferPlan>, since: Millis },
+    /// What there is to say about drivers that was not said before.
+    Considered(Vec<Considered>),
+    /// An offer of which nobody said how it ended. The driver may be asked again by others.
+    Lapsed(Ended),
+    /// Nobody was found. Repeated every few seconds until the search is stopped: a trip whose end
+    /// could not be stored must not be forgotten.
+    NoDrivers { trip: TripId, said: Said },
+}
+
+/// Is it news?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    First,
+    Again,
+}
+
+/// What the rest of the program has to carry out. Each offer must be answered by
+/// [`crate::Dispatch::offer_ended`], each `NoDrivers` by [`crate::Dispatch::stop`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// One round of one trip.
+    Offers(Vec<OfferPlan>),
+    NoDrivers {
+        trip: TripId,
+    },
+}

@@ -1,0 +1,94 @@
+//! What a driver is worth to a search.
+
+use std::time::Duration;
+
+use crate::score::{Acquaintance, Fairness, Merits, Reach, Vehicle, Weights, score};
+
+/// A driver as PLAN's own test describes him: the rest is the best there is.
+fn merits(km: f64, radius_km: f64, rating: f32, acceptance: f32) -> Merits {
+    Merits {
+        reach: Reach::Straight { distance_m: km * 1_000.0, within_m: radius_km * 1_000.0 },
+        rating,
+        acceptance,
+        completion: 1.0,
+        vehicle: Vehicle::Exact,
+        acquaintance: Acquaintance::Stranger,
+        waiting: Duration::ZERO,
+        recent_trips: 0,
+    }
+}
+
+fn total(merits: &Merits) -> f32 {
+    score(merits, &Weights::default(), &Fairness::default()).total()
+}
+
+fn check(merits: &Merits, expected: f32) {
+    let total = total(merits);
+    assert!((total - expected).abs() < 1e-5, "{merits:?}: {total}, not {expected}");
+}
+
+#[test]
+fn the_weights_are_those_of_the_plan() {
+    check(&merits(0.0, 5.0, 5.0, 1.0), 0.95);
+    check(&Merits { acquaintance: Acquaintance::Repeat, ..merits(0.0, 5.0, 5.0, 1.0) }, 1.0);
+    check(&merits(5.0, 5.0, 5.0, 1.0), 0.55);
+    check(&merits(2.5, 5.0, 5.0, 1.0), 0.75);
+    check(&merits(0.0, 5.0, 2.5, 1.0), 0.85);
+    check(&merits(0.0, 5.0, 5.0, 0.0), 0.80);
+    check(&Merits { completion: 0.5, ..merits(0.0, 5.0, 5.0, 1.0) }, 0.90);
+    check(&Merits { vehicle: Vehicle::Higher, ..merits(0.0, 5.0, 5.0, 1.0) }, 0.85);
+    let Weights { distance, rating, acceptance, completion, vehicle, repeat } = Weights::default();
+    let sum = distance + rating + acceptance + completion + vehicle + repeat;
+    assert!((sum - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn a_closer_driver_ranks_higher() {
+    assert!(total(&merits(1.0, 5.0, 4.5, 0.8)) > total(&merits(5.0, 5.0, 4.5, 0.8)));
+}
+
+#[test]
+fn a_better_rated_driver_beats_a_closer_one_in_a_wide_ring_only() {
+    let close = |radius| total(&merits(1.0, radius, 3.0, 0.8));
+    let good = |radius| total(&merits(3.0, radius, 5.0, 0.95));
+    assert!(good(10.0) > close(10.0));
+    assert!(good(5.0) < close(5.0));
+    // With equal acceptance the plan's two drivers are exactly even at 10 km.
+    let (even, rated) = (total(&merits(1.0, 10.0, 3.0, 0.8)), total(&merits(3.0, 10.0, 5.0, 0.8)));
+    assert!((even - rated).abs() < 1e-6);
+}
+
+#[test]
+fn roads_and_air_agree_where_the_road_is_average() {
+    let straight = merits(2.0, 5.0, 4.0, 0.8);
+    let road = |eta_s| Merits { reach: Reach::Road { eta_s, within_s: 975.0 }, ..straight };
+    check(&road(390), total(&straight));
+    let (jam, road) = (road(780), road(390));
+    assert!(total(&jam) < total(&road));
+}
+
+#[test]
+fn waiting_lifts_and_recent_trips_lower_up_to_a_limit() {
+    let plain = merits(1.0, 5.0, 4.5, 0.8);
+    let waited = |minutes: u64| Merits { waiting: Duration::from_secs(minutes * 60), ..plain };
+    let drove = |recent_trips| Merits { recent_trips, ..plain };
+    assert!(total(&waited(10)) > total(&plain));
+    check(&waited(20), total(&plain) + 0.15);
+    check(&waited(600), total(&plain) + 0.15);
+    assert!(total(&drove(3)) < total(&plain));
+    check(&drove(10), total(&plain) - 0.15);
+    check(&drove(60_000), total(&plain) - 0.15);
+}
+
+#[test]
+fn numbers_out_of_range_do_no_harm() {
+    let odd = Merits {
+        rating: f32::NAN,
+        acceptance: 9.0,
+        completion: -1.0,
+        ..merits(1.0, 5.0, 0.0, 0.0)
+    };
+    check(&odd, 0.4 * 0.8 + 0.15 + 0.1);
+    check(&merits(99.0, 5.0, 0.0, 0.0), 0.2);
+    check(&merits(1.0, 0.0, 0.0, 0.0), 0.2);
+}
