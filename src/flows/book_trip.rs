@@ -1,0 +1,169 @@
+//! A rider asks for a trip.
+//!
+//! The price is a promise: it comes from a quote that can't be altered, or is worked out here and
+//! now; the city's rules (fees, limits, PIN) are frozen into the trip, so that changing them never
+//! changes a trip under way.
+
+use base::{Caller, Millis, PaymentMethod, Piasters, Point, Problem, Tier, TripId};
+use base::{Code, Dice};
+use fleet::City;
+use pricing::{Booking, Quote, QuoteRefused};
+use serde::Serialize;
+use storage::Who;
+use trips::{NewTrip, Passenger, Place, StatusView, Terms};
+use utoipa::ToSchema;
+
+use crate::Flows;
+
+/// The dispatch preset of every city so far.
+const FIRST_ACCEPT: &str = "first_accept";
+
+/// A request for a trip, checked in form.
+#[derive(Clone, Debug)]
+pub struct TripRequest {
+    pub pickup: Place,
+    pub destination: Place,
+    pub stops: Vec<Place>,
+    pub tier: Tier,
+    pub method: PaymentMethod,
+    pub quote_id: Option<String>,
+    /// Checked against the quote, never taken as the price.
+    pub price: Option<Piasters>,
+    pub passenger: Option<Passenger>,
+}
+
+/// Answer to a request: the trip exists and is being matched.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TripRequested {
+    pub trip_id: TripId,
+    pub status: StatusView,
+    pub price: Piasters,
+}
+
+impl Flows {
+    pub async fn request_trip(
+        &self,
+        caller: &Caller,
+        request: TripRequest,
+    ) -> Result<TripRequested, Problem> {
+        let now = self.clock.now();
+        let city = self.fleet.pickup_allowed(request.pickup.at)?;
+        self.check_can_pay(caller, request.method).await?;
+        let quote = self.agreed_price(caller, &request, &city, now).await?;
+        let trip = self.trips.create(caller, new_trip(request, caller, &quote, &city)).await?;
+        self.pricing.requested(trip.pickup.at, now);
+        Ok(TripRequested { trip_id: trip.id, status: StatusView::of(trip.status, trip.payment_status), price: trip.price })
+    }
+
+    /// Refuses what could not be paid before a price is even worked out. Whether the wallet covers
+    /// the price is decided in the creating transaction.
+    async fn check_can_pay(&self, caller: &Caller, method: PaymentMethod) -> Result<(), Problem> {
+        if method == PaymentMethod::Card {
+            let why = "cards are not taken yet, pay with cash or wallet";
+            return Err(Problem::new(Code::PaymentMethodUnavailable, why));
+        }
+        let mut tx = self.db.begin(&Who::Caller(*caller)).await?;
+        let wallet = ledger::wallet(&mut tx, caller.user, caller.role).await?;
+        if wallet.due > Piasters::ZERO {
+            let why = "an earlier trip is not fully paid, top up your wallet first";
+            return Err(Problem::new(Code::PaymentDue, why).with("due", wallet.due));
+        }
+        Ok(())
+    }
+
+    async fn agreed_price(
+        &self,
+        caller: &Caller,
+        request: &TripRequest,
+        city: &City,
+        now: Millis,
+    ) -> Result<Quote, Problem> {
+        let stops: Vec<Point> = request.stops.iter().map(|stop| stop.at).collect();
+        let booking = Booking {
+            rider: caller.user,
+            city: city.id,
+            time_zone: &city.time_zone,
+            pickup: request.pickup.at,
+            destination: request.destination.at,
+            stops: &stops,
+            tier: request.tier,
+            price: request.price,
+        };
+        let refused = match &request.quote_id {
+            Some(id) => match self.pricing.redeem(id, &booking, now) {
+                Ok(quote) => return Ok(quote),
+                Err(refused) => Some(refused),
+            },
+            None => None,
+        };
+        let route = self.route(booking.pickup, &stops, booking.destination, now).await?;
+        let fresh = self.pricing.quote_now(&booking, &route, now)?;
+        match refused {
+            Some(why) => Err(refusal(why, &fresh)),
+            None if request.price.is_some_and(|price| price != fresh.price) => {
+                Err(refusal(QuoteRefused::PriceChanged, &fresh))
+            }
+            None => Ok(fresh),
+        }
+    }
+}
+
+/// A refused quote, with a fresh one where asking again makes sense.
+fn refusal(why: QuoteRefused, fresh: &Quote) -> Problem {
+    match why {
+        QuoteRefused::Invalid => {
+            Problem::new(Code::QuoteInvalid, "the quote is not for this trip, ask for a new one")
+        }
+        QuoteRefused::Expired => Problem::new(Code::QuoteExpired, "the quote's time is over")
+            .with("quote", fresh.view()),
+        QuoteRefused::PriceChanged => {
+            Problem::new(Code::PriceChanged, "the price is not the quoted one")
+                .with("quote", fresh.view())
+        }
+        QuoteRefused::SurgeRose => {
+            Problem::new(Code::PriceChanged, "demand rose sharply since the quote")
+                .with("quote", fresh.view())
+        }
+    }
+}
+
+fn new_trip(request: TripRequest, caller: &Caller, quote: &Quote, city: &City) -> NewTrip {
+    NewTrip {
+        id: TripId::new(),
+        rider: caller.user.as_rider(),
+        city: city.id,
+        pickup: request.pickup,
+        destination: request.destination,
+        stops: request.stops,
+        passenger: request.passenger,
+        tier: request.tier,
+        method: request.method,
+        strategy: FIRST_ACCEPT.to_owned(),
+        price: quote.price,
+        commission: quote.commission,
+        surge: quote.surge,
+        quote_id: request.quote_id,
+        distance_m: quote.distance_m,
+        duration_s: quote.duration_s,
+        pin: city.start_pin.then(start_pin),
+        terms: terms_of(city),
+        scheduled_at: None,
+    }
+}
+
+/// The city's rules of today, frozen into the trip.
+fn terms_of(city: &City) -> Terms {
+    Terms {
+        free_cancel_s: city.free_cancel_s,
+        cancel_fee: city.cancel_fee,
+        no_show_wait_s: city.no_show_wait_s,
+        due_limit: city.rider_due_limit,
+        debt_limit: city.driver_debt_limit,
+    }
+}
+
+/// Four digits, told to the rider only.
+fn start_pin() -> String {
+    format!("{:04}", u16::from_be_bytes(Dice::secret::<2>()) % 10_000)
+}

@@ -1,0 +1,47 @@
+//! The driver moves the trip along: arrived, started, completed.
+
+use std::sync::Arc;
+
+use base::{DriverId, Problem, TripId};
+use trips::{Command, Trip};
+
+use crate::Flows;
+
+/// A step of the trip that its driver takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Arrived,
+    Started,
+    Completed,
+}
+
+/// A step with what it needs.
+#[derive(Clone, Debug)]
+pub struct Advance {
+    pub step: Step,
+    /// The rider's PIN, where the city asks for it at the start.
+    pub pin: Option<String>,
+}
+
+impl Flows {
+    /// Where the driver is and how far he drove is what the fleet measured, not what the app says.
+    pub async fn advance_trip(
+        &self,
+        driver: DriverId,
+        trip: TripId,
+        advance: Advance,
+    ) -> Result<Arc<Trip>, Problem> {
+        let command = match advance.step {
+            Step::Arrived => {
+                let at = self.fleet.position(driver).map(|(at, _)| at);
+                Command::Arrive { driver, at }
+            }
+            Step::Started => Command::Start { driver, pin: advance.pin },
+            Step::Completed => {
+                let distance_m = self.fleet.meter(trip).map_or(0, |meter| meter.distance_m);
+                Command::Complete { driver, distance_m }
+            }
+        };
+        Ok(self.trips.command(trip, command).await?)
+    }
+}

@@ -1,0 +1,81 @@
+//! What people can do with SmartLine, one file per use case: the only door for whoever wants to
+//! change something.
+//!
+//! Owns nothing: each flow asks the rooms that own the state, in an order that keeps the promises.
+//! Knows no HTTP and no socket; REST and socket call the same flow and so can't disagree.
+//!
+//! Guarantees:
+//! - whoever may not see a thing is told that it does not exist;
+//! - what a flow answers is committed; what follows from it (offers, pushes, freed drivers) goes
+//!   through the effects of `trips`, `dispatch` and `fleet`, carried out in order by [`effects`].
+
+mod answer_offer;
+mod book_trip;
+mod cancel_trip;
+mod drive_trip;
+mod effects;
+mod follow_trip;
+mod go_online;
+mod money;
+mod onboard_driver;
+mod quote_price;
+mod read;
+mod report_position;
+mod sign_in;
+mod wire;
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use base::Clock;
+use dispatch::Dispatch;
+use fleet::Fleet;
+use identity::Identity;
+use ops::Tasks;
+use pricing::Pricing;
+use rooms::Rooms;
+use routing::Router;
+use storage::Db;
+use trips::Trips;
+
+pub use answer_offer::{Answer, Answered};
+pub use book_trip::{TripRequest, TripRequested};
+pub use drive_trip::{Advance, Step};
+pub use effects::{INBOX, Inbox, run};
+pub use follow_trip::TripReplay;
+pub use go_online::OnlineWish;
+pub use quote_price::EstimateRequest;
+pub use report_position::{BatchReply, RejectedPoint};
+pub use wire::{OfferRevokedView, OfferView, TripLocationView};
+
+/// The rooms that flows lead through, wired once by `app`.
+pub struct House {
+    pub db: Db,
+    pub clock: Clock,
+    pub rooms: Rooms,
+    pub router: Router,
+    pub pricing: Pricing,
+    pub identity: Identity,
+    pub fleet: Fleet,
+    pub trips: Trips,
+    pub dispatch: Dispatch,
+    pub tasks: Tasks,
+}
+
+/// Cheap to clone; derefs to the rooms for reads that change nothing.
+#[derive(Clone)]
+pub struct Flows(Arc<House>);
+
+impl Flows {
+    pub fn new(house: House) -> Self {
+        Self(Arc::new(house))
+    }
+}
+
+impl Deref for Flows {
+    type Target = House;
+
+    fn deref(&self) -> &House {
+        &self.0
+    }
+}

@@ -1,0 +1,58 @@
+//! Wallets: what there is, what moved, and corrections by an admin.
+
+use base::{Caller, Code, Cursor, Piasters, Problem, Role, UserId};
+use ledger::{Account, AdjustmentView, TransactionsPage, WalletView};
+use storage::Who;
+
+use crate::Flows;
+
+/// Largest correction by one admin, piasters.
+const ADJUST_MAX: Piasters = Piasters::pounds(100_000);
+
+impl Flows {
+    pub async fn wallet(&self, caller: &Caller) -> Result<WalletView, Problem> {
+        let mut tx = self.db.begin(&Who::Caller(*caller)).await?;
+        Ok(ledger::wallet(&mut tx, caller.user, caller.role).await?)
+    }
+
+    /// Newest first.
+    pub async fn transactions(
+        &self,
+        caller: &Caller,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<TransactionsPage, Problem> {
+        let mut tx = self.db.begin(&Who::Caller(*caller)).await?;
+        Ok(ledger::transactions(&mut tx, caller.user, caller.role, after, limit).await?)
+    }
+
+    /// Adds `amount` to (or, when negative, takes it from) a user's wallet. `key` names this
+    /// correction: the same key twice moves the money once.
+    pub async fn adjust_wallet(
+        &self,
+        admin: &Caller,
+        user: UserId,
+        amount: Piasters,
+        reason: &str,
+        key: Option<&str>,
+    ) -> Result<AdjustmentView, Problem> {
+        if amount == Piasters::ZERO || amount.abs() > ADJUST_MAX {
+            let text = "must not be zero, and at most 100000 either way";
+            return Err(Problem::field("amount", "out_of_range", text));
+        }
+        let role = self.identity.role_of(user).await?.ok_or_else(Problem::not_found)?;
+        let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
+        let journal = ledger::adjustment(admin.user, user, role, amount, reason, key)
+            .ok_or_else(|| Problem::new(Code::NotFound, "this account has no wallet"))?;
+        let posted = ledger::post_in_tx(&mut tx, &journal).await?;
+        if role == Role::Rider && amount > Piasters::ZERO {
+            // What comes in first pays what is owed.
+            ledger::pay_due_in_tx(&mut tx, user.as_rider(), posted.journal).await?;
+        }
+        tx.commit().await?;
+        if let Some(balance) = posted.balance_of(Account::Driver(user)) {
+            self.fleet.set_balance(user.as_driver(), balance);
+        }
+        Ok(posted.view(&journal))
+    }
+}

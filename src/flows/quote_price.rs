@@ -1,0 +1,80 @@
+//! What a trip would cost and when a car would come.
+
+use base::{Caller, Millis, Point, Problem, Tier};
+use pricing::{Ask, EstimateReply, SurgeZone};
+use routing::Route;
+
+use crate::Flows;
+
+/// Most stops between pickup and destination.
+pub(crate) const STOPS_MAX: usize = 5;
+
+/// A question for prices.
+#[derive(Clone, Debug)]
+pub struct EstimateRequest {
+    pub pickup: Point,
+    pub destination: Point,
+    pub stops: Vec<Point>,
+    /// Empty: every tier.
+    pub tiers: Vec<Tier>,
+}
+
+impl Flows {
+    /// Prices and arrival times for every tier asked for. A pickup that is not served is refused
+    /// here already, so that nobody is quoted a trip that can't be booked.
+    pub async fn estimate(
+        &self,
+        caller: &Caller,
+        ask: EstimateRequest,
+    ) -> Result<EstimateReply, Problem> {
+        let now = self.clock.now();
+        let city = self.fleet.pickup_allowed(ask.pickup)?;
+        let route = self.route(ask.pickup, &ask.stops, ask.destination, now).await?;
+        let tiers = if ask.tiers.is_empty() { Tier::ALL.to_vec() } else { ask.tiers };
+        let etas: Vec<(Tier, Option<u32>)> =
+            tiers.iter().map(|tier| (*tier, self.pickup_eta_s(ask.pickup, *tier, now))).collect();
+        let question = Ask {
+            rider: caller.user,
+            city: city.id,
+            time_zone: &city.time_zone,
+            pickup: ask.pickup,
+            destination: ask.destination,
+            stops: &ask.stops,
+            route: &route,
+            tiers: &etas,
+        };
+        Ok(self.pricing.estimate(&question, now)?)
+    }
+
+    /// Surge zones around a point; `radius_m` in metres.
+    pub fn surge_map(&self, at: Point, radius_m: f64) -> Vec<SurgeZone> {
+        self.pricing.surge_map(at, radius_m)
+    }
+
+    pub(crate) async fn route(
+        &self,
+        pickup: Point,
+        stops: &[Point],
+        destination: Point,
+        now: Millis,
+    ) -> Result<Route, Problem> {
+        if stops.len() > STOPS_MAX {
+            return Err(Problem::field("stops", "too_many", "at most 5 stops"));
+        }
+        Ok(self.router.route(pickup, stops, destination, now).await)
+    }
+
+    /// Seconds until the nearest free car that serves `tier` could be at the pickup.
+    fn pickup_eta_s(&self, pickup: Point, tier: Tier, now: Millis) -> Option<u32> {
+        let nearest = self.fleet.nearest_free(pickup, tier, now)?;
+        Some(self.router.eta_s(nearest, pickup, now))
+    }
+
+    /// Feeds the surge engine with the free drivers of each cell; called every few seconds.
+    pub fn refresh_surge(&self) {
+        let now = self.clock.now();
+        let free = self.fleet.free_per_surge_cell(now);
+        self.pricing.refresh_surge(|cell| free.get(&cell).copied().unwrap_or(0), now);
+    }
+}
+
