@@ -1,0 +1,25 @@
+//! The routes, by area. Each handler says who may call it in its type, and only translates.
+
+mod admin;
+mod auth;
+mod drivers;
+mod location;
+mod places;
+mod pricing;
+mod trips;
+mod wallet;
+
+use flows::Flows;
+use utoipa_axum::router::OpenApiRouter;
+
+/// Every route of version 1, without its prefix.
+pub(crate) fn all() -> OpenApiRouter<Flows> {
+    OpenApiRouter::new()
+        .merge(auth::routes())
+        .merge(drivers::routes())
+        .merge(location::routes())
+        .merge(pricing::routes())
+        .merge(trips::routes())
+        .merge(wallet::routes())
+        .merge(admin::routes())
+}

@@ -1,0 +1,126 @@
+//! What the routes stand on, and how they are put together.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use base::Clock;
+use flows::Flows;
+use identity::Tokens;
+use ops::{Health, Meters};
+use secrecy::SecretString;
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::limiter::Limiter;
+use crate::{edge, guard, headers, node, openapi, routes};
+
+/// Whether requests are counted per caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateLimits {
+    On,
+    /// For load tests and demos; refused in production by the configuration.
+    Off,
+}
+
+/// How the edge of this node works.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub rate_limits: RateLimits,
+    /// Origins of browsers that may call, for example `https://app.example.com`.
+    pub origins: Vec<String>,
+    /// How many proxies in front are ours: that many entries of `X-Forwarded-For` are believed.
+    pub trusted_proxies: usize,
+    /// Lets `/metrics` be read on the main address; without it that route doesn't exist there.
+    pub metrics_token: Option<SecretString>,
+    /// Requests at once; one more is refused.
+    pub in_flight: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            rate_limits: RateLimits::On,
+            origins: Vec::new(),
+            trusted_proxies: 0,
+            metrics_token: None,
+            in_flight: 1024,
+        }
+    }
+}
+
+/// Everything that the main address serves, but for the socket.
+#[derive(Clone)]
+pub struct ApiState {
+    flows: Flows,
+    pub(crate) health: Health,
+    pub(crate) meters: Meters,
+    config: Config,
+}
+
+impl ApiState {
+    pub fn new(flows: Flows, health: Health, meters: Meters, config: Config) -> Self {
+        Self { flows, health, meters, config }
+    }
+}
+
+/// What every request passes, whatever its route.
+#[derive(Clone)]
+pub(crate) struct Edge(Arc<EdgeParts>);
+
+pub(crate) struct EdgeParts {
+    pub clock: Clock,
+    pub tokens: Tokens,
+    pub limiter: Limiter,
+    pub trusted_proxies: usize,
+    pub slots: Semaphore,
+}
+
+impl Edge {
+    pub(crate) fn new(clock: Clock, tokens: Tokens, config: &Config) -> Self {
+        Self(Arc::new(EdgeParts {
+            limiter: Limiter::new(config.rate_limits, clock.clone()),
+            clock,
+            tokens,
+            trusted_proxies: config.trusted_proxies,
+            slots: Semaphore::new(config.in_flight),
+        }))
+    }
+}
+
+impl std::ops::Deref for Edge {
+    type Target = EdgeParts;
+
+    fn deref(&self) -> &EdgeParts {
+        &self.0
+    }
+}
+
+/// The router of the main address: REST, its documents, health, and metrics where a token is set.
+pub fn router(state: ApiState) -> Router {
+    let ApiState { flows, health, meters, config } = state;
+    let edge = Edge::new(flows.clock.clone(), flows.identity.tokens().clone(), &config);
+    let (api, document) = routes::all().split_for_parts();
+    let outside = node::routes(health, meters, config.metrics_token.as_ref())
+        .merge(openapi::pages(openapi::finish(document)));
+    assemble(&edge, &config, api.with_state(flows), outside)
+}
+
+/// Routes under their versions, wrapped in the layers of the edge; `outside` has no version.
+pub(crate) fn assemble(edge: &Edge, config: &Config, api: Router, outside: Router) -> Router {
+    let pinned = api.clone().layer(axum::middleware::from_fn(guard::pinned_version));
+    Router::new()
+        .nest("/api/v1", api)
+        .nest("/api", pinned)
+        .layer(from_fn_with_state(edge.clone(), guard::guard))
+        .merge(outside)
+        .fallback(guard::unknown_route)
+        .method_not_allowed_fallback(guard::wrong_method)
+        // The outermost is the last: headers reach every answer, the envelope closes over panics.
+        .layer(DefaultBodyLimit::disable())
+        .layer(CatchPanicLayer::custom(edge::panicked))
+        .layer(from_fn_with_state(edge.clone(), edge::around))
+        .layer(headers::cors(&config.origins))
+        .layer(axum::middleware::map_response_with_state((), headers::secure))
+}
