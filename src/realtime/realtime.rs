@@ -1,0 +1,99 @@
+//! The sockets of this node as `app` wires them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Caller, Dice, Problem};
+use flows::Flows;
+use ops::Tasks;
+use rooms::Rooms;
+
+use crate::desk::FlowsDesk;
+use crate::hub::Hub;
+use crate::limits::MessageRate;
+use crate::nearby::{self, Nearby};
+use crate::session::Desk;
+
+/// What a deployment chooses.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Pages of other hosts that may open sockets, as `https://host[:port]`; a page of this host may
+    /// always.
+    pub origins: Vec<String>,
+    /// Off for load tests and demos.
+    pub rate_limits: bool,
+    /// How many messages a socket may send while limits are on.
+    pub rate: MessageRate,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { origins: Vec::new(), rate_limits: true, rate: MessageRate::default() }
+    }
+}
+
+struct Inner {
+    flows: Flows,
+    tasks: Tasks,
+    hub: Arc<Hub>,
+    desk: Arc<dyn Desk>,
+    origins: Vec<String>,
+}
+
+/// Every socket of this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Realtime(Arc<Inner>);
+
+impl Realtime {
+    /// Starts the sockets' timer and the tick of the nearby maps.
+    pub fn start(flows: Flows, tasks: &Tasks, config: Config) -> Self {
+        let rate = if config.rate_limits { config.rate } else { MessageRate::Off };
+        let tokens = flows.identity.tokens().clone();
+        let revoked = Box::new(move |session| tokens.is_revoked(session));
+        let hub = Arc::new(Hub::new(flows.clock.clone(), Dice::system(), rate, revoked));
+        let time = Arc::clone(&hub).keep_time(flows.rooms.clone(), tasks.stopping());
+        tasks.spawn("sockets' timer", time);
+        let nearby = Arc::new(Nearby::default());
+        let tick = nearby::keep_telling(Arc::clone(&nearby), flows.clone(), tasks.stopping());
+        tasks.spawn("nearby maps", tick);
+        let desk: Arc<dyn Desk> = Arc::new(FlowsDesk::new(flows.clone(), nearby));
+        let (tasks, origins) = (tasks.clone(), config.origins);
+        Self(Arc::new(Inner { flows, tasks, hub, desk, origins }))
+    }
+
+    /// Sockets on this node.
+    pub fn sockets(&self) -> usize {
+        self.0.hub.count()
+    }
+
+    /// Tells every client to reconnect, each at its own moment, closes the sockets (1012) after what
+    /// was begun, and refuses new ones. Returns when all are gone, at most after `within`.
+    pub async fn drain(&self, within: Duration) {
+        self.0.hub.send_all_away();
+        self.0.hub.empty(within).await;
+    }
+
+    pub(crate) fn verify(&self, bearer: &str) -> Result<Caller, Problem> {
+        self.0.flows.identity.verify(bearer)
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.0.hub
+    }
+
+    pub(crate) fn rooms(&self) -> &Rooms {
+        &self.0.flows.rooms
+    }
+
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
+    }
+
+    pub(crate) fn desk(&self) -> Arc<dyn Desk> {
+        Arc::clone(&self.0.desk)
+    }
+
+    pub(crate) fn origins(&self) -> &[String] {
+        &self.0.origins
+    }
+}

@@ -1,0 +1,208 @@
+//! `GET /ws`: who may open a socket, and how it is set up.
+//!
+//! The token comes in `Authorization: Bearer`, or for browsers, which can't set that header, as a
+//! second subprotocol `bearer.<jwt>`. Never in the query string: that ends up in logs.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use axum::{Json, Router};
+use base::{Caller, Code, Problem, limits};
+use rooms::Format;
+use serde_json::json;
+
+use crate::Realtime;
+use crate::connection::{Connection, Made};
+use crate::session::Session;
+
+const TEXT: &str = "smartline.v1";
+const BINARY: &str = "smartline.v1.bin";
+const BEARER: &str = "bearer.";
+/// tungstenite's own 128 KiB are zero-filled before every read and cost half of all CPU.
+const READ_BUFFER: usize = 4096;
+/// Messages gather up to here before a write; a flush ends every turn anyway.
+const WRITE_BUFFER: usize = 4096;
+/// Must hold the largest frame we send beside what is gathered.
+const WRITE_BUFFER_MAX: usize = 1024 * 1024;
+
+const _: () = assert!(WRITE_BUFFER_MAX > WRITE_BUFFER + rooms::WAITING_BYTES);
+
+/// The socket's route. Nest it beside the API; it needs no other state.
+pub fn router(realtime: Realtime) -> Router {
+    Router::new().route("/ws", any(upgrade)).with_state(realtime)
+}
+
+async fn upgrade(
+    State(realtime): State<Realtime>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let caller = match admit(&realtime, &headers) {
+        Ok(caller) => caller,
+        Err(problem) => return refusal(&problem),
+    };
+    let mut upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
+    };
+    let format = match protocol(&headers) {
+        Some((name, format)) => {
+            upgrade.set_selected_protocol(HeaderValue::from_static(name));
+            format
+        }
+        None => Format::Json,
+    };
+    bounded(upgrade).on_upgrade(move |socket| async move {
+        let hub = realtime.hub();
+        let made = Made {
+            id: hub.next_id(),
+            caller,
+            format,
+            now_ms: hub.now_ms(),
+            meters: Arc::clone(hub.meters()),
+            transport: Box::new(socket),
+        };
+        let socket = Arc::new(Connection::new(made));
+        let session =
+            Session::new(socket, Arc::clone(hub), realtime.rooms().clone(), realtime.desk());
+        // Under the supervisor, so that a drain waits for it and a panic ends it alone.
+        realtime.tasks().spawn("socket", session.run());
+    })
+}
+
+/// With our bounds on what a socket reads and remembers.
+pub(crate) fn bounded(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
+    upgrade
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(WRITE_BUFFER_MAX)
+        .max_message_size(limits::FRAME_BYTES)
+        .max_frame_size(limits::FRAME_BYTES)
+}
+
+fn admit(realtime: &Realtime, headers: &HeaderMap) -> Result<Caller, Problem> {
+    if realtime.hub().is_draining() {
+        return Err(Problem::new(Code::Unavailable, "this node restarts, try another"));
+    }
+    check_origin(headers, realtime.origins())?;
+    let why = "a socket needs an access token";
+    let token = bearer(headers).ok_or_else(|| Problem::new(Code::Unauthenticated, why))?;
+    realtime.verify(token)
+}
+
+/// A browser says which page opens the socket; only ours may (the page of another site would act
+/// with its visitor's rights).
+fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or("");
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let same = origin.split_once("://").is_some_and(|(_, site)| Some(site) == host);
+    if same || allowed.iter().any(|known| known == origin) {
+        return Ok(());
+    }
+    Err(Problem::new(Code::Forbidden, "this origin may not open sockets"))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then_some(token.trim());
+    }
+    protocols(headers).find_map(|name| name.strip_prefix(BEARER))
+}
+
+/// The subprotocol to speak: binary wins when both are offered.
+fn protocol(headers: &HeaderMap) -> Option<(&'static str, Format)> {
+    [(BINARY, Format::Binary), (TEXT, Format::Json)]
+        .into_iter()
+        .find(|(known, _)| protocols(headers).any(|name| name == *known))
+}
+
+fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+fn refusal(problem: &Problem) -> Response {
+    let status =
+        StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = json!({
+        "success": false,
+        "error": {
+            "code": problem.code.name(),
+            "message": problem.message,
+            "details": problem.details,
+        },
+        "meta": {"version": "v1"},
+    });
+    let mut response = (status, Json(body)).into_response();
+    let headers = response.headers_mut();
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn the_token_comes_as_header_or_subprotocol() {
+        let check = |pairs: &[(header::HeaderName, &str)], expected: Option<&str>| {
+            assert_eq!(bearer(&headers(pairs)), expected, "{pairs:?}");
+        };
+        check(&[], None);
+        check(&[(header::AUTHORIZATION, "Bearer a.b.c")], Some("a.b.c"));
+        check(&[(header::AUTHORIZATION, "bearer a.b.c")], Some("a.b.c"));
+        check(&[(header::AUTHORIZATION, "Basic abc")], None);
+        check(&[(header::SEC_WEBSOCKET_PROTOCOL, "smartline.v1, bearer.a.b.c")], Some("a.b.c"));
+        check(&[(header::SEC_WEBSOCKET_PROTOCOL, "smartline.v1")], None);
+    }
+
+    #[test]
+    fn binary_is_spoken_only_where_it_was_offered() {
+        let check = |offered: &str, expected: Option<&str>| {
+            let headers = headers(&[(header::SEC_WEBSOCKET_PROTOCOL, offered)]);
+            assert_eq!(protocol(&headers).map(|(name, _)| name), expected, "{offered}");
+        };
+        check("smartline.v1", Some(TEXT));
+        check("smartline.v1.bin, bearer.x", Some(BINARY));
+        check("smartline.v1,smartline.v1.bin", Some(BINARY));
+        check("chat", None);
+    }
+
+    #[test]
+    fn only_our_own_pages_open_sockets() {
+        let allowed = ["https://app.smartline.example".to_owned()];
+        let check = |origin: Option<&str>, expected: bool| {
+            let mut all = headers(&[(header::HOST, "localhost:8080")]);
+            if let Some(origin) = origin {
+                all.insert(header::ORIGIN, origin.parse().unwrap());
+            }
+            assert_eq!(check_origin(&all, &allowed).is_ok(), expected, "{origin:?}");
+        };
+        check(None, true);
+        check(Some("http://localhost:8080"), true);
+        check(Some("https://app.smartline.example"), true);
+        check(Some("https://app.smartline.example.evil"), false);
+        check(Some("http://localhost"), false);
+        check(Some("null"), false);
+    }
+}
