@@ -1,0 +1,120 @@
+//! `smartline admin` and `smartline migrate`: operators' commands at the terminal.
+
+use std::io::{BufRead, IsTerminal};
+
+use base::{Clock, Dice};
+use clap::Subcommand;
+use identity::{HashCost, Identity, Keys, Settings};
+use ops::Tasks;
+use storage::MigrationState;
+
+use crate::config::{DataArgs, Secrets};
+use crate::database::{find_database, open_database};
+use crate::keys;
+use crate::server::runtime;
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum AdminCommand {
+    /// Make an admin account. The password is read from standard input, or made and printed once
+    /// when standard input is a terminal.
+    Create {
+        /// Egyptian mobile number, for example 01012345678.
+        #[arg(long)]
+        phone: String,
+        #[arg(long)]
+        name: String,
+    },
+}
+
+#[derive(Subcommand, Clone, Debug)]
+pub enum MigrateCommand {
+    /// Apply what is missing.
+    Up,
+    /// Take back every migration above a version; 0 empties the database.
+    Down {
+        #[arg(long)]
+        to: i64,
+    },
+    /// Show each migration and whether it is applied.
+    Status,
+}
+
+#[expect(clippy::print_stdout, reason = "the made password is this command's answer")]
+pub fn run_admin(data: &DataArgs, command: &AdminCommand) -> anyhow::Result<()> {
+    let secrets = Secrets::from_env()?;
+    let AdminCommand::Create { phone, name } = command;
+    let given = given_password()?;
+    let password = given.clone().unwrap_or_else(made_password);
+    runtime()?.block_on(async {
+        let database = open_database(data, &secrets).await?;
+        let secret = keys::signing_key(secrets.jwt.as_ref(), &data.data_dir)?;
+        let settings = Settings {
+            keys: Keys { secret, previous: None },
+            hash_cost: HashCost::Standard,
+            hash_slots: 1,
+        };
+        let tasks = Tasks::new();
+        let identity = Identity::start(database.db.clone(), &tasks, Clock::system(), &settings)?;
+        let user = identity.create_admin(phone, name, &password).await?;
+        println!("admin {user} created for {phone}");
+        if given.is_none() {
+            println!("password (shown once): {password}");
+        }
+        database.close().await
+    })
+}
+
+/// The first line of standard input; none at a terminal.
+fn given_password() -> anyhow::Result<Option<String>> {
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        return Ok(None);
+    }
+    let mut line = String::new();
+    input.lock().read_line(&mut line)?;
+    let line = line.trim_end_matches(['\n', '\r']);
+    Ok((!line.is_empty()).then(|| line.to_owned()))
+}
+
+/// Twenty letters and digits, at least one of each.
+fn made_password() -> String {
+    const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
+    let picked = Dice::secret::<18>().map(|byte| ALPHABET[usize::from(byte) % ALPHABET.len()]);
+    format!("{}a7", String::from_utf8_lossy(&picked))
+}
+
+#[expect(clippy::print_stdout, reason = "the listing is this command's answer")]
+pub fn run_migrate(data: &DataArgs, command: &MigrateCommand) -> anyhow::Result<()> {
+    let secrets = Secrets::from_env()?;
+    runtime()?.block_on(async {
+        let place = find_database(data, &secrets).await?;
+        match command {
+            MigrateCommand::Up => {
+                storage::migrate(&place.owner, place.address.login()).await?;
+                println!("the schema is up to date");
+            }
+            MigrateCommand::Down { to } => {
+                storage::migrate_down(&place.owner, *to).await?;
+                println!("migrations above {to} are taken back");
+            }
+            MigrateCommand::Status => {
+                for row in storage::migration_status(&place.owner).await? {
+                    println!("{:04} {:<16} {}", row.version, row.name, state(row.state));
+                }
+            }
+        }
+        if let Some(cluster) = place.cluster {
+            cluster.stop().await;
+        }
+        Ok(())
+    })
+}
+
+fn state(state: MigrationState) -> String {
+    match state {
+        MigrationState::Pending => "not applied".to_owned(),
+        MigrationState::Applied { at } => format!("applied {at}"),
+        MigrationState::Changed => "applied, but its file has changed since".to_owned(),
+        MigrationState::Unknown => "applied by a newer program".to_owned(),
+    }
+}

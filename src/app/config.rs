@@ -1,0 +1,180 @@
+//! Configuration: environment variables, flags for what is no secret, sane defaults.
+//!
+//! The only reader of the environment. Secrets have no flag: each is `NAME` or, for mounted files,
+//! `NAME_FILE`. Production refuses defaults that are fit for a laptop only.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use secrecy::SecretString;
+
+/// Where the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Stage {
+    Development,
+    Staging,
+    Production,
+}
+
+/// A switch on the wire of the environment: `on` or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogStyle {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Plain,
+}
+
+/// Where the data is. Secrets come from the environment: DATABASE_URL (an own PostgreSQL ≥ 15;
+/// without it a private one is kept in the data directory) and DATABASE_DIRECT_URL (for migrations
+/// when DATABASE_URL is a transaction pooler).
+#[derive(Args, Clone, Debug)]
+pub struct DataArgs {
+    /// Where the program keeps its data.
+    #[arg(long, env = "SMARTLINE_DATA_DIR", default_value = "./data")]
+    pub data_dir: PathBuf,
+    /// Folder with PostgreSQL's programs (initdb, postgres); found by itself where it is installed.
+    #[arg(long, env = "SMARTLINE_PG_BIN")]
+    pub pg_bin: Option<PathBuf>,
+    /// development, staging or production; production refuses defaults.
+    #[arg(long, env = "SMARTLINE_ENV", value_enum, default_value = "development")]
+    pub stage: Stage,
+    /// What to log, as in RUST_LOG: info, debug, info,trips=debug …
+    #[arg(long, env = "SMARTLINE_LOG", default_value = "info,sqlx=warn")]
+    pub log: String,
+    /// Log format.
+    #[arg(long, env = "SMARTLINE_LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogStyle,
+}
+
+/// Run the server. Secrets come from the environment, each also as NAME_FILE: JWT_SECRET (≥ 32
+/// characters; the private database's owner gets one made and kept in the data directory),
+/// JWT_SECRET_PREVIOUS (only verifies), SMARTLINE_METRICS_TOKEN (lets /metrics be read on the main
+/// address).
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Where to listen for apps.
+    #[arg(long, env = "SMARTLINE_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where to serve /metrics and /health for operators; a taken port is a warning.
+    #[arg(long, env = "SMARTLINE_OPS_LISTEN", default_value = "127.0.0.1:9464")]
+    pub ops_listen: SocketAddr,
+    /// Rate limits of requests and sockets; `off` is refused in production.
+    #[arg(long, env = "SMARTLINE_RATE_LIMITS", value_enum, default_value = "on")]
+    pub rate_limits: Switch,
+    /// Origins of browsers that may call (comma separated), for example https://app.example.com.
+    #[arg(long, env = "SMARTLINE_ORIGINS", value_delimiter = ',')]
+    pub origins: Vec<String>,
+    /// How many proxies in front may be trusted with X-Forwarded-For.
+    #[arg(long, env = "SMARTLINE_TRUSTED_PROXIES", default_value_t = 0)]
+    pub trusted_proxies: usize,
+    /// Mean speeds per zone pair and time of day (CSV, plain or .xz), for quotes and arrival times.
+    #[arg(long, env = "SMARTLINE_SPEED_TABLE", requires = "speed_zones")]
+    pub speed_table: Option<PathBuf>,
+    /// The zones of the speed table (GeoJSON).
+    #[arg(long, env = "SMARTLINE_SPEED_ZONES")]
+    pub speed_zones: Option<PathBuf>,
+    /// The time zone of the speed table's minutes.
+    #[arg(long, env = "SMARTLINE_SPEED_TIME_ZONE", default_value = "Africa/Cairo")]
+    pub speed_time_zone: String,
+    /// Rest after a completed trip, seconds, in place of each city's own.
+    #[arg(long, env = "SMARTLINE_COOLDOWN_S")]
+    pub cooldown_s: Option<u32>,
+}
+
+/// Secrets and addresses with secrets in them.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets {
+    pub database_url: Option<SecretString>,
+    pub database_direct_url: Option<SecretString>,
+    pub jwt: Option<SecretString>,
+    pub jwt_previous: Option<SecretString>,
+    pub metrics_token: Option<SecretString>,
+}
+
+impl Secrets {
+    pub fn from_env() -> anyhow::Result<Self> {
+        Ok(Self {
+            database_url: secret("DATABASE_URL")?,
+            database_direct_url: secret("DATABASE_DIRECT_URL")?,
+            jwt: secret("JWT_SECRET")?,
+            jwt_previous: secret("JWT_SECRET_PREVIOUS")?,
+            metrics_token: secret("SMARTLINE_METRICS_TOKEN")?,
+        })
+    }
+}
+
+/// `NAME`, or the content of the file that `NAME_FILE` names; empty counts as absent.
+fn secret(name: &str) -> anyhow::Result<Option<SecretString>> {
+    let file = format!("{name}_FILE");
+    let text = match (std::env::var(name).ok(), std::env::var(&file).ok()) {
+        (Some(_), Some(_)) => bail!("set either {name} or {file}, not both"),
+        (Some(value), None) => value,
+        (None, Some(path)) => {
+            std::fs::read_to_string(&path).with_context(|| format!("{file}: can't read {path}"))?
+        }
+        (None, None) => return Ok(None),
+    };
+    let text = text.trim();
+    Ok((!text.is_empty()).then(|| SecretString::from(text.to_owned())))
+}
+
+impl ServeArgs {
+    /// Refuses what would be unsafe where it runs.
+    pub fn check(&self, secrets: &Secrets) -> anyhow::Result<()> {
+        if self.data.stage != Stage::Production {
+            return Ok(());
+        }
+        if self.rate_limits == Switch::Off {
+            bail!("SMARTLINE_RATE_LIMITS=off is not allowed in production");
+        }
+        if secrets.database_url.is_none() {
+            bail!("production needs DATABASE_URL: a PostgreSQL of its own, with backups");
+        }
+        if secrets.jwt.is_none() {
+            bail!("production needs JWT_SECRET (at least 32 characters)");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Probe {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn parse(args: &[&str]) -> ServeArgs {
+        Probe::parse_from(std::iter::once(&"probe").chain(args)).serve
+    }
+
+    #[test]
+    fn a_laptop_needs_no_configuration_and_production_refuses_defaults() {
+        let check = |args: &[&str], secrets: &Secrets| parse(args).check(secrets).is_ok();
+        let full = Secrets {
+            database_url: Some("postgres://x".to_owned().into()),
+            jwt: Some("x".repeat(32).into()),
+            ..Secrets::default()
+        };
+        assert!(check(&[], &Secrets::default()));
+        assert!(!check(&["--stage", "production"], &Secrets::default()));
+        assert!(check(&["--stage", "production"], &full));
+        assert!(!check(&["--stage", "production", "--rate-limits", "off"], &full));
+    }
+}

@@ -1,0 +1,18 @@
+//! Wires the house together and runs it in one of its roles.
+//!
+//! Owns the order of starting and stopping, and the configuration. Decides nothing of the business.
+
+mod admin;
+mod config;
+mod database;
+mod documents;
+mod keys;
+mod listen;
+mod server;
+mod speeds;
+
+pub use admin::{AdminCommand, MigrateCommand, run_admin, run_migrate};
+pub use config::{DataArgs, LogStyle, Secrets, ServeArgs, Stage, Switch};
+pub use database::Database;
+pub use documents::{Document, print_document};
+pub use server::{Running, Setup, run_server, start};

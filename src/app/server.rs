@@ -1,0 +1,299 @@
+//! `smartline serve`: one process is a whole city.
+//!
+//! Start: database → migrations → rooms from the lowest layer up → live trips rebuilt → sockets
+//! opened → ready. Stop: not ready any more → sockets told to reconnect → tasks end, what is written
+//! behind is written → database closed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use base::{Clock, Dice};
+use dispatch::{Dispatch, DispatchConfig};
+use fleet::{Fleet, FleetConfig};
+use flows::{Flows, House, INBOX, Inbox};
+use identity::{HashCost, Identity, Keys, Settings};
+use ops::{Dependency, Health, LogFormat, Meters, Phase, Tasks};
+use pricing::Pricing;
+use realtime::Realtime;
+use rooms::Rooms;
+use routing::{Router, SpeedTable};
+use secrecy::{ExposeSecret, SecretString};
+use storage::{Cluster, Db};
+use tokio::sync::mpsc;
+use tracing::info;
+use trips::Trips;
+
+use crate::config::{LogStyle, Secrets, ServeArgs, Stage, Switch};
+use crate::database::{Database, open_database};
+use crate::{keys, listen, speeds};
+
+/// How long a drain may take altogether.
+const DRAIN: Duration = Duration::from_secs(25);
+/// Of that, how long sockets may take to go.
+const DRAIN_SOCKETS: Duration = Duration::from_secs(5);
+/// How often the database is asked whether it still answers.
+const PING_EVERY: Duration = Duration::from_secs(2);
+/// How often supply and demand are compared.
+const SURGE_EVERY: Duration = Duration::from_secs(5);
+
+/// What a server is started with.
+pub struct Setup {
+    pub listen: SocketAddr,
+    /// Address for metrics and health; none in tests.
+    pub operators: Option<SocketAddr>,
+    pub keys: Keys,
+    pub rate_limits: Switch,
+    pub origins: Vec<String>,
+    pub trusted_proxies: usize,
+    pub metrics_token: Option<SecretString>,
+    pub hash_cost: HashCost,
+    pub fleet: FleetConfig,
+    pub dispatch: DispatchConfig,
+    pub speeds: Option<SpeedTable>,
+    pub clock: Clock,
+}
+
+impl Setup {
+    /// For tests: a free port, no limits, a password hash that costs next to nothing.
+    pub fn for_tests() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            operators: None,
+            keys: Keys { secret: SecretString::from("t".repeat(32)), previous: None },
+            rate_limits: Switch::Off,
+            origins: vec!["https://app.example.com".to_owned()],
+            trusted_proxies: 0,
+            metrics_token: None,
+            hash_cost: HashCost::Cheap,
+            fleet: FleetConfig::default(),
+            dispatch: DispatchConfig::default(),
+            speeds: None,
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// A server at work.
+pub struct Running {
+    address: SocketAddr,
+    flows: Flows,
+    realtime: Realtime,
+    tasks: Tasks,
+    health: Health,
+    db: Db,
+    cluster: Option<Cluster>,
+}
+
+/// Starts a server; when this returns it answers.
+pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Running> {
+    let tasks = Tasks::new();
+    let health = Health::default();
+    let meters = Meters::install();
+    meters.keep_up(&tasks);
+    let Database { db, cluster } = database;
+    watch_database(&tasks, &db, &health);
+    storage::keep_partitions(db.clone(), &tasks, setup.clock.clone(), storage::HISTORY_DAYS);
+
+    let flows = furnish(&mut setup, &db, &tasks).await?;
+    let live = flows.trips.rebuild().await.context("live trips could not be rebuilt")?;
+    if live > 0 {
+        info!(live, "live trips go on");
+    }
+    keep_surge(&tasks, &flows);
+
+    let realtime = Realtime::start(flows.clone(), &tasks, realtime_config(&setup));
+    let state = api::ApiState::new(flows.clone(), health.clone(), meters.clone(), api_config(&setup));
+    let listener = listen::bind(setup.listen).await?;
+    let address = listener.local_addr()?;
+    let router = api::router(state.clone()).merge(realtime::router(realtime.clone()));
+    listen::serve(&tasks, "apps' address", listener, router);
+    if let Some(operators) = setup.operators {
+        listen::serve_operators(&tasks, operators, api::operators_router(state)).await;
+    }
+    health.enter(Phase::Serving);
+    info!(%address, "ready at http://{address}, docs at http://{address}/api/docs");
+    Ok(Running { address, flows, realtime, tasks, health, db, cluster })
+}
+
+/// Builds the rooms, lowest layer first, and joins them by their effects.
+async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Flows> {
+    let (clock, dice) = (setup.clock.clone(), Dice::system());
+    let (to_trips, trips) = mpsc::channel(INBOX);
+    let (to_dispatch, dispatch) = mpsc::channel(INBOX);
+    let (to_fleet, fleet) = mpsc::channel(INBOX);
+    let settings =
+        Settings { keys: setup.keys.clone(), hash_cost: setup.hash_cost, hash_slots: 2 };
+    let identity = Identity::start(db.clone(), tasks, clock.clone(), &settings)?;
+    identity.load_revocations().await?;
+    let router = Router::new(setup.speeds.take());
+    let quote_key = pricing::QuoteKey::derive(setup.keys.secret.expose_secret().as_bytes());
+    let pricing = Pricing::start(db.clone(), tasks, clock.clone(), quote_key).await?;
+    let config = setup.fleet.clone();
+    let map = Fleet::start(db.clone(), tasks, clock.clone(), dice.clone(), config, to_fleet);
+    map.load().await?;
+    let trips_room =
+        Trips::start(db.clone(), tasks, clock.clone(), to_trips, trips::TripsConfig::default());
+    let (view, ways, config) = (map.clone(), router.clone(), setup.dispatch.clone());
+    let desk =
+        Dispatch::start(db.clone(), tasks, clock.clone(), view, ways, to_dispatch, config);
+    let flows = Flows::new(House {
+        db: db.clone(),
+        clock,
+        rooms: Rooms::new(&dice),
+        router,
+        pricing,
+        identity,
+        fleet: map,
+        trips: trips_room,
+        dispatch: desk,
+        tasks: tasks.clone(),
+    });
+    flows::run(&flows, tasks, Inbox { trips, dispatch, fleet });
+    Ok(flows)
+}
+
+fn realtime_config(setup: &Setup) -> realtime::Config {
+    realtime::Config {
+        origins: setup.origins.clone(),
+        rate_limits: setup.rate_limits == Switch::On,
+        ..realtime::Config::default()
+    }
+}
+
+fn api_config(setup: &Setup) -> api::Config {
+    api::Config {
+        origins: setup.origins.clone(),
+        rate_limits: match setup.rate_limits {
+            Switch::On => api::RateLimits::On,
+            Switch::Off => api::RateLimits::Off,
+        },
+        trusted_proxies: setup.trusted_proxies,
+        metrics_token: setup.metrics_token.clone(),
+        ..api::Config::default()
+    }
+}
+
+fn watch_database(tasks: &Tasks, db: &Db, health: &Health) {
+    let (db, health, stopping) = (db.clone(), health.clone(), tasks.stopping());
+    tasks.spawn("database watch", async move {
+        let mut tick = tokio::time::interval(PING_EVERY);
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                _ = tick.tick() => {
+                    let up = db.ping().await.is_ok();
+                    let state = if up { Dependency::Up } else { Dependency::Down };
+                    health.report("postgresql", state);
+                }
+            }
+        }
+    });
+}
+
+fn keep_surge(tasks: &Tasks, flows: &Flows) {
+    let (flows, stopping) = (flows.clone(), tasks.stopping());
+    tasks.spawn("surge", async move {
+        let mut tick = tokio::time::interval(SURGE_EVERY);
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                _ = tick.tick() => flows.refresh_surge(),
+            }
+        }
+    });
+}
+
+impl Running {
+    pub const fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub const fn flows(&self) -> &Flows {
+        &self.flows
+    }
+
+    /// What `smartline admin create` does.
+    pub async fn create_admin(&self, phone: &str, name: &str, password: &str) -> anyhow::Result<()> {
+        self.flows.identity.create_admin(phone, name, password).await?;
+        Ok(())
+    }
+
+    /// Drains and stops; nothing that was acknowledged is lost.
+    pub async fn stop(self) {
+        self.health.enter(Phase::Draining);
+        self.realtime.drain(DRAIN_SOCKETS).await;
+        self.tasks.stop(DRAIN).await;
+        self.db.close().await;
+        if let Some(cluster) = self.cluster {
+            cluster.stop().await;
+        }
+    }
+}
+
+/// `smartline serve`, until SIGTERM or Ctrl-C.
+pub fn run_server(args: &ServeArgs) -> anyhow::Result<()> {
+    let secrets = Secrets::from_env()?;
+    args.check(&secrets)?;
+    runtime()?.block_on(async {
+        start_logs(args);
+        let database = open_database(&args.data, &secrets).await?;
+        let running = start(setup(args, &secrets)?, database).await?;
+        wait_for_stop().await?;
+        info!("stopping");
+        running.stop().await;
+        info!("stopped");
+        Ok(())
+    })
+}
+
+/// The crypto provider is installed first: whoever opens TLS or signs without it would panic.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")
+}
+
+fn start_logs(args: &ServeArgs) {
+    let format = match args.data.log_format {
+        LogStyle::Json => LogFormat::Json,
+        LogStyle::Plain => LogFormat::Plain,
+    };
+    ops::start_logs(&args.data.log, format);
+}
+
+fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
+    let secret = keys::signing_key(secrets.jwt.as_ref(), &args.data.data_dir)?;
+    let mut fleet = FleetConfig::default();
+    fleet.cooldown = args.cooldown_s.map(|s| Duration::from_secs(s.into()));
+    // Load tests and demos make thousands of accounts; only there the hash may be cheap.
+    let demo = args.rate_limits == Switch::Off && args.data.stage == Stage::Development;
+    Ok(Setup {
+        listen: args.listen,
+        operators: Some(args.ops_listen),
+        keys: Keys { secret, previous: secrets.jwt_previous.clone() },
+        rate_limits: args.rate_limits,
+        origins: args.origins.clone(),
+        trusted_proxies: args.trusted_proxies,
+        metrics_token: secrets.metrics_token.clone(),
+        hash_cost: if demo { HashCost::Cheap } else { HashCost::Standard },
+        fleet,
+        dispatch: DispatchConfig::default(),
+        speeds: speeds::load(
+            args.speed_table.as_deref(),
+            args.speed_zones.as_deref(),
+            &args.speed_time_zone,
+        )?,
+        clock: Clock::system(),
+    })
+}
+
+async fn wait_for_stop() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
