@@ -1,0 +1,76 @@
+//! A server of the test's own, in this process, on a free port.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Once;
+
+use app::{Database, Running, Setup};
+use reqwest::Client;
+use storage::Db;
+
+/// Where a server answers, whoever runs it.
+pub struct Outside {
+    pub address: SocketAddr,
+    pub http: Client,
+}
+
+impl Outside {
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, http: Client::new() }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+/// Ends with the test; derefs to where it answers.
+pub struct Server {
+    outside: Outside,
+    db: Db,
+    running: Option<Running>,
+}
+
+impl Deref for Server {
+    type Target = Outside;
+
+    fn deref(&self) -> &Outside {
+        &self.outside
+    }
+}
+
+static CRYPTO: Once = Once::new();
+
+impl Server {
+    /// A server with rate limits off and a cheap password hash, on an empty, migrated database.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same, with `change` made to its setup.
+    pub async fn with(change: impl FnOnce(&mut Setup)) -> Self {
+        CRYPTO.call_once(|| {
+            rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+        });
+        let db = storage::testing::database().await;
+        let mut setup = Setup::for_tests();
+        change(&mut setup);
+        let running = app::start(setup, Database { db: db.clone(), cluster: None }).await.expect("the server starts");
+        Self { outside: Outside::new(running.addr()), db, running: Some(running) }
+    }
+
+    pub const fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Drains as on SIGTERM.
+    pub async fn stop(mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
+    pub fn running(&self) -> &Running {
+        self.running.as_ref().expect("the server runs until it is stopped")
+    }
+}

@@ -1,0 +1,127 @@
+//! A socket of the test's own: sends frames, waits for the ones it names.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use super::person::Person;
+use super::server::Outside;
+
+/// How long a test waits for something that must come; far above what it takes, so that only a
+/// missing frame fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Frames that came while another was waited for, oldest first.
+    seen: Vec<Value>,
+    next_id: u32,
+}
+
+impl Socket {
+    pub async fn open(server: &Outside, person: &Person) -> Self {
+        Self::try_open(server, Some(&person.token)).await.expect("the socket opens")
+    }
+
+    /// The HTTP status when the upgrade is refused.
+    pub async fn try_open(server: &Outside, token: Option<&str>) -> Result<Self, u16> {
+        let url = format!("ws://{}/ws", server.address);
+        let mut request = url.into_client_request().expect("a valid address");
+        if let Some(token) = token {
+            let value = format!("Bearer {token}").parse().expect("a header");
+            request.headers_mut().insert("authorization", value);
+        }
+        match connect_async(request).await {
+            Ok((stream, _)) => Ok(Self { stream, seen: Vec::new(), next_id: 0 }),
+            Err(tungstenite::Error::Http(refused)) => Err(refused.status().as_u16()),
+            Err(error) => panic!("no answer at all: {error}"),
+        }
+    }
+
+    pub async fn send_text(&mut self, text: impl Into<String>) {
+        self.stream.send(Message::text(text.into())).await.expect("the frame leaves");
+    }
+
+    pub async fn send_binary(&mut self, bytes: Vec<u8>) {
+        self.stream.send(Message::binary(bytes)).await.expect("the frame leaves");
+    }
+
+    /// Sends a command and waits for its `ack` or `error`.
+    pub async fn call(&mut self, kind: &str, data: Value) -> Value {
+        self.next_id += 1;
+        let id = self.next_id.to_string();
+        self.send_text(json!({"type": kind, "id": id, "data": data}).to_string()).await;
+        self.wait(|frame| frame["id"] == id.as_str()).await
+    }
+
+    /// Like [`Socket::call`], for commands that must succeed: `data` of the ack.
+    pub async fn ok(&mut self, kind: &str, data: Value) -> Value {
+        let answer = self.call(kind, data).await;
+        assert_eq!(answer["type"], "ack", "{answer}");
+        answer["data"].clone()
+    }
+
+    /// The next frame of this type, also one that came already.
+    pub async fn next(&mut self, kind: &str) -> Value {
+        self.wait(|frame| frame["type"] == kind).await
+    }
+
+    /// The next `trip.event` of this name.
+    pub async fn event(&mut self, name: &str) -> Value {
+        self.wait(|frame| frame["type"] == "trip.event" && frame["data"]["event"] == name).await
+    }
+
+    pub async fn wait(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.seen.iter().position(&wanted) {
+            return self.seen.remove(at);
+        }
+        let found = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let frame = self.read().await.unwrap_or_else(|end| panic!("closed: {end:?}"));
+                if wanted(&frame) {
+                    return frame;
+                }
+                self.seen.push(frame);
+            }
+        });
+        let found = found.await;
+        found.unwrap_or_else(|_| panic!("it never came; seen so far: {:#?}", self.seen))
+    }
+
+    /// The next text frame as JSON, or how the socket was closed.
+    pub async fn read(&mut self) -> Result<Value, Option<CloseFrame>> {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    return Ok(serde_json::from_str(&text).expect("frames are JSON"));
+                }
+                Some(Ok(Message::Close(frame))) => return Err(frame),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(None),
+            }
+        }
+    }
+
+    /// Reads until the server closes; the close code (1006 when it just vanished).
+    pub async fn closed(&mut self) -> u16 {
+        let end = tokio::time::timeout(PATIENCE, async {
+            loop {
+                if let Err(frame) = self.read().await {
+                    return frame.map_or(1006, |frame| u16::from(frame.code));
+                }
+            }
+        });
+        end.await.expect("the server closes in time")
+    }
+
+    /// Vanishes without a word.
+    pub fn drop_connection(self) {
+        drop(self);
+    }
+}

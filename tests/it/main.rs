@@ -1,0 +1,15 @@
+//! A real server, real sockets, a real PostgreSQL: what users see, end to end.
+//!
+//! Every test has a database of its own on one private cluster per run, and a server on a port of
+//! its own; tests talk to it through the wire only.
+
+#![expect(unreachable_pub, reason = "a test program has no outside")]
+
+mod access;
+mod bad_input;
+mod crash;
+mod harness;
+mod payments;
+mod races;
+mod sockets;
+mod trip_flow;
