@@ -30,18 +30,15 @@ where
     }
 }
 
-/// A body that isn't there is an empty object: some routes need nothing said.
+/// A body that isn't there is an empty object: some routes need nothing said, and the others say
+/// which fields they miss.
 fn parse<T: DeserializeOwned + Check>(headers: &HeaderMap, bytes: &Bytes) -> Result<T, Problem> {
-    let content_type = headers.get(header::CONTENT_TYPE);
-    let bytes: &[u8] = match (content_type, bytes.is_empty()) {
-        (None, true) => b"{}",
-        _ => bytes,
-    };
-    let content_type = content_type.and_then(|value| value.to_str().ok());
-    if !bytes.eq(b"{}") && !content_type.is_some_and(is_json) {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !bytes.is_empty() && !content_type.is_some_and(is_json) {
         let why = "the body must be JSON: set Content-Type to application/json";
         return Err(Problem::new(Code::UnsupportedMediaType, why));
     }
+    let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
     if has_nul(bytes) {
         return Err(Problem::new(Code::MalformedBody, "texts must not hold the NUL character"));
     }
@@ -86,13 +83,11 @@ pub(crate) fn field_problem(path: &str, message: &str) -> Problem {
     }
 }
 
-/// Without the position: the field's path says more.
+/// Without the position, which the field's path says better, and without the names of our types.
 fn plain_message(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(at) => text[..at].to_owned(),
-        None => text,
-    }
+    let said = text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]);
+    said.replace("f64", "a number").replace("f32", "a number")
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -177,7 +172,8 @@ mod tests {
         );
         check("", &format!(r#"{{"pickup":{place}}}"#), "UNSUPPORTED_MEDIA_TYPE null null");
         check(json, "{", "MALFORMED_BODY null null");
-        check(json, "", "MALFORMED_BODY null null");
+        check(json, "", "VALIDATION_FAILED pickup required");
+        check(json, " ", "MALFORMED_BODY null null");
         check(json, &format!(r#"{{"pickup":{place}}} x"#), "MALFORMED_BODY null null");
         check(json, &"[".repeat(100_000), "MALFORMED_BODY null null");
         check(json, &r#"{"x":"#.repeat(100_000), "MALFORMED_BODY null null");

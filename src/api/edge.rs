@@ -1,4 +1,4 @@
-//! The rim of every request: its id, who calls, the envelope of the answer, the log line, the metric.
+//! The rim of every request: its id, who calls, the answer's envelope, the log line, the metric.
 
 use std::any::Any;
 use std::time::Duration;

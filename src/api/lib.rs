@@ -1,8 +1,8 @@
 //! REST: translates requests into flows and their answers into envelopes.
 //!
-//! Owns the routes, who may call them (the role stands in each handler's type), the form of requests
-//! and answers, and the limits of the edge: size, time, rate, number at once. Decides nothing of the
-//! business.
+//! Owns the routes, who may call them (the role stands in each handler's type), the form of
+//! requests and answers, and the limits of the edge: size, time, rate, number at once. Decides
+//! nothing of the business.
 //!
 //! Guarantees:
 //! - every answer of a route is an envelope with the request's id, a panic's too;

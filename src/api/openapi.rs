@@ -17,8 +17,8 @@ use crate::routes;
 const INTRODUCTION: &str = "Ride-hailing: accounts, positions, prices, trips, wallets.\n\n\
     Every answer is an envelope: `{success, data, meta}` or `{success, error, meta}`. Money is a \
     JSON number of pounds (EGP) with at most two decimals. Times are RFC 3339 UTC. Distances are \
-    metres and durations seconds unless a field says otherwise. Events and positions come by socket \
-    at `/ws`, described in the AsyncAPI document.";
+    metres and durations seconds unless a field says otherwise. Events and positions come by \
+    socket at `/ws`, described in the AsyncAPI document.";
 
 /// The document as it is served and kept in `schema/openapi.json`.
 pub fn openapi() -> OpenApi {

@@ -14,7 +14,10 @@ use secrecy::{ExposeSecret, SecretString};
 const KEY_CHARS: usize = 32;
 
 /// The key that signs: `given`, or the one in `data_dir`, made on first use.
-pub(crate) fn signing_key(given: Option<&SecretString>, data_dir: &Path) -> anyhow::Result<SecretString> {
+pub(crate) fn signing_key(
+    given: Option<&SecretString>,
+    data_dir: &Path,
+) -> anyhow::Result<SecretString> {
     match given {
         Some(key) if key.expose_secret().len() < KEY_CHARS => {
             bail!("JWT_SECRET must have at least {KEY_CHARS} characters")

@@ -1,7 +1,8 @@
 //! `smartline serve`: one process is a whole city.
 //!
 //! Start: database → migrations → rooms from the lowest layer up → live trips rebuilt → sockets
-//! opened → ready. Stop: not ready any more → sockets told to reconnect → tasks end, what is written
+//! opened → ready. Stop: not ready any more → sockets told to reconnect → tasks end, what is
+//! written
 //! behind is written → database closed.
 
 use std::net::SocketAddr;
@@ -103,7 +104,8 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
     keep_surge(&tasks, &flows);
 
     let realtime = Realtime::start(flows.clone(), &tasks, realtime_config(&setup));
-    let state = api::ApiState::new(flows.clone(), health.clone(), meters.clone(), api_config(&setup));
+    let state =
+        api::ApiState::new(flows.clone(), health.clone(), meters.clone(), api_config(&setup));
     let listener = listen::bind(setup.listen).await?;
     let address = listener.local_addr()?;
     let router = api::router(state.clone()).merge(realtime::router(realtime.clone()));
@@ -122,21 +124,19 @@ async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Fl
     let (to_trips, trips) = mpsc::channel(INBOX);
     let (to_dispatch, dispatch) = mpsc::channel(INBOX);
     let (to_fleet, fleet) = mpsc::channel(INBOX);
-    let settings =
-        Settings { keys: setup.keys.clone(), hash_cost: setup.hash_cost, hash_slots: 2 };
+    let settings = Settings { keys: setup.keys.clone(), hash_cost: setup.hash_cost, hash_slots: 2 };
     let identity = Identity::start(db.clone(), tasks, clock.clone(), &settings)?;
     identity.load_revocations().await?;
     let router = Router::new(setup.speeds.take());
     let quote_key = pricing::QuoteKey::derive(setup.keys.secret.expose_secret().as_bytes());
     let pricing = Pricing::start(db.clone(), tasks, clock.clone(), quote_key).await?;
-    let config = setup.fleet.clone();
+    let config = setup.fleet;
     let map = Fleet::start(db.clone(), tasks, clock.clone(), dice.clone(), config, to_fleet);
     map.load().await?;
     let trips_room =
         Trips::start(db.clone(), tasks, clock.clone(), to_trips, trips::TripsConfig::default());
     let (view, ways, config) = (map.clone(), router.clone(), setup.dispatch.clone());
-    let desk =
-        Dispatch::start(db.clone(), tasks, clock.clone(), view, ways, to_dispatch, config);
+    let desk = Dispatch::start(db.clone(), tasks, clock.clone(), view, ways, to_dispatch, config);
     let flows = Flows::new(House {
         db: db.clone(),
         clock,
@@ -214,7 +214,12 @@ impl Running {
     }
 
     /// What `smartline admin create` does.
-    pub async fn create_admin(&self, phone: &str, name: &str, password: &str) -> anyhow::Result<()> {
+    pub async fn create_admin(
+        &self,
+        phone: &str,
+        name: &str,
+        password: &str,
+    ) -> anyhow::Result<()> {
         self.flows.identity.create_admin(phone, name, password).await?;
         Ok(())
     }
@@ -263,8 +268,8 @@ fn start_logs(args: &ServeArgs) {
 
 fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
     let secret = keys::signing_key(secrets.jwt.as_ref(), &args.data.data_dir)?;
-    let mut fleet = FleetConfig::default();
-    fleet.cooldown = args.cooldown_s.map(|s| Duration::from_secs(s.into()));
+    let cooldown = args.cooldown_s.map(|s| Duration::from_secs(s.into()));
+    let fleet = FleetConfig { cooldown, ..FleetConfig::default() };
     // Load tests and demos make thousands of accounts; only there the hash may be cheap.
     let demo = args.rate_limits == Switch::Off && args.data.stage == Stage::Development;
     Ok(Setup {

@@ -20,7 +20,8 @@ pub(crate) fn load(
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    let file = std::fs::File::open(path).with_context(|| format!("can't open {}", path.display()))?;
+    let file =
+        std::fs::File::open(path).with_context(|| format!("can't open {}", path.display()))?;
     let mut text = String::new();
     let packed = path.extension().is_some_and(|e| e == "xz");
     let read = if packed {

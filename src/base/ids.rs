@@ -13,7 +13,8 @@ use uuid::Uuid;
 macro_rules! id {
     ($(#[$doc:meta] $name:ident),* $(,)?) => {$(
         #[$doc]
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Serialize, Deserialize, ToSchema)]
         #[serde(transparent)]
         #[schema(value_type = Uuid)]
         pub struct $name(pub Uuid);

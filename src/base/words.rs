@@ -42,7 +42,8 @@ impl Tier {
     }
 
     /// May a car of this tier take a trip that asked for `asked`: the same tier or a higher one.
-    /// An XL car is a large economy car: it serves economy and XL, and only XL cars seat an XL party.
+    /// An XL car is a large economy car: it serves economy and XL, and only XL cars seat an XL
+    /// party.
     pub const fn serves(self, asked: Self) -> bool {
         match (asked, self) {
             (Self::Economy, _)

@@ -310,7 +310,7 @@ impl Board {
     }
 
     /// The next searches to look at, oldest first; those that wait for answers are passed over. A
-    /// sweep visits all before the next one begins, so that nobody starves behind hopeless searches.
+    /// sweep visits all before the next one begins, so that nobody starves behind the hopeless.
     pub(crate) fn next_slice(&mut self) -> Vec<Key> {
         let from = match self.sweep {
             Sweep::Done => Bound::Unbounded,

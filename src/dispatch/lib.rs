@@ -1,7 +1,7 @@
 //! Finds the driver for a trip.
 //!
 //! Owns the running searches, the offers that are open, and the record of why each driver was asked
-//! or left out. Does not know trips, sockets or money: a search comes in, effects go out, and whoever
+//! or left out. Does not know trips, sockets or money: a search comes in, effects go out, and who
 //! carries them out says how each offer ended.
 //!
 //! Guarantees:
@@ -10,8 +10,8 @@
 //! - every offer ends: by its outcome, or by lapsing (test: `every_lease_ends`);
 //! - a driver who refused, was excluded or let the offer pass is not asked again by that search
 //!   (test: `nobody_is_asked_twice`);
-//! - a search lasts at least its preset's time over all its rings before it says "no drivers" (test:
-//!   `an_empty_city_is_searched_for_sixty_seconds`).
+//! - a search lasts at least its preset's time over all its rings before it says "no drivers"
+//!   (test: `an_empty_city_is_searched_for_sixty_seconds`).
 //!
 //! The decision is pure: [`tick`] looks at a [`Board`] and a [`View`] at a given moment. The actor,
 //! a replay and a simulator run the same function.

@@ -20,7 +20,7 @@ pub struct Search {
     pub tier: Tier,
     pub method: PaymentMethod,
     pub price: Piasters,
-    /// When the rider asked: who asked first is served first, also after a driver gave the trip back.
+    /// When the rider asked: who asked first is served first, also after a driver gave it back.
     pub asked_at: Millis,
     /// Never asked: drivers who gave the trip back, and those whom a block keeps apart.
     pub excluded: Vec<DriverId>,

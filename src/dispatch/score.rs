@@ -1,7 +1,7 @@
 //! Ranks the drivers who may be asked: the weighted sum of PLAN 4.1, then fairness.
 //!
-//! Every part is its weight times a number between 0 and 1, so the parts of a score add up to it and
-//! can be shown beside it.
+//! Every part is its weight times a number between 0 and 1, so the parts of a score add up to it
+//! and can be shown beside it.
 
 use std::time::Duration;
 

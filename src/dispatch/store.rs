@@ -1,7 +1,7 @@
 //! All SQL of dispatch: offers and trace lines, written behind, and the trace as it is read back.
 //!
 //! Durability class B: what is lost in a crash is the record of the last moments, never a trip. An
-//! offer's row goes from `pending` to its outcome once; a late `pending` never overwrites an outcome.
+//! offer's row goes from `pending` to its outcome once; nothing that comes late overwrites it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -160,7 +160,8 @@ impl From<Fault> for Refused {
 
 const OFFERS_UPSERT: &str = "
 INSERT INTO trip_offers AS o
-  (id, trip_id, driver_id, round, status, score, distance_m, eta_s, created_at, expires_at, ended_at)
+  (id, trip_id, driver_id, round, status, score, distance_m, eta_s, created_at, expires_at,
+   ended_at)
 SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::smallint[], $5::text[], $6::real[],
   $7::integer[], $8::integer[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[])
 ON CONFLICT (id) DO UPDATE SET status = excluded.status, ended_at = excluded.ended_at

@@ -10,8 +10,9 @@ use crate::model::{Fix, FixError};
 
 /// Positions older than this are of no use to anyone.
 pub(crate) const BACKFILL: Duration = Duration::from_secs(24 * 3600);
-/// A position reported as "now" that is older than this by the server's clock says where he was, not
-/// where he is. Generous, because phones' clocks are wrong; freshness goes by the server's clock.
+/// A position reported as "now" that is older than this by the server's clock says where he was,
+/// not where he is. Generous, because phones' clocks are wrong; freshness goes by the server's
+/// clock.
 pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// A coarser position (metres) says little more than the city.
 pub(crate) const ACCURACY_MAX_M: f32 = 500.0;

@@ -211,7 +211,7 @@ impl Fleet {
                     }
                     Err(fault) => {
                         let drivers = drivers.len();
-                        warn!(%fault, drivers, "drivers' facts could not be loaded, asked again later");
+                        warn!(%fault, drivers, "facts could not be loaded, asked again later");
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! The roster: every driver this node has heard of, by account and by slot of the live map.
 //!
-//! A slot is a driver's for as long as the program runs, so a slot found on the map always means the
-//! same driver.
+//! A slot is a driver's for as long as the program runs, so a slot found on the map always means
+//! the same driver.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};

@@ -397,7 +397,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_walk_is_legal(moves in proptest::collection::vec((0..9u8, 1..4u128, 0..200i64), 0..60)) {
+        fn every_walk_is_legal(
+            moves in proptest::collection::vec((0..9u8, 1..4u128, 0..200i64), 0..60),
+        ) {
             let mut phase = Phase::Offline;
             for (kind, trip, now) in moves {
                 let trip = TripId::from_u128(trip);
@@ -414,7 +416,8 @@ mod tests {
                 };
                 if let Ok((next, _)) = step(phase, command, Millis(now)) {
                     let (from, to) = (phase.state(), next.state());
-                    prop_assert!(from == to || legal(from, to), "{:?} {:?} {:?}", phase, command, next);
+                    let fair = from == to || legal(from, to);
+                    prop_assert!(fair, "{:?} {:?} {:?}", phase, command, next);
                     phase = next;
                 }
             }

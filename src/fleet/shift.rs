@@ -175,8 +175,8 @@ impl Fleet {
         }
     }
 
-    /// Takes what the database knows of him. Who may not work any more goes offline, unless he is on
-    /// a trip; who wants to work and was just heard becomes available.
+    /// Takes what the database knows of him. Who may not work any more goes offline, unless he is
+    /// on a trip; who wants to work and was just heard becomes available.
     pub fn set_facts(&self, driver: DriverId, facts: DriverFacts) {
         let inner = self.inner();
         let Some(entry) = inner.roster.entry(driver) else { return };

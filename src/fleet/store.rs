@@ -46,7 +46,8 @@ pub(crate) enum Wish {
 const FACTS: &str = "
 SELECT d.id, d.city_id, d.status, d.wants_online, d.fraud_flag, d.offers_made, d.offers_accepted,
        d.trips_taken, d.trips_completed, u.name, u.rating_sum, u.rating_count,
-       v.tier, v.make, v.model, v.plate, v.color, c.driver_debt_limit, coalesce(b.balance, 0) AS balance,
+       v.tier, v.make, v.model, v.plate, v.color, c.driver_debt_limit,
+       coalesce(b.balance, 0) AS balance,
        p.kind AS paper, p.expires_at AS paper_until
 FROM drivers d
 JOIN users u ON u.id = d.id
@@ -357,7 +358,8 @@ pub(crate) async fn keep_track(
     let stored = sqlx::query(
         "INSERT INTO trip_tracks (trip_id, points, distance_m, stored_at) VALUES ($1, $2, $3, $4)
          ON CONFLICT (trip_id) DO UPDATE SET
-           points = excluded.points, distance_m = excluded.distance_m, stored_at = excluded.stored_at",
+           points = excluded.points, distance_m = excluded.distance_m,
+           stored_at = excluded.stored_at",
     )
     .bind(trip.0)
     .bind(Json(points))

@@ -232,7 +232,8 @@ async fn positions_are_written_behind_and_thinned_off_trip() {
     drive(3, 9000.0); // kept: suspect
     house.fleet.flush().await;
     let rows: Vec<(f64, bool, Option<uuid::Uuid>)> = sqlx::query_as(
-        "SELECT lat, suspect, trip_id FROM driver_history WHERE driver_id = $1 ORDER BY recorded_at",
+        "SELECT lat, suspect, trip_id FROM driver_history WHERE driver_id = $1
+         ORDER BY recorded_at",
     )
     .bind(driver.0)
     .fetch_all(&mut owner)
@@ -274,10 +275,12 @@ async fn an_ended_trip_has_a_stored_track() {
     let driver = house.approved(31).await;
     let trip = TripId::from_u128(77);
     sqlx::query(
-        "INSERT INTO trips (id, city_id, rider_id, status, payment_method, tier, version, pickup_lat,
+        "INSERT INTO trips (id, city_id, rider_id, status, payment_method, tier, version,
+           pickup_lat,
            pickup_lng, destination_lat, destination_lng, price, commission_bp, quoted_distance_m,
            quoted_duration_s, requested_at, created_at)
-         VALUES ($1, 2, $2, 'requested', 'cash', 'comfort', 1, 40, -73, 40, -73, 0, 0, 0, 0, now(), now())",
+         VALUES ($1, 2, $2, 'requested', 'cash', 'comfort', 1, 40, -73, 40, -73, 0, 0, 0, 0,
+           now(), now())",
     )
     .bind(trip.0)
     .bind(UserId::from_u128(30).0)

@@ -53,7 +53,11 @@ impl Flows {
         let quote = self.agreed_price(caller, &request, &city, now).await?;
         let trip = self.trips.create(caller, new_trip(request, caller, &quote, &city)).await?;
         self.pricing.requested(trip.pickup.at, now);
-        Ok(TripRequested { trip_id: trip.id, status: StatusView::of(trip.status, trip.payment_status), price: trip.price })
+        Ok(TripRequested {
+            trip_id: trip.id,
+            status: StatusView::of(trip.status, trip.payment_status),
+            price: trip.price,
+        })
     }
 
     /// Refuses what could not be paid before a price is even worked out. Whether the wallet covers
@@ -115,8 +119,9 @@ fn refusal(why: QuoteRefused, fresh: &Quote) -> Problem {
         QuoteRefused::Invalid => {
             Problem::new(Code::QuoteInvalid, "the quote is not for this trip, ask for a new one")
         }
-        QuoteRefused::Expired => Problem::new(Code::QuoteExpired, "the quote's time is over")
-            .with("quote", fresh.view()),
+        QuoteRefused::Expired => {
+            Problem::new(Code::QuoteExpired, "the quote's time is over").with("quote", fresh.view())
+        }
         QuoteRefused::PriceChanged => {
             Problem::new(Code::PriceChanged, "the price is not the quoted one")
                 .with("quote", fresh.view())

@@ -1,20 +1,24 @@
-//! Carries out what `trips`, `dispatch` and `fleet` decided: pushes, offers, freed drivers, searches.
+//! Carries out what `trips`, `dispatch` and `fleet` decided: pushes, offers, freed drivers,
+//! searches.
 //!
 //! One task per source takes effects in the order they were made, so a trip's followers see its
 //! events in order. An effect never fails the commit it came from: that is already done; what can't
 //! be carried out (a driver who left meanwhile) is answered to the room that can do something else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
 use base::{DriverId, TripId};
 use dispatch::{OfferPlan, Outcome, Search, Strategy};
 use fleet::Finish;
+use futures_util::future::join_all;
+use metrics::counter;
 use ops::Tasks;
-use rooms::Topic;
+use rooms::{Delivery, Topic};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
-use trips::{Command, EventName, Freed, OfferOutcome, Trip, TripEvent, TripEventView};
+use trips::{Command, EventName, Freed, OfferOutcome, Status, Trip, TripEvent, TripEventView};
 
 use crate::Flows;
 use crate::follow_trip::trip_event_frame;
@@ -24,8 +28,10 @@ use crate::wire::{OfferRevokedView, OfferView, event_frame};
 pub const INBOX: usize = 4096;
 /// First search radius of a city that is not on the map (any more), metres.
 const RING_M: u32 = 5000;
-/// How often storing a track is tried before it is given up.
-const TRACK_TRIES: usize = 8;
+/// How long effects are waited for once the node stops.
+const LINGER: Duration = Duration::from_secs(1);
+/// An acknowledging socket has this long to say that an offer came.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where the rooms below leave their effects.
 pub struct Inbox {
@@ -34,27 +40,39 @@ pub struct Inbox {
     pub fleet: mpsc::Receiver<fleet::Effect>,
 }
 
-/// Starts the tasks that carry effects out, until the node stops.
+/// Starts the tasks that carry effects out. When the node stops they go on until their sources have
+/// been silent for a moment, so that what the last commits told is still carried out.
 pub fn run(flows: &Flows, tasks: &Tasks, inbox: Inbox) {
     let Inbox { mut trips, mut dispatch, mut fleet } = inbox;
     let (for_trips, for_dispatch, for_fleet) = (flows.clone(), flows.clone(), flows.clone());
-    // These end when their senders are gone, so effects of the last commits are still carried out;
-    // the token ends them if a sender outlives the drain.
+    let stopping = tasks.stopping();
     tasks.spawn("trip effects", async move {
-        while let Some(effect) = trips.recv().await {
+        while let Some(effect) = next(&mut trips, &stopping).await {
             for_trips.on_trip(effect);
         }
     });
+    let stopping = tasks.stopping();
     tasks.spawn("dispatch effects", async move {
-        while let Some(effect) = dispatch.recv().await {
+        while let Some(effect) = next(&mut dispatch, &stopping).await {
             for_dispatch.on_dispatch(effect).await;
         }
     });
+    let stopping = tasks.stopping();
     tasks.spawn("fleet effects", async move {
-        while let Some(effect) = fleet.recv().await {
+        while let Some(effect) = next(&mut fleet, &stopping).await {
             for_fleet.on_fleet(effect).await;
         }
     });
+}
+
+/// The next effect; `None` once the node stops and nothing more comes.
+async fn next<T>(inbox: &mut mpsc::Receiver<T>, stopping: &CancellationToken) -> Option<T> {
+    tokio::select! {
+        biased;
+        effect = inbox.recv() => return effect,
+        () = stopping.cancelled() => {}
+    }
+    tokio::time::timeout(LINGER, inbox.recv()).await.ok().flatten()
 }
 
 impl Flows {
@@ -67,14 +85,16 @@ impl Flows {
                 }
                 self.publish(trip.id, &event);
             }
-            trips::Effect::NeedsDriver { trip } => self.search(&trip),
+            trips::Effect::NeedsDriver { trip } => self.search(trip),
             trips::Effect::OfferEnded { trip, driver, outcome } => {
                 self.end_offer(trip, driver, outcome);
             }
             trips::Effect::SearchOver { trip } => self.dispatch.stop(trip),
             trips::Effect::Matched { trip, driver } => self.take_driver(&trip, driver),
             trips::Effect::Adopted { trip, driver } => self.adopt(trip, driver),
-            trips::Effect::DriverFreed { trip, driver, how } => self.free_driver(&trip, driver, how),
+            trips::Effect::DriverFreed { trip, driver, how } => {
+                self.free_driver(&trip, driver, how)
+            }
             trips::Effect::Completed { trip, driver_balance }
             | trips::Effect::Ended { trip, driver_balance } => {
                 if let (Some(driver), Some(balance)) = (trip.driver, driver_balance) {
@@ -90,24 +110,21 @@ impl Flows {
         self.rooms.publish_event(Topic::Trip(trip), seq, frame);
     }
 
-    fn search(&self, trip: &Trip) {
-        let ring_m = self.fleet.city(trip.city).map_or(RING_M, |city| city.search_radius_m);
-        self.dispatch.search(Search {
-            trip: trip.id,
-            city: trip.city,
-            rider: trip.rider,
-            pickup: trip.pickup.at,
-            destination: trip.destination.at,
-            tier: trip.tier,
-            method: trip.method,
-            price: trip.price,
-            asked_at: trip.requested_at,
-            excluded: trip.excluded.clone(),
-            familiar: Vec::new(),
-            distance_m: trip.quoted_distance_m,
-            duration_s: trip.quoted_duration_s,
-            ring_m,
-            strategy: Strategy::default(),
+    /// Looks up who drove this rider before, without making other effects wait, and searches.
+    fn search(&self, trip: Arc<Trip>) {
+        let flows = self.clone();
+        self.tasks.spawn("search", async move {
+            let familiar = flows.trips.drivers_of(trip.rider).await.unwrap_or_else(|fault| {
+                warn!(trip.id = %trip.id, %fault, "searching without the rider's past drivers");
+                Vec::new()
+            });
+            // Cancelled meanwhile: its end was told before this search began.
+            let wanted = flows.trips.live(trip.id);
+            if wanted.is_some_and(|trip| trip.status == Status::Requested) {
+                let ring_m =
+                    flows.fleet.city(trip.city).map_or(RING_M, |city| city.search_radius_m);
+                flows.dispatch.search(search_for(&trip, familiar, ring_m));
+            }
         });
     }
 
@@ -152,21 +169,9 @@ impl Flows {
             Freed::GaveBack | Freed::TakenOver => {
                 self.rooms.expel(Topic::Trip(trip.id), driver.into());
             }
-            Freed::Completed | Freed::Cancelled | Freed::NoShow => self.keep_track(trip.id),
+            Freed::Completed | Freed::Cancelled | Freed::NoShow => {}
         }
         self.dispatch.wake();
-    }
-
-    /// Stores the track of an ended trip without making other effects wait for the database.
-    fn keep_track(&self, trip: TripId) {
-        let fleet = self.fleet.clone();
-        self.tasks.spawn("trip track", async move {
-            let store = || async { fleet.close_track(trip).await };
-            let patient = ExponentialBuilder::default().with_jitter().with_max_times(TRACK_TRIES);
-            if let Err(fault) = store.retry(patient).await {
-                error!(trip.id = %trip, %fault, "the track of an ended trip was not stored");
-            }
-        });
     }
 
     /// At boot: the driver is on this trip, and what he drove so far comes back from history.
@@ -185,13 +190,12 @@ impl Flows {
     async fn on_dispatch(&self, effect: dispatch::Effect) {
         match effect {
             dispatch::Effect::Offers(plans) => {
-                for plan in plans {
-                    self.make_offer(plan).await;
-                }
+                join_all(plans.into_iter().map(|plan| self.make_offer(plan))).await;
             }
             dispatch::Effect::NoDrivers { trip } => {
                 if let Err(refused) = self.trips.command(trip, Command::NoDrivers).await {
-                    debug!(trip.id = %trip, %refused, "no_drivers came too late");
+                    debug!(trip.id = %trip, %refused, "nobody searches this trip any more");
+                    self.stop_if_over(trip);
                 }
             }
         }
@@ -212,7 +216,16 @@ impl Flows {
                 debug!(trip.id = %trip, %refused, "the trip takes no offers any more");
                 self.fleet.release(driver, trip);
                 self.dispatch.offer_ended(trip, driver, Outcome::Revoked);
+                self.stop_if_over(trip);
             }
+        }
+    }
+
+    /// A search that outlived its trip ends here; one whose trip could not be asked goes on.
+    fn stop_if_over(&self, trip: TripId) {
+        let live = self.trips.live(trip);
+        if live.is_none_or(|trip| trip.status != Status::Requested) {
+            self.dispatch.stop(trip);
         }
     }
 
@@ -227,7 +240,26 @@ impl Flows {
             pickup_eta: plan.eta_s,
             expires_at: plan.until,
         };
-        self.tell(plan.driver, "offer", &view);
+        let seq = self.tell(plan.driver, "offer", &view);
+        self.watch_delivery(plan.trip, plan.driver, seq);
+    }
+
+    /// An offer that a socket which does acknowledge has not acknowledged in time never arrived:
+    /// the
+    /// lease ends, and somebody else is asked.
+    fn watch_delivery(&self, trip: TripId, driver: DriverId, seq: u64) {
+        let flows = self.clone();
+        let stopping = self.tasks.stopping();
+        self.tasks.spawn("offer delivery", async move {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = tokio::time::sleep(DELIVERED_WITHIN) => {}
+            }
+            if flows.rooms.delivery(driver.into(), seq) == Delivery::Outstanding {
+                counter!("smartline_offers_undelivered_total").increment(1);
+                flows.trips.command(trip, Command::Withdraw { driver }).await.ok();
+            }
+        });
     }
 
     async fn on_fleet(&self, effect: fleet::Effect) {
@@ -244,8 +276,30 @@ impl Flows {
         }
     }
 
-    fn tell<T: serde::Serialize>(&self, driver: DriverId, kind: &str, data: &T) {
+    /// Pushes a numbered message to the driver; its number in his stream.
+    fn tell<T: serde::Serialize>(&self, driver: DriverId, kind: &str, data: &T) -> u64 {
         let room = format!("user:{driver}");
-        self.rooms.tell_user(driver.into(), |epoch, seq| event_frame(kind, room, epoch, seq, data));
+        let frame = |epoch, seq| event_frame(kind, room, epoch, seq, data);
+        self.rooms.tell_user(driver.into(), frame)
+    }
+}
+
+fn search_for(trip: &Trip, familiar: Vec<DriverId>, ring_m: u32) -> Search {
+    Search {
+        trip: trip.id,
+        city: trip.city,
+        rider: trip.rider,
+        pickup: trip.pickup.at,
+        destination: trip.destination.at,
+        tier: trip.tier,
+        method: trip.method,
+        price: trip.price,
+        asked_at: trip.requested_at,
+        excluded: trip.excluded.clone(),
+        familiar,
+        distance_m: trip.quoted_distance_m,
+        duration_s: trip.quoted_duration_s,
+        ring_m,
+        strategy: Strategy::default(),
     }
 }

@@ -77,4 +77,3 @@ impl Flows {
         self.pricing.refresh_surge(|cell| free.get(&cell).copied().unwrap_or(0), now);
     }
 }
-

@@ -1,6 +1,7 @@
 //! A driver's position comes in: the hot path.
 //!
-//! One call, no await: the live map and the track are updated, and whoever follows the driver's trip
+//! One call, no await: the live map and the track are updated, and whoever follows the driver's
+//! trip
 //! is sent the point, encoded once. Nothing is encoded when nobody follows.
 
 use base::{DriverId, Problem, TripId};
@@ -50,8 +51,10 @@ impl Flows {
     }
 
     fn push_position(&self, trip: TripId, driver: DriverId, fix: &Fix) {
+        // An app's clock that runs ahead must not make its later positions look old.
+        let fix = Fix { timestamp: fix.timestamp.min(self.clock.now()), ..*fix };
         self.rooms.publish_position(Topic::Trip(trip), driver.as_u128(), fix.timestamp, |format| {
-            encode_trip_location(trip, fix, format)
+            encode_trip_location(trip, &fix, format)
         });
     }
 }

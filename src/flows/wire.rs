@@ -103,4 +103,3 @@ fn position(fix: &Fix) -> rooms::codec::Position {
         timestamp: fix.timestamp,
     }
 }
-

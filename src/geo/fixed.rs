@@ -89,7 +89,7 @@ impl Origin {
         let dy = (south - y).max(y - north).max(0);
         let dx = self.gap_x(lower[0], upper[0]);
         let cos = cos_lat(south as f64).min(cos_lat(north as f64));
-        // One part in 10¹² covers the rounding of the sines, which are monotone only to the last bit.
+        // One part in 10¹² covers the rounding of the sines: monotone, but for the last bit.
         self.combine(dy as f64, dx as f64, cos) * (1.0 - 1e-12)
     }
 

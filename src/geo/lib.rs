@@ -4,8 +4,8 @@
 //! no clock.
 //!
 //! Guarantees:
-//! - [`TileIndex::nearest`] answers exactly what a scan of all slots would answer, also across shard
-//!   borders, the antimeridian and the poles (test: `answers_equal_a_scan`);
+//! - [`TileIndex::nearest`] answers exactly what a scan of all slots would answer, also across
+//!   shard borders, the antimeridian and the poles (test: `answers_equal_a_scan`);
 //! - under concurrent moves every answer is explained by a position each slot had between the
 //!   question and the answer (test: `every_answer_is_explained_under_concurrent_moves`);
 //! - a move inside the home tile takes one uncontended lock and allocates nothing;

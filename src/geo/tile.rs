@@ -13,7 +13,8 @@ pub(crate) const COLUMNS: u32 = 1 << (32 - SHARD_BITS);
 pub(crate) const ROWS: u32 = 1 << (31 - SHARD_BITS);
 /// Tiles are never larger than a shard's side over 2³ (9.8 km).
 pub(crate) const BASE_LEVEL: u32 = 3;
-/// … and never smaller than over 2¹² (19 m): a crowd on one spot makes a longer tile, not a deeper tree.
+/// … and never smaller than over 2¹² (19 m): a crowd on one spot makes a longer tile, not a deeper
+/// tree.
 pub(crate) const MAX_LEVEL: u32 = 12;
 /// The widest loose border, units.
 pub(crate) const SLACK_MAX: u64 = (1 << (SHARD_BITS - BASE_LEVEL)) / 4;

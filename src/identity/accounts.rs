@@ -180,7 +180,7 @@ impl Identity {
                 }
                 Verdict::Reused => {
                     counter!("smartline_refresh_reuse_total").increment(1);
-                    warn!(session.id = %token.session, "a used refresh token came back: family ended");
+                    warn!(session.id = %token.session, "used refresh token came back, family ended");
                     self.end_session(token.session, "reuse").await?;
                     return Err(IdentityError::InvalidRefreshToken);
                 }

@@ -1,7 +1,7 @@
 //! Password hashes: Argon2id, on blocking threads, a bounded number at once.
 //!
-//! Each hash takes 19 MiB and tens of milliseconds, so the slots bound memory and leave the cores to
-//! the sockets; who finds none free within [`SLOT_WAIT`] is asked to come back.
+//! Each hash takes 19 MiB and tens of milliseconds, so the slots bound memory and leave the cores
+//! to the sockets; who finds none free within [`SLOT_WAIT`] is asked to come back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +78,7 @@ impl Passwords {
         .await
     }
 
-    /// The permit travels with the work: a caller who hangs up doesn't free a slot that still works.
+    /// The permit travels with the work: a caller who hangs up frees no slot that still works.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Fault> + Send + 'static,

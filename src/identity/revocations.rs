@@ -1,7 +1,8 @@
 //! The sessions that were ended while an access token of theirs may still live.
 //!
-//! Kept in memory on every node: filled at once by what this node revokes and every few seconds from
-//! the database by what others did. An entry is forgotten once its last access token has ended.
+//! Kept in memory on every node: filled at once by what this node revokes and every few seconds
+//! from the database by what others did. An entry is forgotten once its last access token has
+//! ended.
 
 use std::collections::HashMap;
 use std::sync::Arc;

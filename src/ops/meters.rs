@@ -37,7 +37,8 @@ impl Meters {
             .unwrap_or_else(|_| PrometheusBuilder::new());
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
-        drop(metrics::set_global_recorder(recorder)); // A second server in one process: the first stays.
+        // A second server in one process: the first recorder stays.
+        drop(metrics::set_global_recorder(recorder));
         Self(handle)
     }
 

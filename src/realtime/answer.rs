@@ -91,7 +91,10 @@ mod tests {
         let problem = Problem::new(Code::Forbidden, "no").with("current", "x");
         assert_eq!(
             refusal(Some(&id), &problem),
-            r#"{"type":"error","id":"a\u0041","error":{"code":"FORBIDDEN","message":"no","details":{"current":"x"}}}"#
+            concat!(
+                r#"{"type":"error","id":"a\u0041","error":{"code":"FORBIDDEN","#,
+                r#""message":"no","details":{"current":"x"}}}"#
+            )
         );
         assert!(refusal(None, &problem).starts_with(br#"{"type":"error","error":{"#));
     }

@@ -59,20 +59,21 @@ pub fn asyncapi() -> Value {
 }
 
 const DESCRIPTION: &str = "\
-One WebSocket per client at /ws. The access token comes at the upgrade, as `Authorization: Bearer` or \
-as second subprotocol `bearer.<jwt>` beside `smartline.v1`; positions come down in binary when \
-`smartline.v1.bin` is negotiated.
+One WebSocket per client at /ws. The access token comes at the upgrade, as `Authorization: \
+Bearer` or as second subprotocol `bearer.<jwt>` beside `smartline.v1`; positions come down in \
+binary when `smartline.v1.bin` is negotiated.
 
 A message up is `{type, id?, data, ack?}`; one with an `id` (a string of at most 64 characters) is \
 answered by exactly one `ack` or `error`. `ack` up names the newest number seen by room.
 
 Events are numbered `(epoch, seq)` by room without gaps. A client that comes back asks for what it \
-missed (`trip.subscribe` with `afterSeq`, `resume`) and gets it in order, or a `snapshot`. A `resume` \
-of the user's own room should be the first message: the room flows from the first message on, or \
-after half a second.
+missed (`trip.subscribe` with `afterSeq`, `resume`) and gets it in order, or a `snapshot`. A \
+`resume` of the user's own room should be the first message: the room flows from the first \
+message on, or after half a second to a second and a half.
 
 `nearby.update` speaks of one room (cell). Keep drivers by room: who enters a room has left every \
-other, and `whole` means that `entered` is all there is in the room.
+other, and `whole` means that `entered` is all there is in the room. Rooms that nobody is in \
+are silent.
 
 Binary positions, little-endian, 32 bytes: u8 kind=1, u8 version=1, u16 flags (1 no heading, 2 no \
 speed, 4 no accuracy), u32 newest number seen of the user's own room (0 none), i32 latitude*1e7, \
@@ -80,8 +81,8 @@ i32 longitude*1e7, u16 heading*100, u16 speed*10 (km/h), u16 accuracy*10 (m), u1
 milliseconds. Down: the 16 bytes of the trip's id, then the same.
 
 Close codes: 1002 not WebSocket, 1008 ten malformed messages in 10 s, 1009 a message over 64 KiB, \
-1012 the node restarts (after `reconnect`), 1013 reader too slow (resume), 4401 token ended or login \
-revoked, 4408 silent for 20 s, 4409 replaced by a newer socket.";
+1012 the node restarts (after `reconnect`), 1013 reader too slow (resume), 4401 token ended or \
+login revoked, 4408 silent for 20 s, 4409 replaced by a newer socket.";
 
 #[derive(Default)]
 struct Book {
@@ -104,7 +105,7 @@ impl Book {
             Kind::TripRequest => (self.schema::<TripRequestData>(), self.schema::<TripRequested>()),
             Kind::TripCancel => (self.schema::<TripCancelData>(), self.schema::<TripView>()),
             Kind::NearbySubscribe => {
-                (self.schema::<NearbySubscribeData>(), self.schema::<NearbyView<'_>>())
+                (self.schema::<NearbySubscribeData>(), self.schema::<NearbyView>())
             }
             Kind::NearbyUnsubscribe => (self.schema::<NoData>(), self.schema::<NoData>()),
             Kind::Auth => (self.schema::<AuthData>(), self.schema::<AuthView>()),

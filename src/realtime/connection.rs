@@ -204,7 +204,8 @@ impl Connection {
         self.task.wake();
     }
 
-    /// For the own task: the next thing to deal with. Also finishes what publishers could not write.
+    /// For the own task: the next thing to deal with. Also finishes what publishers could not
+    /// write.
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Woken> {
         self.task.register(cx.waker());
         if let Some(why) = self.queue.lock().closing {

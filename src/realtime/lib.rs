@@ -1,7 +1,7 @@
 //! The socket of apps: one long-lived WebSocket per phone, JSON text and a compact binary position.
 //!
-//! Owns the open sockets of this node. Decides nothing about trips or drivers: every message becomes
-//! a call of `flows`. What it sends down comes through the rooms of `rooms`.
+//! Owns the open sockets of this node. Decides nothing about trips or drivers: every message
+//! becomes a call of `flows`. What it sends down comes through the rooms of `rooms`.
 //!
 //! Guarantees:
 //! - a message with an id is answered by exactly one `ack` or `error`;

@@ -1,4 +1,4 @@
-//! The outside of a message up: `{type, id?, data?, ack?}`, read without copying and without a tree.
+//! The outside of a message up: `{type, id?, data?, ack?}`, read without copying or a tree.
 //!
 //! The data stays raw until the type is known: a tagged enum would buffer it and could not read
 //! money exactly.

@@ -18,7 +18,7 @@ use fleet::{CellDelta, Fleet, NearbyDriver};
 use flows::Flows;
 use geo::{Cell, cells_around};
 use parking_lot::Mutex;
-use rooms::{FollowError, Item, Outlet, Rooms, Topic, Turns};
+use rooms::{Body, FollowError, Item, Outlet, Rooms, Slot, Topic, Turns};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
@@ -27,8 +27,6 @@ use crate::answer;
 
 /// How often watchers are told.
 const TICK: Duration = Duration::from_millis(200);
-/// Most drivers in the answer to a subscription, nearest first.
-const DRIVERS: usize = 500;
 
 /// An available driver on the map.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -69,19 +67,11 @@ pub(crate) struct NearbyUpdate<'a> {
     whole: bool,
 }
 
-/// Answer to `nearby.subscribe`: who is there now, and the rooms whose updates follow.
+/// Answer to `nearby.subscribe`: the rooms that are watched now. Who is there follows at once, as
+/// updates of whole rooms.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(crate) struct NearbyView<'a> {
-    drivers: Vec<NearbyInView<'a>>,
+pub(crate) struct NearbyView {
     rooms: Vec<String>,
-}
-
-/// A driver and the room he is in.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-struct NearbyInView<'a> {
-    #[serde(flatten)]
-    driver: DriverView<'a>,
-    room: String,
 }
 
 #[derive(Serialize)]
@@ -160,11 +150,11 @@ impl Nearby {
         map: &impl Map,
         socket: &Arc<dyn Outlet>,
         asked: &Asked,
-        answer: impl FnOnce(NearbyView<'_>) -> Option<Bytes>,
+        answer: impl FnOnce(NearbyView) -> Option<Bytes>,
     ) -> Result<(), FollowError> {
         let gate = self.0.lock();
         rooms.leave_cells(socket.id());
-        let (mut names, mut drivers) = (Vec::new(), Vec::new());
+        let (mut names, mut pictures) = (Vec::new(), Vec::new());
         for cell in cells_around(asked.at, asked.radius_m) {
             let topic = Topic::Cell(cell.id(), asked.tier);
             if let Err(error) = rooms.join(topic, socket) {
@@ -172,19 +162,17 @@ impl Nearby {
                 return Err(error);
             }
             names.push(topic.to_string());
-            let here = map.cell(cell, asked.tier).into_iter();
-            drivers.extend(here.map(|driver| (asked.at.distance_m(driver.at), topic, driver)));
+            let here = map.cell(cell, asked.tier);
+            if !here.is_empty() {
+                pictures.push((topic, frame(topic, whole(&here))));
+            }
         }
-        drivers.sort_by(|(one, ..), (other, ..)| one.total_cmp(other));
-        drivers.truncate(DRIVERS);
-        let drivers = drivers.iter().map(|(_, topic, driver)| NearbyInView {
-            driver: view(driver),
-            room: topic.to_string(),
-        });
-        let reply = answer(NearbyView { drivers: drivers.collect(), rooms: names });
         // Queued before the gate opens, so that it comes before the first change.
-        if let Some(reply) = reply {
+        if let Some(reply) = answer(NearbyView { rooms: names }) {
             socket.push(Item::Reply(reply));
+        }
+        for (topic, picture) in pictures {
+            socket.push(Item::Position { slot: Slot::cell(topic), body: Body::Text(picture) });
         }
         drop(gate);
         socket.turn();
@@ -245,7 +233,7 @@ fn frame(topic: Topic, data: NearbyUpdate<'_>) -> Bytes {
 mod tests {
     use base::{Dice, UserId};
     use fleet::Moved;
-    use rooms::{Body, Format, Lanes, Pushed};
+    use rooms::{Format, Lanes, Pushed};
 
     use super::*;
 
@@ -328,13 +316,13 @@ mod tests {
         map.here.lock().extend([driver("a", Tier::Economy), driver("x", Tier::Xl)]);
         let asked = Asked { at: cairo(), radius_m: 1000.0, tier: Some(Tier::Economy) };
         nearby.join(&rooms, &map, &outlet, &asked, |view| Some(answer::json(&view))).unwrap();
-        let picture = &watcher.read()[0];
+        let picture = watcher.read();
         let room = format!("cell:{:x}:economy", geo::cell_of(cairo()).id());
-        assert_eq!(picture["drivers"].as_array().unwrap().len(), 1);
-        assert_eq!(
-            (&picture["drivers"][0]["id"], &picture["drivers"][0]["room"]),
-            (&"a".into(), &room.clone().into())
-        );
+        let rooms_watched = picture[0]["rooms"].as_array().unwrap();
+        assert!(rooms_watched.contains(&room.clone().into()));
+        assert_eq!((picture.len(), &picture[1]["room"]), (2, &room.clone().into()));
+        assert_eq!(picture[1]["data"]["entered"].as_array().unwrap().len(), 1);
+        assert_eq!(picture[1]["data"]["entered"][0]["id"], "a");
 
         let mut entered = delta(Tier::Economy);
         entered.entered.push(driver("b", Tier::Economy));

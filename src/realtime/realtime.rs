@@ -17,8 +17,8 @@ use crate::session::Desk;
 /// What a deployment chooses.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Pages of other hosts that may open sockets, as `https://host[:port]`; a page of this host may
-    /// always.
+    /// Pages of other hosts that may open sockets, as `https://host[:port]`; a page of this host
+    /// may always.
     pub origins: Vec<String>,
     /// Off for load tests and demos.
     pub rate_limits: bool,
@@ -66,8 +66,8 @@ impl Realtime {
         self.0.hub.count()
     }
 
-    /// Tells every client to reconnect, each at its own moment, closes the sockets (1012) after what
-    /// was begun, and refuses new ones. Returns when all are gone, at most after `within`.
+    /// Tells every client to reconnect, each at its own moment, closes the sockets (1012) after
+    /// what was begun, and refuses new ones. Returns when all are gone, at most after `within`.
     pub async fn drain(&self, within: Duration) {
         self.0.hub.send_all_away();
         self.0.hub.empty(within).await;

@@ -1,7 +1,7 @@
 //! All rooms of this node, and which socket is in which.
 //!
-//! Lock order: a room or stream, then a socket's lanes (inside `push`). The list of a socket's topics
-//! is never held together with a room. Sockets write outside of the locks, in [`Turns`].
+//! Lock order: a room or stream, then a socket's lanes (inside `push`). The list of a socket's
+//! topics is never held together with a room. Sockets write outside of the locks, in [`Turns`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -260,9 +260,9 @@ impl Rooms {
         self.stream(user, |stream| stream.tell(Topic::User(user), make, |outlet| turns.add(outlet)))
     }
 
-    /// Shows the position of `key` at time `at` to the followers. One older than the newest shown is
-    /// dropped: two publishers of the same driver can't turn him back. Encodes each format at most
-    /// once, and nothing when nobody follows.
+    /// Shows the position of `key` at time `at` to the followers. One older than the newest shown
+    /// is dropped: two publishers of the same driver can't turn him back. Encodes each format at
+    /// most once, and nothing when nobody follows.
     pub fn publish_position(
         &self,
         topic: Topic,
@@ -300,7 +300,7 @@ impl Rooms {
         turns: &mut Turns,
     ) {
         let Some(room) = self.0.rooms.get(&topic) else { return };
-        let slot = Slot { topic, key: 0 };
+        let slot = Slot::cell(topic);
         let (change, mut all) = (Body::Text(change()), None);
         for follower in &room.followers {
             let item = Item::Position { slot, body: change.clone() };

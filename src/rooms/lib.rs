@@ -9,7 +9,8 @@
 //!   of publishers; else it gets a snapshot;   (test: `a_follower_sees_every_event_once_in_order`)
 //! - S2: a follower never sees an older position after a newer one of the same key;
 //!   (test: `positions_never_go_back`)
-//! - S4: what waits for one socket is bounded, whatever is published;   (test: `lanes_stay_bounded`)
+//! - S4: what waits for one socket is bounded, whatever is published;
+//!   (test: `lanes_stay_bounded`)
 //! - a frame is encoded once per format however many follow, and not at all when nobody does.
 
 pub mod codec;

@@ -100,6 +100,13 @@ pub struct Slot {
     pub key: u128,
 }
 
+impl Slot {
+    /// A cell of the map has one.
+    pub const fn cell(topic: Topic) -> Self {
+        Self { topic, key: 0 }
+    }
+}
+
 /// What a room hands to a socket.
 #[derive(Clone, Debug)]
 pub enum Item {

@@ -102,8 +102,8 @@ impl Stream {
         self.go_on(topic, outlet, from, Some(from));
     }
 
-    /// Lets a socket go on behind `mark`. A held one gets what it missed, or a snapshot when that is
-    /// older than the ring; one that is live already gets a snapshot unless it missed nothing.
+    /// Lets a socket go on behind `mark`. A held one gets what it missed, or a snapshot when that
+    /// is older than the ring; one that is live already gets a snapshot unless it missed nothing.
     pub(crate) fn resume(
         &mut self,
         topic: Topic,

@@ -87,6 +87,15 @@ struct Store {
     newest: AtomicU64,
 }
 
+impl Store {
+    /// The next number, up to `most`.
+    fn append(&self, most: u64) -> Option<u64> {
+        let next = |newest| (newest < most).then_some(newest + 1);
+        let before = self.newest.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        before.ok().map(|before| before + 1)
+    }
+}
+
 fn frame(text: String) -> Frame {
     Frame::json(Bytes::from(text))
 }
@@ -147,18 +156,19 @@ fn a_follower_sees_every_event_once_in_order() {
     const EVENTS: u64 = 2000;
     let (rooms, store) = (rooms(), Arc::new(Store { newest: AtomicU64::new(0) }));
     let readers: Vec<_> = (1..=12).map(Reader::new).collect();
+    let published = AtomicU64::new(0);
     std::thread::scope(|scope| {
-        // Three publishers: what is stored in order is published in whatever order they get to it.
+        // Three publishers: what is stored in order is published in whatever order they get to it,
+        // but never further apart than a follower keeps.
         for _ in 0..3 {
-            let (rooms, store) = (rooms.clone(), Arc::clone(&store));
+            let (rooms, store, published) = (rooms.clone(), Arc::clone(&store), &published);
             scope.spawn(move || {
-                loop {
-                    let seq = store.newest.fetch_add(1, Ordering::SeqCst) + 1;
-                    if seq > EVENTS {
-                        store.newest.store(EVENTS, Ordering::SeqCst);
-                        return;
-                    }
+                while let Some(seq) = store.append(EVENTS) {
                     rooms.publish_event(trip(), seq, frame(format!("{seq}")));
+                    published.fetch_add(1, Ordering::SeqCst);
+                    while seq > published.load(Ordering::SeqCst) + 24 {
+                        std::thread::yield_now();
+                    }
                 }
             });
         }

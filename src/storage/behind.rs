@@ -1,5 +1,5 @@
-//! Writing behind: rows that may come a little late, or after a crash not at all, are collected in a
-//! bounded ring and stored in batches.
+//! Writing behind: rows that may come a little late, or after a crash not at all, are collected in
+//! a bounded ring and stored in batches.
 //!
 //! Owns what waits to be written. Does no SQL: the caller passes the write.
 //!
@@ -8,7 +8,8 @@
 //! - of items with the same key only the newest is written;
 //! - a failed batch is written again, before anything newer; a row may be written twice, so writes
 //!   are upserts or rows that may repeat;
-//! - what was pushed before [`Behind::flush`] is stored when it returns, unless the database is away.
+//! - what was pushed before [`Behind::flush`] is stored when it returns, unless the database is
+//!   away.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;

@@ -238,8 +238,8 @@ async fn provide(mut conn: PgConnection) -> Result<(), sqlx::Error> {
     conn.close().await
 }
 
-/// Ends what a killed program left behind. We hold the directory's lock, so whoever still runs in it
-/// is an orphan: a server that is shutting down, or backends whose server was killed.
+/// Ends what a killed program left behind. We hold the directory's lock, so whoever still runs in
+/// it is an orphan: a server that is shutting down, or backends whose server was killed.
 async fn evict(cluster: &Path) -> Result<(), ClusterError> {
     let asked = Instant::now();
     let mut told = 0;

@@ -3,7 +3,8 @@
 use base::{Fault, Millis};
 use sqlx::postgres::PgDatabaseError;
 
-/// Sorts an error of the driver: away, slow or fenced off is [`Fault::Unavailable`], the rest is a bug.
+/// Sorts an error of the driver: away, slow or in the way of others is [`Fault::Unavailable`], the
+/// rest is a bug.
 pub fn fault(error: sqlx::Error) -> Fault {
     match &error {
         sqlx::Error::Io(_)

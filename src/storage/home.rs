@@ -1,7 +1,7 @@
 //! Where the private cluster lives on disk, whose it is, and that nobody else uses it.
 //!
-//! Layout under the program's data directory: `pg.lock` (held while a program uses the cluster, with
-//! its process id), `pg/cluster` (PostgreSQL's own), `pg/run` (the socket), `pg/log`.
+//! Layout under the program's data directory: `pg.lock` (held while a program uses the cluster,
+//! with its process id), `pg/cluster` (PostgreSQL's own), `pg/run` (the socket), `pg/log`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};

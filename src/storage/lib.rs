@@ -1,16 +1,18 @@
 //! PostgreSQL for every room: where it runs, how it is reached, who may see what.
 //!
-//! Owns the private cluster, the pools, the transactions with their row-level-security session, the
-//! migrations, the write-behind writer and the partitions of history. Knows no table's meaning:
+//! Owns the private cluster, the pools, the transactions with their row-level-security session,
+//! the migrations, the write-behind writer and the partitions of history. Knows no table's meaning:
 //! rooms write their own SQL in their `store.rs`, inside a [`Tx`].
 //!
 //! Guarantees:
 //! - a [`Tx`] runs as `smartline_app` or `smartline_writer`, never as owner, and carries its caller
-//!   to the policies; the next user of the connection sees nothing of it  (test: `no_caller_leaks`);
-//! - a commit that returns `Ok` is on disk; one whose result is unknown says [`base::Fault::Unknown`];
-//! - a transaction that failed midway can't be committed by mistake;
-//! - the private cluster survives `kill -9` of itself and of the program  (test: `cluster`);
+//!   to the policies; the connection's next user sees nothing of it;  (test: `no_caller_leaks`)
+//! - a commit that returns `Ok` is on disk; one whose result is unknown says
+//!   [`base::Fault::Unknown`]; a transaction that failed midway can't be committed by mistake;
+//!   (test: `a_transaction_that_failed_midway_is_never_reported_as_committed`)
+//! - the private cluster survives `kill -9` of itself and of the program;  (tests: `cluster`)
 //! - a full write-behind ring drops its oldest item and counts it, it never blocks or grows.
+//!   (test: `a_full_ring_loses_the_oldest_while_the_database_is_away`)
 
 mod behind;
 mod binaries;

@@ -1,8 +1,8 @@
 //! The schema's versions: applied at start and by `smartline migrate`, under an advisory lock.
 //!
 //! Every migration is a pair of files. One runs in one transaction together with its bookkeeping,
-//! unless its first line is `-- no-transaction` (for `CREATE INDEX CONCURRENTLY`, one statement). An
-//! applied file must never change: its checksum is compared at every start.
+//! unless its first line is `-- no-transaction` (for `CREATE INDEX CONCURRENTLY`, one statement).
+//! An applied file must never change: its checksum is compared at every start.
 
 use std::collections::HashMap;
 

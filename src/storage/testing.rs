@@ -24,8 +24,8 @@ const LEFT_BEHIND: Duration = Duration::from_secs(120);
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A fresh database with the whole schema and nothing in it, reached as the program reaches its own:
-/// with a login that owns nothing.
+/// A fresh database with the whole schema and nothing in it, reached as the program reaches its
+/// own: with a login that owns nothing.
 pub async fn database() -> Db {
     let address = empty_copy("template_smartline").await.0;
     let acquire = Duration::from_secs(30);

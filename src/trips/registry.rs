@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use base::{Caller, Clock, Cursor, DriverId, Fault, Role, TripId};
+use base::{Caller, Clock, Cursor, DriverId, Fault, RiderId, Role, TripId};
 use dashmap::mapref::entry::Entry as Place;
 use dashmap::{DashMap, DashSet};
 use metrics::{counter, gauge, histogram};
@@ -228,6 +228,11 @@ impl Trips {
     /// The stored events of a trip after number `after`, in order.
     pub async fn events_since(&self, id: TripId, after: i32) -> Result<Vec<TripEvent>, Fault> {
         store::events_since(&self.0.db, id, after).await
+    }
+
+    /// Drivers who completed a recent trip of this rider.
+    pub async fn drivers_of(&self, rider: RiderId) -> Result<Vec<DriverId>, Fault> {
+        store::drivers_of(&self.0.db, rider).await
     }
 
     /// Takes the lease on all trips and runs every live one of the database: its actor, its timers.

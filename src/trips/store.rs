@@ -24,6 +24,9 @@ use crate::writer::Move;
 /// One live trip per rider: the database's own refusal.
 const ONE_PER_RIDER: &str = "one_live_trip_per_rider";
 
+/// Of a rider's past, so many trips count as recent.
+const PAST_TRIPS: i64 = 200;
+
 /// The SQLSTATE of a booking by a node whose lease is over.
 const LEASE_LOST: &str = "SL102";
 
@@ -400,6 +403,23 @@ pub(crate) async fn events_since(db: &Db, id: TripId, after: i32) -> Result<Vec<
                 .map_err(|error| Fault::internal(format!("event of trip {id}: {error}")))
         })
         .collect()
+}
+
+/// Drivers who completed one of the rider's newest trips.
+pub(crate) async fn drivers_of(db: &Db, rider: RiderId) -> Result<Vec<DriverId>, Fault> {
+    let mut tx = db.begin(&Who::System).await?;
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT DISTINCT driver_id FROM (SELECT driver_id, status FROM trips \
+         WHERE rider_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2) past \
+         WHERE status = 'completed'",
+    )
+    .bind(rider.0)
+    .bind(PAST_TRIPS)
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    tx.commit().await?;
+    Ok(ids.into_iter().map(DriverId).collect())
 }
 
 fn json(value: &impl Serialize) -> Result<String, Fault> {

@@ -82,7 +82,10 @@ fn forgeries(rider: &Person) -> Vec<(&'static str, String)> {
         ("no signature, alg none", format!("eyJhbGciOiJub25lIn0.{body}.")),
         ("signature cut off", format!("{head}.")),
         ("another's signature", format!("{head}.{}", tail.chars().rev().collect::<String>())),
-        ("another key", signed(&Header::new(Algorithm::HS256), b"another key of enough bytes 1234")),
+        (
+            "another key",
+            signed(&Header::new(Algorithm::HS256), b"another key of enough bytes 1234"),
+        ),
         ("HS512 with our key", signed(&Header::new(Algorithm::HS512), "t".repeat(32).as_bytes())),
         ("a kid that is a path", signed(&strange_kid, "t".repeat(32).as_bytes())),
         ("not a token", "hello".to_owned()),

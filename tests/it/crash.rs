@@ -50,7 +50,8 @@ async fn a_killed_server_comes_back_with_every_acknowledged_change() {
         seen += 1;
         assert_eq!(event["seq"], seen + 1, "{event}");
     }
-    // The other trip is searched again: it ends by a driver or by its own deadline, not by the crash.
+    // The other trip is searched again: it ends by a driver or by its own deadline, not by the
+    // crash.
     let id = unmatched.as_str().expect("an id");
     assert_eq!(waiting.trip(id).await["status"], "requested");
     waiting.post(&format!("/trips/{id}/cancel"), json!({"reason": "changed_mind"})).await.data();

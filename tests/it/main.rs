@@ -4,9 +4,11 @@
 //! its own; tests talk to it through the wire only.
 
 #![expect(unreachable_pub, reason = "a test program has no outside")]
+#![expect(clippy::panic, reason = "a test that can not go on fails, with what it saw")]
 
 mod access;
 mod bad_input;
+mod contract;
 mod crash;
 mod harness;
 mod payments;

@@ -66,8 +66,7 @@ async fn several_drivers_accept_one_trip_and_one_has_it() {
     let accept = || json!({"action": "accept"});
     let answers = join_all(drivers.iter().map(|driver| driver.post(&path, accept()))).await;
 
-    let winners: Vec<usize> =
-        (0..5).filter(|n| answers[*n].status == 200).collect();
+    let winners: Vec<usize> = (0..5).filter(|n| answers[*n].status == 200).collect();
     assert_eq!(winners.len(), 1, "{answers:?}");
     for (n, answer) in answers.iter().enumerate() {
         if n != winners[0] {

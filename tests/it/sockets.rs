@@ -94,7 +94,8 @@ async fn a_binary_position_reaches_the_map_like_a_text_one() {
     assert!((metres - 300.0).abs() < 1.0, "{metres}");
 }
 
-/// The 32 bytes of `schema/`: kind, version, flags, ack, lat, lng, heading, speed, accuracy, 0, time.
+/// The 32 bytes of `schema/`: kind, version, flags, ack, lat, lng, heading, speed, accuracy, 0,
+/// time.
 fn binary_position(at: (f64, f64)) -> Vec<u8> {
     let mut frame = vec![1u8, 1, 0, 0];
     frame.extend(0u32.to_le_bytes());

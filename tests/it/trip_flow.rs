@@ -55,7 +55,9 @@ async fn the_rider_follows_events_and_positions_over_the_socket() {
 
     wheel.next("offer").await;
     wheel.ok("offer.respond", json!({"tripId": trip, "action": "accept"})).await;
-    for (name, status) in [("accepted", None), ("arrived", Some("arrived")), ("started", Some("started"))] {
+    for (name, status) in
+        [("accepted", None), ("arrived", Some("arrived")), ("started", Some("started"))]
+    {
         if let Some(status) = status {
             wheel.ok("trip.status", json!({"tripId": trip, "status": status})).await;
         }

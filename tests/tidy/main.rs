@@ -1,5 +1,6 @@
 //! The rules of the house, checked by reading the tree: who may depend on whom, what may be called
-//! where, how files look. A rule that changes is changed here, in a commit of its own that says why.
+//! where, how files look. A rule that changes is changed here, in a commit of its own that says
+//! why.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -64,7 +65,9 @@ struct Source {
 
 impl Source {
     fn is_test(&self) -> bool {
-        self.path.starts_with("tests/") || self.path.ends_with("tests.rs") || self.path.contains("/tests/")
+        self.path.starts_with("tests/")
+            || self.path.ends_with("tests.rs")
+            || self.path.contains("/tests/")
     }
 
     /// The lines before the unit tests at the end of the file.
@@ -215,17 +218,25 @@ fn functions_fit_on_a_screen() {
         let mut open: Option<(usize, usize, String)> = None;
         for (number, line) in source.code().lines().enumerate() {
             let indent = line.len() - line.trim_start().len();
-            let starts = ["fn ", "pub fn ", "async fn ", "pub async fn ", "pub(crate) fn ", "pub(crate) async fn "];
+            let starts = [
+                "fn ",
+                "pub fn ",
+                "async fn ",
+                "pub async fn ",
+                "pub(crate) fn ",
+                "pub(crate) async fn ",
+            ];
             if open.is_none() && starts.iter().any(|s| line.trim_start().starts_with(s)) {
                 open = Some((number, indent, line.trim().to_owned()));
-            } else if let Some((start, depth, head)) = &open {
-                if indent == *depth && (line.trim_start().starts_with('}') || line.trim_end().ends_with(';')) {
-                    let length = number - start + 1;
-                    if length > FUNCTION_LINES_MAX {
-                        broken.push(format!("{}:{} {length} lines: {head}", source.path, start + 1));
-                    }
-                    open = None;
+            } else if let Some((start, depth, head)) = &open
+                && indent == *depth
+                && (line.trim_start().starts_with('}') || line.trim_end().ends_with(';'))
+            {
+                let length = number - start + 1;
+                if length > FUNCTION_LINES_MAX {
+                    broken.push(format!("{}:{} {length} lines: {head}", source.path, start + 1));
                 }
+                open = None;
             }
         }
     }
@@ -238,10 +249,10 @@ fn every_migration_can_be_taken_back() {
     let mut broken = Vec::new();
     for entry in fs::read_dir(&folder).expect("migrations are readable") {
         let name = entry.expect("entry").file_name().into_string().expect("plain names");
-        if let Some(stem) = name.strip_suffix(".up.sql") {
-            if !folder.join(format!("{stem}.down.sql")).exists() {
-                broken.push(name);
-            }
+        if let Some(stem) = name.strip_suffix(".up.sql")
+            && !folder.join(format!("{stem}.down.sql")).exists()
+        {
+            broken.push(name);
         }
     }
     report("an up has a down", broken);

@@ -190,7 +190,8 @@ async fn views(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<DriverView>, Fault> {
          JOIN users u ON u.id = d.id
          LEFT JOIN vehicles v ON v.driver_id = d.id
          LEFT JOIN LATERAL (
-           SELECT array_agg(kind ORDER BY kind) AS kinds, array_agg(number ORDER BY kind) AS numbers,
+           SELECT array_agg(kind ORDER BY kind) AS kinds,
+                  array_agg(number ORDER BY kind) AS numbers,
                   array_agg(expires_at ORDER BY kind) AS until
            FROM driver_documents WHERE driver_id = d.id
          ) f ON true

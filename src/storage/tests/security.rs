@@ -20,40 +20,7 @@ const ADMIN: u128 = 0x31;
 async fn city() -> Db {
     let db = testing::database().await;
     let mut conn = testing::owner(&db).await;
-    conn.execute(
-        "INSERT INTO users (id, phone, name, role, password_hash)
-         SELECT lpad(n, 32, '0')::uuid, '+2010000000' || n, 'n', r, 'x' FROM (VALUES
-           ('11', 'rider'), ('12', 'rider'), ('21', 'driver'), ('22', 'driver'), ('23', 'driver'),
-           ('31', 'admin')) AS u (n, r);
-         INSERT INTO sessions (id, user_id, expires_at)
-         SELECT id, id, now() + interval '1 day' FROM users;
-         INSERT INTO drivers (id, status) SELECT id, 'approved' FROM users WHERE role = 'driver';
-         INSERT INTO vehicles SELECT id, 'economy', 'm', 'm', 'plate ' || id, 'c', 2020 FROM drivers;
-         INSERT INTO driver_documents SELECT id, 'insurance', 'x', now() FROM drivers;
-         INSERT INTO driver_latest (driver_id, lat, lng, recorded_at) SELECT id, 30, 31, now() FROM drivers;
-         INSERT INTO driver_history (driver_id, lat, lng, recorded_at) SELECT id, 30, 31, now() FROM drivers;
-         INSERT INTO trips (id, city_id, rider_id, driver_id, status, payment_method, tier, version,
-           pickup_lat, pickup_lng, destination_lat, destination_lng, price, commission_bp,
-           quoted_distance_m, quoted_duration_s, requested_at, created_at)
-         VALUES (lpad('41', 32, '0')::uuid, 1, lpad('11', 32, '0')::uuid, lpad('21', 32, '0')::uuid,
-           'accepted', 'cash', 'economy', 2, 30, 31, 30, 31, 1000, 1500, 1, 1, now(), now());
-         INSERT INTO trip_offers (id, trip_id, driver_id, round, status, score, distance_m, eta_s,
-           created_at, expires_at)
-         SELECT id, lpad('41', 32, '0')::uuid, id, 1, 'declined', 1, 1, 1, now(), now()
-         FROM drivers WHERE id <> lpad('23', 32, '0')::uuid;
-         INSERT INTO trip_tracks SELECT id, '[]', 0, now() FROM trips;
-         INSERT INTO dispatch_trace (trip_id, at, round, driver_id, verdict, distance_m)
-         SELECT trip_id, now(), 1, driver_id, 'offered', 1 FROM trip_offers;
-         INSERT INTO event_store SELECT 'trip', id, 1, 'TRIP_REQUESTED', '{}', now() FROM trips;
-         INSERT INTO outbox (aggregate_type, aggregate_id, seq, event_type, payload, created_at)
-         SELECT aggregate_type, aggregate_id, seq, event_type, payload, created_at FROM event_store;
-         SELECT ledger_post(gen_random_uuid(), id::text, 'adjustment', id, 'authorising', NULL,
-           ARRAY[1, 27]::smallint[], ARRAY[id, '00000000-0000-0000-0000-000000000000'],
-           ARRAY[500, -500]::bigint[], ARRAY[NULL, NULL]::bigint[])
-         FROM users WHERE role = 'rider'",
-    )
-    .await
-    .unwrap();
+    conn.execute(include_str!("city.sql")).await.unwrap();
     db
 }
 
@@ -270,7 +237,8 @@ async fn every_table_is_behind_the_wall() {
     let mut conn = testing::owner(&db).await;
     let open: Vec<String> = sqlx::query_scalar(
         "SELECT relname::text FROM pg_class c
-         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+           AND NOT relispartition
            AND NOT (relrowsecurity AND relforcerowsecurity) ORDER BY 1",
     )
     .fetch_all(&mut conn)

@@ -1,5 +1,7 @@
 //! Transactions: who they run as, what survives them, what a commit promises.
 
+use std::time::Duration;
+
 use base::{Caller, Fault, Millis, Role, SessionId, UserId};
 use sqlx::Executor;
 
@@ -15,10 +17,16 @@ pub(super) fn caller(user: u128, role: Role) -> Who {
     })
 }
 
+/// Limits for a machine that is busy with other tests.
+pub(super) fn patient() -> PoolLimits {
+    PoolLimits { min: 0, acquire: Duration::from_secs(60), ..PoolLimits::default() }
+}
+
 /// Role, caller and kind of the transaction, as the database sees them.
 async fn identity(tx: &mut Tx) -> (String, String, String) {
     sqlx::query_as(
-        "SELECT current_user::text, current_setting('app.uid', true), current_setting('app.role', true)",
+        "SELECT current_user::text, current_setting('app.uid', true),
+                current_setting('app.role', true)",
     )
     .fetch_one(&mut **tx)
     .await
@@ -75,7 +83,7 @@ async fn a_transaction_that_failed_midway_is_never_reported_as_committed() {
 #[tokio::test]
 async fn a_transaction_that_can_not_open_poisons_no_connection() {
     let (address, owner) = testing::empty_copy("template0").await;
-    let limits = PoolLimits { min: 0, max: 1, ..PoolLimits::default() };
+    let limits = PoolLimits { max: 1, ..patient() };
     // A role that this login may not become: BEGIN succeeds, SET ROLE doesn't.
     let db = connect(&address.with_login("smartline_stranger"), &limits).await;
     assert!(db.is_err(), "a login that doesn't exist got in");
@@ -93,11 +101,7 @@ async fn a_transaction_that_can_not_open_poisons_no_connection() {
 #[tokio::test]
 async fn a_slow_statement_is_ended_as_unavailable() {
     let db = testing::database().await;
-    let limits = PoolLimits {
-        min: 0,
-        statement: std::time::Duration::from_millis(50),
-        ..PoolLimits::default()
-    };
+    let limits = PoolLimits { statement: Duration::from_millis(50), ..patient() };
     let db = connect(db.address(), &limits).await.unwrap();
     let mut tx = db.begin(&Who::System).await.unwrap();
     let error = tx.execute("SELECT pg_sleep(30)").await.unwrap_err();
@@ -107,12 +111,7 @@ async fn a_slow_statement_is_ended_as_unavailable() {
 #[tokio::test]
 async fn a_full_pool_is_unavailable_after_the_acquire_timeout() {
     let db = testing::database().await;
-    let limits = PoolLimits {
-        min: 0,
-        max: 1,
-        acquire: std::time::Duration::from_millis(50),
-        ..PoolLimits::default()
-    };
+    let limits = PoolLimits { max: 1, acquire: Duration::from_secs(2), ..patient() };
     let db = connect(db.address(), &limits).await.unwrap();
     let held = db.begin(&Who::System).await.unwrap();
     assert!(matches!(db.begin(&Who::System).await.err(), Some(Fault::Unavailable(_))));
@@ -127,7 +126,7 @@ async fn a_full_pool_is_unavailable_after_the_acquire_timeout() {
 #[tokio::test]
 async fn through_a_pooler_every_transaction_brings_its_own_settings() {
     let direct = testing::database().await;
-    let db = connect(&direct.address().through_a_pooler(), &PoolLimits::default()).await.unwrap();
+    let db = connect(&direct.address().through_a_pooler(), &patient()).await.unwrap();
     for user in [1, 2, 1] {
         let mut tx = db.begin(&caller(user, Role::Rider)).await.unwrap();
         assert_eq!(identity(&mut tx).await.1, UserId::from_u128(user).to_string());
@@ -151,17 +150,12 @@ async fn no_caller_leaks() {
     owner
         .execute(
             "INSERT INTO users (id, phone, name, role, password_hash)
-             SELECT lpad(to_hex(n), 32, '0')::uuid, '+2010' || lpad(n::text, 8, '0'), 'n', 'rider', 'x'
-             FROM generate_series(1, 1000) n",
+             SELECT lpad(to_hex(n), 32, '0')::uuid, '+2010' || lpad(n::text, 8, '0'), 'n', 'rider',
+                    'x' FROM generate_series(1, 1000) n",
         )
         .await
         .unwrap();
-    let limits = PoolLimits {
-        min: 0,
-        max: 2,
-        acquire: std::time::Duration::from_secs(60),
-        ..PoolLimits::default()
-    };
+    let limits = PoolLimits { max: 2, ..patient() };
     let db = connect(db.address(), &limits).await.unwrap();
     let mut crowd = tokio::task::JoinSet::new();
     for user in 1..=1000_u128 {
@@ -170,7 +164,7 @@ async fn no_caller_leaks() {
             let mut tx = db.begin(&caller(user, Role::Rider)).await.unwrap();
             if user % 7 == 0 {
                 let nap = tx.execute("SELECT pg_sleep(0.002)");
-                let _gone = tokio::time::timeout(std::time::Duration::from_millis(1), nap).await;
+                let _gone = tokio::time::timeout(Duration::from_millis(1), nap).await;
                 return;
             }
             let seen: Vec<uuid::Uuid> =

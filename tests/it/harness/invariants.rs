@@ -1,4 +1,5 @@
-//! What must hold of the tables after anything that happened (DESIGN's invariants T, M and O), asked
+//! What must hold of the tables after anything that happened (DESIGN's invariants T, M and O),
+//! asked
 //! as the owner of everything, to whom no policy applies.
 
 use super::server::Server;
@@ -26,7 +27,8 @@ const RULES: &[(&str, &str)] = &[
     (
         "T5 event numbers have no gap and the row has the last",
         "SELECT t.id::text FROM trips t JOIN (SELECT aggregate_id, count(*) AS n, max(seq) AS last \
-           FROM event_store WHERE aggregate_type = 'trip' GROUP BY aggregate_id) e ON e.aggregate_id = t.id \
+           FROM event_store WHERE aggregate_type = 'trip' GROUP BY aggregate_id) e \
+         ON e.aggregate_id = t.id \
          WHERE e.n <> e.last OR e.last <> t.version",
     ),
     (

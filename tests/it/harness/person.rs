@@ -134,7 +134,8 @@ impl Person {
     /// Hands in papers and is approved by `admin`.
     pub async fn approve(&self, admin: &Person, tier: &str) {
         let plate = &self.phone[5..];
-        let paper = |kind: &str| json!({"kind": kind, "number": "1", "expiresAt": "2099-01-01T00:00:00Z"});
+        let paper =
+            |kind: &str| json!({"kind": kind, "number": "1", "expiresAt": "2099-01-01T00:00:00Z"});
         let profile = json!({
             "vehicle": {"type": tier, "make": "Lada", "model": "2107", "plate": plate,
                 "color": "white", "year": 2019},

@@ -55,7 +55,9 @@ impl Server {
         let db = storage::testing::database().await;
         let mut setup = Setup::for_tests();
         change(&mut setup);
-        let running = app::start(setup, Database { db: db.clone(), cluster: None }).await.expect("the server starts");
+        let running = app::start(setup, Database { db: db.clone(), cluster: None })
+            .await
+            .expect("the server starts");
         Self { outside: Outside::new(running.addr()), db, running: Some(running) }
     }
 
