@@ -10,6 +10,7 @@ mod access;
 mod bad_input;
 mod contract;
 mod crash;
+mod fences;
 mod harness;
 mod payments;
 mod races;
