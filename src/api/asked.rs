@@ -146,7 +146,7 @@ mod tests {
         };
         check("", "20 false");
         check("limit=100", "100 false");
-        check("cursor=18bcfe5680078.00000000000000000000000000000007", "20 true");
+        check("cursor=18bcfe56800.00000000000000000000000000000007", "20 true");
         check("limit=0", "limit");
         check("limit=101", "limit");
         check("limit=-1", "limit");

@@ -22,17 +22,19 @@ use routing::{Router, SpeedTable};
 use secrecy::{ExposeSecret, SecretString};
 use storage::{Cluster, Db};
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{info, warn};
 use trips::Trips;
 
 use crate::config::{LogStyle, Secrets, ServeArgs, Stage, Switch};
 use crate::database::{Database, open_database};
 use crate::{keys, listen, speeds};
 
-/// How long a drain may take altogether.
-const DRAIN: Duration = Duration::from_secs(25);
-/// Of that, how long sockets may take to go.
+/// How long sockets may take to go. With the two below a drain stays under 30 s.
 const DRAIN_SOCKETS: Duration = Duration::from_secs(5);
+/// How long running tasks may take to end.
+const DRAIN: Duration = Duration::from_secs(18);
+/// How long what is written behind may take to be stored.
+const FLUSH: Duration = Duration::from_secs(4);
 /// How often the database is asked whether it still answers.
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// How often supply and demand are compared.
@@ -88,6 +90,9 @@ pub struct Running {
 
 /// Starts a server; when this returns it answers.
 pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Running> {
+    // Before live trips are claimed: a start that fails must not take them from a node that runs.
+    let listener = listen::bind(setup.listen).await?;
+    let address = listener.local_addr()?;
     let tasks = Tasks::new();
     let health = Health::default();
     let meters = Meters::install();
@@ -106,8 +111,6 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
     let realtime = Realtime::start(flows.clone(), &tasks, realtime_config(&setup));
     let state =
         api::ApiState::new(flows.clone(), health.clone(), meters.clone(), api_config(&setup));
-    let listener = listen::bind(setup.listen).await?;
-    let address = listener.local_addr()?;
     let router = api::router(state.clone()).merge(realtime::router(realtime.clone()));
     listen::serve(&tasks, "apps' address", listener, router);
     if let Some(operators) = setup.operators {
@@ -224,11 +227,28 @@ impl Running {
         Ok(())
     }
 
+    /// Ends when something vital broke and the node can't go on.
+    pub async fn broken(&self) {
+        self.tasks.stopping().cancelled().await;
+    }
+
+    async fn flush(&self) {
+        if let Err(fault) = self.flows.fleet.store_tracks().await {
+            warn!(%fault, "tracks of ended trips were not stored");
+        }
+        self.flows.fleet.flush().await;
+        self.flows.dispatch.flush().await;
+    }
+
     /// Drains and stops; nothing that was acknowledged is lost.
     pub async fn stop(self) {
         self.health.enter(Phase::Draining);
         self.realtime.drain(DRAIN_SOCKETS).await;
         self.tasks.stop(DRAIN).await;
+        // What the last commits told was carried out after the writers behind had begun to end.
+        if tokio::time::timeout(FLUSH, self.flush()).await.is_err() {
+            warn!("not everything written behind could be stored");
+        }
         self.db.close().await;
         if let Some(cluster) = self.cluster {
             cluster.stop().await;
@@ -244,10 +264,14 @@ pub fn run_server(args: &ServeArgs) -> anyhow::Result<()> {
         start_logs(args);
         let database = open_database(&args.data, &secrets).await?;
         let running = start(setup(args, &secrets)?, database).await?;
-        wait_for_stop().await?;
+        let broken = tokio::select! {
+            asked = wait_for_stop() => asked.map(|()| false)?,
+            () = running.broken() => true,
+        };
         info!("stopping");
         running.stop().await;
         info!("stopped");
+        anyhow::ensure!(!broken, "a vital part ended by itself, see the log");
         Ok(())
     })
 }

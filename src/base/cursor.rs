@@ -17,8 +17,10 @@ impl Cursor {
     /// Reads what [`fmt::Display`] wrote; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let (at, id) = text.split_once('.')?;
-        let at = i64::from_str_radix(at, 16).ok()?;
-        Some(Self { at: Millis(at), id: Uuid::try_parse(id).ok()? })
+        // A sign or a year that no calendar knows was not written by us.
+        let at = Millis(i64::from_str_radix(at, 16).ok().filter(|at| *at >= 0)?);
+        at.timestamp()?;
+        Some(Self { at, id: Uuid::try_parse(id).ok()? })
     }
 }
 
@@ -36,7 +38,7 @@ mod tests {
     fn a_cursor_reads_what_it_wrote_and_nothing_else() {
         let cursor = Cursor { at: Millis(1_700_000_000_120), id: Uuid::from_u128(77) };
         assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
-        for wrong in ["", ".", "zz.0", "12", "12.nope"] {
+        for wrong in ["", ".", "zz.0", "12", "12.nope", "-7f.00000000000000000000000000000001"] {
             assert_eq!(Cursor::parse(wrong), None, "{wrong}");
         }
     }

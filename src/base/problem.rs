@@ -107,6 +107,8 @@ codes! {
     OutsideServiceArea = "OUTSIDE_SERVICE_AREA", 409;
     /// The pickup is in a zone where pickups are not allowed; `details.zone` names it.
     RestrictedZone = "RESTRICTED_ZONE", 409;
+    /// The idempotency key belongs to another request.
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 422;
     /// A position older than history keeps.
     TooOld = "TOO_OLD", 400;
     /// A position too coarse to be of use.

@@ -128,7 +128,7 @@ impl Desk {
         let board = Mutex::new(Board::new(config.rules));
         let desk = Self(Arc::new(Inner { board, bell: Notify::new(), clock, records }));
         let (stopping, runs) = (tasks.stopping(), desk.clone());
-        tasks.spawn("dispatch", async move {
+        tasks.spawn_vital("dispatch", async move {
             tokio::select! {
                 () = stopping.cancelled() => {}
                 () = runs.run(view, effects, config.tick) => {}
@@ -239,8 +239,9 @@ impl Desk {
                     trip.id = %ended.plan.trip, driver.id = %ended.plan.driver,
                     "nobody said how an offer ended; it lapsed"
                 );
+                let (trip, driver) = (ended.plan.trip, ended.plan.driver);
                 self.record_end(ended);
-                None
+                Some(Effect::Lapsed { trip, driver })
             }
             Decision::NoDrivers { trip, said } => {
                 if said == Said::First {

@@ -185,4 +185,9 @@ pub enum Effect {
     NoDrivers {
         trip: TripId,
     },
+    /// Nobody said how this offer ended: the driver must not stay leased.
+    Lapsed {
+        trip: TripId,
+        driver: DriverId,
+    },
 }

@@ -99,7 +99,7 @@ impl Fleet {
     }
 
     /// Stores the tracks of all trips that are over.
-    pub(crate) async fn store_tracks(&self) -> Result<(), Fault> {
+    pub async fn store_tracks(&self) -> Result<(), Fault> {
         let over: Vec<TripId> = self.inner().closing.iter().map(|meter| *meter.key()).collect();
         for trip in over {
             self.close_track(trip).await?;
@@ -131,13 +131,17 @@ impl Fleet {
         started: Option<Millis>,
     ) -> Result<(), Fault> {
         let inner = self.inner();
-        let points = store::trip_history(&inner.db, driver, trip, accepted).await?;
         let meter = inner.meter_of(trip, accepted);
-        let mut meter = meter.lock();
-        meter.reopen(accepted);
-        if let Some(started) = started {
-            meter.start(started);
+        {
+            // First, so that what is driven while history is read counts whatever becomes of it.
+            let mut meter = meter.lock();
+            meter.reopen(accepted);
+            if let Some(started) = started {
+                meter.start(started);
+            }
         }
+        let points = store::trip_history(&inner.db, driver, trip, accepted).await?;
+        let mut meter = meter.lock();
         for (point, accuracy_m) in points {
             meter.add(point, accuracy_m, Link::Driven);
         }

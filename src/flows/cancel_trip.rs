@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base::{Caller, Problem, Role, TripId};
 use storage::Who;
-use trips::{CancelReason, Command, Party, Refusal, Status, Trip};
+use trips::{CancelReason, Command, Party, Trip};
 
 use crate::Flows;
 
@@ -28,10 +28,8 @@ impl Flows {
 
     /// Cancels while no driver has been found; a trip with a driver answers with its state.
     pub async fn cancel_search(&self, caller: &Caller, trip: TripId) -> Result<Arc<Trip>, Problem> {
-        let current = self.trips.get(&Who::Caller(*caller), trip).await?.status;
-        if !matches!(current, Status::Scheduled | Status::Requested) {
-            return Err(Refusal::InvalidTransition { current }.into());
-        }
-        self.cancel_trip(caller, trip, CancelReason::ChangedMind).await
+        self.trips.get(&Who::Caller(*caller), trip).await?;
+        let rider = caller.user.as_rider();
+        Ok(self.trips.command(trip, Command::CancelSearch { rider }).await?)
     }
 }

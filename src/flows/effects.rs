@@ -8,17 +8,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use base::{DriverId, TripId};
 use dispatch::{OfferPlan, Outcome, Search, Strategy};
-use fleet::Finish;
+use fleet::{Finish, State};
 use futures_util::future::join_all;
 use metrics::counter;
 use ops::Tasks;
 use rooms::{Delivery, Topic};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
-use trips::{Command, EventName, Freed, OfferOutcome, Status, Trip, TripEvent, TripEventView};
+use trips::{
+    Command, EventName, Freed, OfferOutcome, Status, Trip, TripError, TripEvent, TripEventView,
+};
 
 use crate::Flows;
 use crate::follow_trip::trip_event_frame;
@@ -28,6 +31,10 @@ use crate::wire::{OfferRevokedView, OfferView, event_frame};
 pub const INBOX: usize = 4096;
 /// First search radius of a city that is not on the map (any more), metres.
 const RING_M: u32 = 5000;
+/// Effects of dispatch that are carried out at the same time.
+const AT_ONCE: usize = 256;
+/// Tracks of live trips that are read back at the same time after a start.
+pub(crate) const RESTORES: usize = 4;
 /// How long effects are waited for once the node stops.
 const LINGER: Duration = Duration::from_secs(1);
 /// An acknowledging socket has this long to say that an offer came.
@@ -46,19 +53,26 @@ pub fn run(flows: &Flows, tasks: &Tasks, inbox: Inbox) {
     let Inbox { mut trips, mut dispatch, mut fleet } = inbox;
     let (for_trips, for_dispatch, for_fleet) = (flows.clone(), flows.clone(), flows.clone());
     let stopping = tasks.stopping();
-    tasks.spawn("trip effects", async move {
+    tasks.spawn_vital("trip effects", async move {
         while let Some(effect) = next(&mut trips, &stopping).await {
             for_trips.on_trip(effect);
         }
     });
     let stopping = tasks.stopping();
-    tasks.spawn("dispatch effects", async move {
+    tasks.spawn_vital("dispatch effects", async move {
+        let permits = Arc::new(Semaphore::new(AT_ONCE));
         while let Some(effect) = next(&mut dispatch, &stopping).await {
-            for_dispatch.on_dispatch(effect).await;
+            // Different trips owe each other no order, and each trip's actor keeps its own.
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            let flows = for_dispatch.clone();
+            for_dispatch.tasks.spawn("dispatch effect", async move {
+                flows.on_dispatch(effect).await;
+                drop(permit);
+            });
         }
     });
     let stopping = tasks.stopping();
-    tasks.spawn("fleet effects", async move {
+    tasks.spawn_vital("fleet effects", async move {
         while let Some(effect) = next(&mut fleet, &stopping).await {
             for_fleet.on_fleet(effect).await;
         }
@@ -177,11 +191,13 @@ impl Flows {
     /// At boot: the driver is on this trip, and what he drove so far comes back from history.
     fn adopt(&self, trip: Arc<Trip>, driver: DriverId) {
         self.fleet.adopt(driver, trip.id);
-        let fleet = self.fleet.clone();
+        let (fleet, turns) = (self.fleet.clone(), Arc::clone(&self.restores));
         self.tasks.spawn("trip track", async move {
+            let Ok(_turn) = turns.acquire().await else { return };
             let accepted = trip.accepted_at.unwrap_or(trip.created_at);
-            let restored = fleet.restore_track(driver, trip.id, accepted, trip.started_at).await;
-            if let Err(fault) = restored {
+            let restore = || fleet.restore_track(driver, trip.id, accepted, trip.started_at);
+            let patient = ExponentialBuilder::default().with_jitter();
+            if let Err(fault) = restore.retry(patient).await {
                 error!(trip.id = %trip.id, %fault, "the track of a live trip was not restored");
             }
         });
@@ -198,6 +214,7 @@ impl Flows {
                     self.stop_if_over(trip);
                 }
             }
+            dispatch::Effect::Lapsed { trip, driver } => self.fleet.release(driver, trip),
         }
     }
 
@@ -211,11 +228,19 @@ impl Flows {
         }
         let offer = Command::Offer { driver, until: plan.until, round: plan.round };
         match self.trips.command(trip, offer).await {
+            // He left before the trip knew of the offer, so his leaving ended nothing.
+            Ok(_) if self.fleet.state(driver) != State::Offered => {
+                self.trips.command(trip, Command::Withdraw { driver }).await.ok();
+            }
             Ok(snapshot) => self.push_offer(&snapshot, &plan),
             Err(refused) => {
                 debug!(trip.id = %trip, %refused, "the trip takes no offers any more");
                 self.fleet.release(driver, trip);
                 self.dispatch.offer_ended(trip, driver, Outcome::Revoked);
+                if matches!(refused, TripError::Fault(_) | TripError::Overloaded(_)) {
+                    // It may still take the offer later, from a mailbox that was slow.
+                    self.trips.command(trip, Command::Withdraw { driver }).await.ok();
+                }
                 self.stop_if_over(trip);
             }
         }

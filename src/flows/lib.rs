@@ -36,6 +36,7 @@ use pricing::Pricing;
 use rooms::Rooms;
 use routing::Router;
 use storage::Db;
+use tokio::sync::Semaphore;
 use trips::Trips;
 
 pub use answer_offer::{Answer, Answered};
@@ -64,11 +65,16 @@ pub struct House {
 
 /// Cheap to clone; derefs to the rooms for reads that change nothing.
 #[derive(Clone)]
-pub struct Flows(Arc<House>);
+pub struct Flows {
+    house: Arc<House>,
+    /// Turns to read tracks of live trips back.
+    restores: Arc<Semaphore>,
+}
 
 impl Flows {
     pub fn new(house: House) -> Self {
-        Self(Arc::new(house))
+        let restores = Arc::new(Semaphore::new(effects::RESTORES));
+        Self { house: Arc::new(house), restores }
     }
 }
 
@@ -76,6 +82,6 @@ impl Deref for Flows {
     type Target = House;
 
     fn deref(&self) -> &House {
-        &self.0
+        &self.house
     }
 }

@@ -1,5 +1,6 @@
 //! Reads: a trip and its neighbours, as far as the caller may see them.
 
+use base::limits::FRESH_TTL;
 use base::{Caller, Cursor, Point, Problem, Role, TripId};
 use dispatch::{MatchingStatus, TraceRow};
 use fleet::{DriverBrief, TrackView};
@@ -63,13 +64,21 @@ impl Flows {
         Ok(self.dispatch.trace(&who, id).await?)
     }
 
-    /// The trip as `caller` may see it, with the driver's card once there is one.
+    /// The trip as `caller` may see it, with the driver's card once there is one. Where he is shows
+    /// only while he drives this trip: afterwards it is nobody's business.
     pub fn view(&self, caller: &Caller, trip: &Trip) -> TripView {
         let view = TripView::of(trip, side_of(caller));
-        match trip.driver.and_then(|driver| self.fleet.brief(driver)) {
-            Some(brief) => view.with_driver(card_of(brief)),
-            None => view,
-        }
+        let Some(brief) = trip.driver.and_then(|driver| self.fleet.brief(driver)) else {
+            return view;
+        };
+        let on_the_way =
+            matches!(trip.status, Status::Accepted | Status::Arrived | Status::Started);
+        let shown = on_the_way && !trip.is_queued();
+        let at = self
+            .fleet
+            .position(brief.driver)
+            .filter(|(_, heard)| shown && self.clock.now().after(*heard) <= FRESH_TTL);
+        view.with_driver(card_of(brief, at.map(|(at, _)| at)))
     }
 }
 
@@ -81,7 +90,7 @@ pub(crate) const fn side_of(caller: &Caller) -> Side {
     }
 }
 
-fn card_of(brief: DriverBrief) -> DriverCard {
+fn card_of(brief: DriverBrief, at: Option<Point>) -> DriverCard {
     DriverCard {
         id: brief.driver,
         name: brief.name,
@@ -93,7 +102,7 @@ fn card_of(brief: DriverBrief) -> DriverCard {
             plate: brief.vehicle.plate,
             color: brief.vehicle.color,
         }),
-        lat: brief.at.map(Point::lat),
-        lng: brief.at.map(Point::lng),
+        lat: at.map(Point::lat),
+        lng: at.map(Point::lng),
     }
 }

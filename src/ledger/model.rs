@@ -262,10 +262,12 @@ impl From<PostError> for Problem {
             PostError::InsufficientFunds => {
                 Self::new(base::Code::InsufficientBalance, "the balance doesn't cover this")
             }
-            // Keys and legs are made by this program: either of these is a bug.
-            PostError::KeyReused | PostError::Unbalanced => {
-                Fault::internal(error.to_string()).into()
+            PostError::KeyReused => {
+                let text = "the idempotency key was used for another request";
+                Self::new(base::Code::IdempotencyKeyReused, text)
             }
+            // Legs are made by this program: a bug.
+            PostError::Unbalanced => Fault::internal(error.to_string()).into(),
             PostError::Fault(fault) => fault.into(),
         }
     }

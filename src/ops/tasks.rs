@@ -2,7 +2,9 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -16,6 +18,8 @@ use tracing::{error, warn};
 pub struct Tasks {
     tracker: TaskTracker,
     stopping: CancellationToken,
+    /// A task without which the node is of no use ended by itself.
+    broken: Arc<AtomicBool>,
 }
 
 /// How a stop went.
@@ -41,6 +45,28 @@ impl Tasks {
                 error!(task = name, "task panicked: {}", panic_text(&*panic));
             }
         });
+    }
+
+    /// Like [`Tasks::spawn`], for work without which the node must not go on: when it ends before
+    /// the node stops, by a panic or otherwise, the node stops: whoever runs it starts it again.
+    pub fn spawn_vital(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let tasks = self.clone();
+        self.spawn(name, async move {
+            let ended = AssertUnwindSafe(work).catch_unwind().await;
+            if !tasks.stopping.is_cancelled() {
+                error!(task = name, "a vital task ended: the node stops");
+                tasks.broken.store(true, Ordering::SeqCst);
+                tasks.stopping.cancel();
+            }
+            if let Err(panic) = ended {
+                resume_unwind(panic);
+            }
+        });
+    }
+
+    /// Did the node stop because something vital ended?
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::SeqCst)
     }
 
     /// Cancelled when the node stops.
@@ -83,6 +109,19 @@ mod tests {
         });
         heard.await.expect("the other task goes on");
         assert_eq!(tasks.stop(Duration::from_secs(5)).await, Stopped::Clean);
+    }
+
+    #[tokio::test]
+    async fn a_vital_task_that_ends_stops_the_node() {
+        let tasks = Tasks::new();
+        tasks.spawn_vital("vital", async { panic!("on purpose") });
+        tasks.stopping().cancelled().await;
+        assert!(tasks.is_broken());
+
+        let tasks = Tasks::new();
+        tasks.spawn_vital("vital", tasks.stopping().cancelled_owned());
+        tasks.stop(Duration::from_secs(5)).await;
+        assert!(!tasks.is_broken(), "ending with the node is no failure");
     }
 
     #[tokio::test(start_paused = true)]

@@ -249,8 +249,8 @@ impl TripRequestData {
             trim_address("stops", stop)?;
         }
         if let Some(passenger) = &mut self.passenger {
-            trim("passenger.name", &mut passenger.name)?;
-            trim("passenger.phone", &mut passenger.phone)?;
+            trim("passenger.name", &mut passenger.name, 1, 100)?;
+            trim("passenger.phone", &mut passenger.phone, 5, 30)?;
         }
         Ok(TripRequest {
             pickup: self.pickup,
@@ -258,23 +258,31 @@ impl TripRequestData {
             stops: self.stops,
             tier: self.vehicle_type,
             method: self.payment_method.unwrap_or(PaymentMethod::Cash),
-            quote_id: self.quote_id,
+            quote_id: self.quote_id.filter(|id| !id.trim().is_empty()),
             price: self.price,
             passenger: self.passenger,
         })
     }
 }
 
+/// An address of blanks is no address.
 fn trim_address(field: &str, place: &mut Place) -> Result<(), Problem> {
-    place.address.as_mut().map_or(Ok(()), |address| trim(field, address))
+    place.address = place.address.take().filter(|address| !address.trim().is_empty());
+    place.address.as_mut().map_or(Ok(()), |address| trim(field, address, 1, TEXT))
 }
 
-fn trim(field: &str, text: &mut String) -> Result<(), Problem> {
+/// The text without the blanks around it, of `min` to `max` characters, none of them a control
+/// character but line breaks: as REST takes it.
+fn trim(field: &str, text: &mut String, min: usize, max: usize) -> Result<(), Problem> {
     if text.trim().len() != text.len() {
         *text = text.trim().to_owned();
     }
-    if text.chars().count() > TEXT {
-        return Err(Problem::field(field, "too_long", "at most 300 characters"));
+    if !(min..=max).contains(&text.chars().count()) {
+        let why = format!("must have {min} to {max} characters");
+        return Err(Problem::field(field, "length", &why));
+    }
+    if text.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(Problem::field(field, "invalid", "must not have control characters"));
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ use tracing::{error, warn};
 use crate::effect::Effect;
 use crate::event::TripEvent;
 use crate::model::Trip;
+use crate::pins::PinGuard;
 use crate::refusal::{Refusal, TripError};
 use crate::rules::{self, Command, Lease, Record, State, Step, Tell};
 use crate::writer::{Item, Looked, Outcome, Recorded, Work};
@@ -85,6 +86,7 @@ pub(crate) struct Actor {
     /// A step whose commit has an unknown result.
     doubt: Option<Step>,
     gone: Option<Gone>,
+    pins: PinGuard,
     /// The last timer failed: the next one is not at once.
     troubled: bool,
 }
@@ -109,6 +111,7 @@ impl Actor {
             mailbox: receive,
             doubt: None,
             gone: None,
+            pins: PinGuard::default(),
             troubled: false,
         };
         (actor, entry)
@@ -172,9 +175,13 @@ impl Actor {
         if self.doubt.is_some() {
             self.resolve().await?;
         }
-        let step = rules::step(&self.state, command, self.world.clock.now());
-        let mut step =
-            step.inspect_err(|_| counter!("smartline_trip_refusals_total").increment(1))?;
+        let now = self.world.clock.now();
+        self.pins.admit(command, now)?;
+        let step = rules::step(&self.state, command, now);
+        let mut step = step.inspect_err(|refusal| {
+            counter!("smartline_trip_refusals_total").increment(1);
+            self.pins.note(refusal, now);
+        })?;
         let Some(record) = step.record.take() else {
             self.take(step.next);
             self.tell(&step.tells, None).await;

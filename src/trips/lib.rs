@@ -15,6 +15,7 @@ mod actor;
 mod effect;
 mod event;
 mod model;
+mod pins;
 mod refusal;
 mod registry;
 mod rules;

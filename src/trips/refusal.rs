@@ -26,6 +26,8 @@ pub enum Refusal {
     NotYours,
     #[error("the start PIN is wrong")]
     WrongPin,
+    #[error("too many wrong PINs: {wait_s} s to wait")]
+    PinPaused { wait_s: u32 },
     /// `distance_m` is none when nobody knows where the driver is.
     #[error("the driver is too far from the pickup: {distance_m:?} m")]
     TooFarFromPickup { distance_m: Option<u32> },
@@ -70,6 +72,10 @@ impl From<Refusal> for Problem {
             .with("current", current),
             Refusal::NotYours => Self::not_found(),
             Refusal::WrongPin => Self::new(Code::WrongPin, "the start PIN is wrong"),
+            Refusal::PinPaused { wait_s } => {
+                Self::new(Code::RateLimited, "too many wrong PINs, wait a moment")
+                    .with("waitSeconds", wait_s)
+            }
             Refusal::TooFarFromPickup { distance_m } => {
                 Self::new(Code::TooFarFromPickup, "the driver is too far from the pickup")
                     .with("distance", distance_m)

@@ -106,7 +106,10 @@ impl Trips {
         let (writer, inbox) = mpsc::channel(config.writer_queue);
         let group = Group { items: config.group_items, wait: config.group_wait };
         let stopping = tasks.stopping();
-        tasks.spawn("trips.writer", Writer::new(db.clone(), group, inbox, stopping.clone()).run());
+        tasks.spawn_vital(
+            "trips.writer",
+            Writer::new(db.clone(), group, inbox, stopping.clone()).run(),
+        );
         let world = World { clock, writer, effects, stopping, deadline: config.deadline };
         Self(Arc::new(Inner {
             db,
@@ -120,7 +123,17 @@ impl Trips {
     }
 
     /// Books a trip: row, first event, outbox and hold in one commit, then its search begins.
+    /// Goes on when whoever asked is gone: a stored trip without an actor would bar its rider.
     pub async fn create(&self, caller: &Caller, new: NewTrip) -> Result<Arc<Trip>, TripError> {
+        let (trips, caller) = (self.clone(), *caller);
+        let (reply, answer) = oneshot::channel();
+        self.0.tasks.spawn("trip booking", async move {
+            reply.send(trips.book(&caller, new).await).ok();
+        });
+        answer.await.map_err(|_| Fault::internal("a booking broke off"))?
+    }
+
+    async fn book(&self, caller: &Caller, new: NewTrip) -> Result<Arc<Trip>, TripError> {
         let inner = &self.0;
         let now = inner.world.clock.now();
         let status = match new.scheduled_at {

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use base::{DriverId, Millis, Piasters, Point, TripId};
+use base::{DriverId, Millis, Piasters, Point, RiderId, TripId};
 use ledger::TripMoney;
 
 use crate::event::{EventName, TripEvent, evolve};
@@ -72,6 +72,10 @@ pub enum Command {
     Cancel {
         by: Party,
         reason: CancelReason,
+    },
+    /// The rider calls the search off; a trip that has a driver stays as it is.
+    CancelSearch {
+        rider: RiderId,
     },
     /// Before pickup the trip goes to another driver.
     Reassign {
@@ -199,7 +203,6 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
         (Requested, C::Accept { driver }) => accept(state, *driver, None, now),
         (Requested, C::AcceptNext { driver, behind }) => accept(state, *driver, Some(*behind), now),
         (Requested, C::NoDrivers) => Ok(no_drivers(state, now)),
-
         // The way of a trip.
         (Scheduled, C::Activate) => Ok(search_scheduled(state, now)),
         (Accepted, C::Activate) => take_turn(state, now),
@@ -210,6 +213,7 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
 
         // Ends before the ride.
         (Scheduled | Requested, C::Cancel { by, reason }) => call_off(state, *by, *reason, now),
+        (_, C::CancelSearch { rider }) => cancel_search(state, *rider, now),
         (Accepted | Arrived, C::Cancel { by: Party::Driver(driver), reason }) => {
             driver_cancels(state, *driver, *reason, now)
         }
@@ -466,6 +470,14 @@ fn reassign(state: &State, driver: DriverId, now: Millis) -> Result<Step, Refusa
     step.tells.extend(previous.map(|driver| Tell::DriverFreed { driver, how: Freed::TakenOver }));
     step.tells.push(Tell::Matched { driver });
     Ok(step)
+}
+
+fn cancel_search(state: &State, rider: RiderId, now: Millis) -> Result<Step, Refusal> {
+    match matches!(state.trip.status, Status::Scheduled | Status::Requested) {
+        true => call_off(state, Party::Rider(rider), CancelReason::ChangedMind, now),
+        // Found meanwhile: the rider cancels the trip itself if he still wants to.
+        false => Err(out_of_order(state, Party::Rider(rider))),
+    }
 }
 
 /// Cancelled before anyone drives: costs nothing.

@@ -66,6 +66,25 @@ pub struct VehicleCard {
     pub color: String,
 }
 
+/// Who rides, when it is not the one who booked. A driver learns the name, never the phone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PassengerView {
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+}
+
+impl PassengerView {
+    fn of(passenger: &Passenger, viewer: Side) -> Self {
+        let phone = match viewer {
+            Side::Rider | Side::Admin | Side::System => Some(passenger.phone.clone()),
+            Side::Driver => None,
+        };
+        Self { name: passenger.name.clone(), phone }
+    }
+}
+
 /// A trip, as `GET /trips/{id}` answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -81,7 +100,7 @@ pub struct TripView {
     pub destination: Place,
     pub stops: Vec<Place>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub passenger: Option<Passenger>,
+    pub passenger: Option<PassengerView>,
     pub vehicle_type: Tier,
     pub payment_method: PaymentMethod,
     pub price: Piasters,
@@ -129,7 +148,7 @@ impl TripView {
             pickup: trip.pickup.clone(),
             destination: trip.destination.clone(),
             stops: trip.stops.clone(),
-            passenger: trip.passenger.clone(),
+            passenger: trip.passenger.as_ref().map(|who| PassengerView::of(who, viewer)),
             vehicle_type: trip.tier,
             payment_method: trip.method,
             price: trip.price,

@@ -7,12 +7,10 @@ use crate::harness::{CAIRO, Person, Server, far_from};
 /// Draws a square of about four kilometres around `at`.
 async fn draw(server: &Server, kind: &str, name: &str, at: (f64, f64)) {
     let corner = |up: f64, right: f64| json!([at.0 + up, at.1 + right]);
-    let corners = json!([
-        corner(0.02, 0.02),
-        corner(0.02, -0.02),
-        corner(-0.02, -0.02),
-        corner(-0.02, 0.02),
-    ]);
+    let corners =
+        json!(
+            [corner(0.02, 0.02), corner(0.02, -0.02), corner(-0.02, -0.02), corner(-0.02, 0.02),]
+        );
     let mut owner = storage::testing::owner(server.db()).await;
     sqlx::query(
         "INSERT INTO geofences (id, city_id, kind, name, corners) \

@@ -82,6 +82,9 @@ impl Scene {
                 format!("{}: {}", plans[0].trip.as_u128(), drivers.join(" "))
             }
             Effect::NoDrivers { trip } => format!("{}: no drivers", trip.as_u128()),
+            Effect::Lapsed { trip, driver } => {
+                format!("{}: {} lapsed", trip.as_u128(), driver.as_u128())
+            }
         };
         format!("{} {words}", self.clock.now().since(START))
     }

@@ -279,6 +279,17 @@ fn the_rider_cancels_free_within_the_window() {
 }
 
 #[test]
+fn calling_the_search_off_never_touches_a_found_driver() {
+    let stop = |rider| Command::CancelSearch { rider };
+    let ended = "2 cancelled cancelled [event offer(1 revoked) offer(2 revoked) over ended]";
+    check(&after(Status::Requested), stop(RIDER), 3, ended);
+    let current = |status: &str| format!("INVALID_TRANSITION {{\"current\":\"{status}\"}}");
+    check(&after(Status::Accepted), stop(RIDER), 6, &current("accepted"));
+    check(&after(Status::Completed), stop(RIDER), 500, &current("completed"));
+    check(&after(Status::Requested), stop(base::RiderId::from_u128(4)), 3, "NOT_FOUND");
+}
+
+#[test]
 fn a_held_wallet_is_released_when_nothing_was_driven() {
     let mut held = trip();
     held.hold = Piasters(12_000);
