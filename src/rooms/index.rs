@@ -13,7 +13,8 @@ use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::room::{Caught, Room, Told};
+use crate::lanes::EVENTS;
+use crate::room::{Caught, KEPT, Room, Told};
 use crate::stream::{Mark, Stream};
 use crate::{
     Backlog, Body, Delivery, FollowError, Followed, Format, Frame, Item, Outlet, Pushed, Replay,
@@ -23,7 +24,9 @@ use crate::{
 /// Most topics one socket follows.
 const TOPICS: usize = 640;
 /// A longer backlog is answered with a snapshot: it would fill the socket's lane.
-const BACKLOG: usize = 48;
+const BACKLOG: usize = 32;
+// Whoever catches up is handed both at once: an empty lane must take them.
+const _: () = assert!(BACKLOG + KEPT < EVENTS);
 /// Times a follower reads on before it gives up on a room that moves too fast.
 const CATCH_UPS: usize = 8;
 
@@ -97,7 +100,7 @@ impl Rooms {
         let ticket = self.0.tickets.fetch_add(1, Ordering::Relaxed);
         self.remember(outlet.id(), topic)?;
         self.0.rooms.entry(topic).or_default().enter(outlet, ticket);
-        let caught = self.catch_up(topic, after, ticket, replay).await;
+        let caught = self.catch_up(topic, after, ticket, outlet, replay).await;
         outlet.turn();
         match caught {
             Ok(seq) => Ok(Followed { epoch: 1, seq }),
@@ -113,6 +116,7 @@ impl Rooms {
         topic: Topic,
         after: Option<u64>,
         ticket: u64,
+        outlet: &Arc<dyn Outlet>,
         replay: &dyn Replay,
     ) -> Result<u64, FollowError> {
         let mut from = after;
@@ -132,6 +136,8 @@ impl Rooms {
                 Backlog::Snapshot { seq, frame } => room.snapshot(topic, ticket, seq, frame),
             };
             drop(room);
+            // What this round handed over makes place for the next one.
+            outlet.turn();
             match caught {
                 Caught::Up(seq) => return Ok(seq),
                 Caught::Behind(seq) => from = Some(seq),

@@ -13,7 +13,7 @@ use crate::model::Newest;
 use crate::{Frame, Item, Outlet, Topic};
 
 /// Most events kept for one follower while it catches up or while a number is missing.
-const KEPT: usize = 64;
+pub(crate) const KEPT: usize = 31;
 /// Checks (see [`Room::miss`]) that a follower may wait for a missing number.
 const PATIENCE: u8 = 2;
 
