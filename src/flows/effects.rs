@@ -270,8 +270,7 @@ impl Flows {
     }
 
     /// An offer that a socket which does acknowledge has not acknowledged in time never arrived:
-    /// the
-    /// lease ends, and somebody else is asked.
+    /// the lease ends, and somebody else is asked.
     fn watch_delivery(&self, trip: TripId, driver: DriverId, seq: u64) {
         let flows = self.clone();
         let stopping = self.tasks.stopping();

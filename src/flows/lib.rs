@@ -22,6 +22,7 @@ mod quote_price;
 mod read;
 mod report_position;
 mod sign_in;
+mod trip_form;
 mod wire;
 
 use std::ops::Deref;
@@ -47,6 +48,7 @@ pub use follow_trip::TripReplay;
 pub use go_online::OnlineWish;
 pub use quote_price::EstimateRequest;
 pub use report_position::{BatchReply, RejectedPoint};
+pub use trip_form::TripForm;
 pub use wire::{OfferRevokedView, OfferView, TripLocationView};
 
 /// The rooms that flows lead through, wired once by `app`.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use flows::{Answered, BatchReply, OfferRevokedView, OfferView, TripLocationView, TripRequested};
+use flows::{
+    Answered, BatchReply, OfferRevokedView, OfferView, TripForm, TripLocationView, TripRequested,
+};
 use serde_json::{Map, Value, json};
 use trips::{TripEventView, TripView};
 use utoipa::openapi::{RefOr, Schema};
@@ -14,7 +16,7 @@ use crate::nearby::{NearbyUpdate, NearbyView};
 use crate::wire::{
     AuthData, AuthView, LocationBatchData, LocationData, NearbySubscribeData, NoData,
     OfferRespondData, ReconnectData, ResumeData, RoomView, StateView, StatusData, TripCancelData,
-    TripRef, TripRequestData, TripStatusData, TripSubscribeData,
+    TripRef, TripStatusData, TripSubscribeData,
 };
 
 /// The document of `schema/asyncapi.json`.
@@ -102,7 +104,7 @@ impl Book {
             Kind::TripStatus => (self.schema::<TripStatusData>(), self.schema::<TripView>()),
             Kind::TripSubscribe => (self.schema::<TripSubscribeData>(), self.schema::<RoomView>()),
             Kind::TripUnsubscribe => (self.schema::<TripRef>(), self.schema::<NoData>()),
-            Kind::TripRequest => (self.schema::<TripRequestData>(), self.schema::<TripRequested>()),
+            Kind::TripRequest => (self.schema::<TripForm>(), self.schema::<TripRequested>()),
             Kind::TripCancel => (self.schema::<TripCancelData>(), self.schema::<TripView>()),
             Kind::NearbySubscribe => {
                 (self.schema::<NearbySubscribeData>(), self.schema::<NearbyView>())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base::{Caller, Code, Problem, Role, TripId};
 use fleet::Fix;
-use flows::{Advance, Answer, Flows, OnlineWish, Step};
+use flows::{Advance, Answer, Flows, OnlineWish, Step, TripForm};
 use rooms::codec::Position;
 use rooms::{Outlet, Topic};
 use serde::Serialize;
@@ -20,7 +20,7 @@ use crate::session::{Desk, Taken};
 use crate::wire::{
     AuthData, AuthView, LocationBatchData, LocationData, NearbySubscribeData, NoData, OfferAction,
     OfferRespondData, ResumeData, RoomView, StateView, StatusData, TripCancelData, TripRef,
-    TripRequestData, TripStatusData, TripStep, TripSubscribeData,
+    TripStatusData, TripStep, TripSubscribeData,
 };
 
 /// A command that takes longer is answered with a timeout.
@@ -256,7 +256,7 @@ impl FlowsDesk {
     }
 
     fn trip_request(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
-        let request = asked.message.data::<TripRequestData>()?.request()?;
+        let request = asked.message.data::<TripForm>()?.request()?;
         let (flows, caller) = (self.flows.clone(), asked.socket.caller());
         Ok(asked.later(async move { flows.request_trip(&caller, request).await }))
     }

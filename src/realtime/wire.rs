@@ -1,19 +1,15 @@
 //! The data of messages, as SPEC 3 and 11 name them; checked in form while they become commands.
 
-use base::{Millis, PaymentMethod, Piasters, Point, PointError, Problem, Tier, TripId, limits};
-use flows::TripRequest;
+use base::{Millis, Point, PointError, Problem, Tier, TripId, limits};
 use rooms::codec::Position;
 use serde::{Deserialize, Serialize};
-use trips::{CancelReason, Passenger, Place};
+use trips::CancelReason;
 use utoipa::ToSchema;
 
 use crate::nearby::Asked;
 
 /// Widest map a client may watch, km: its cells stay below what one socket may follow.
 const NEARBY_KM: f64 = 8.0;
-/// Longest address or name, characters.
-const TEXT: usize = 300;
-const STOPS: usize = 5;
 
 /// A driver's position.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
@@ -105,23 +101,6 @@ pub(crate) struct NearbySubscribeData {
 /// No data.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 pub(crate) struct NoData {}
-
-/// Asks for a trip, as `POST /trips/request`.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct TripRequestData {
-    pickup: Place,
-    destination: Place,
-    #[serde(default)]
-    stops: Vec<Place>,
-    vehicle_type: Tier,
-    payment_method: Option<PaymentMethod>,
-    quote_id: Option<String>,
-    /// Checked against the quote.
-    price: Option<Piasters>,
-    passenger: Option<Passenger>,
-    scheduled_at: Option<Millis>,
-}
 
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -231,62 +210,6 @@ impl NearbySubscribeData {
     }
 }
 
-impl TripRequestData {
-    pub(crate) fn request(mut self) -> Result<TripRequest, Problem> {
-        if self.scheduled_at.is_some() {
-            let why = "trips can't be booked ahead yet";
-            return Err(Problem::field("scheduledAt", "unsupported", why));
-        }
-        if self.stops.len() > STOPS {
-            return Err(Problem::field("stops", "too_many", "at most 5 stops"));
-        }
-        if self.price.is_some_and(|price| price.is_negative() || price.0 > limits::FARE_MAX) {
-            return Err(Problem::field("price", "out_of_range", "0 to 10000 EGP"));
-        }
-        trim_address("pickup.address", &mut self.pickup)?;
-        trim_address("destination.address", &mut self.destination)?;
-        for stop in &mut self.stops {
-            trim_address("stops", stop)?;
-        }
-        if let Some(passenger) = &mut self.passenger {
-            trim("passenger.name", &mut passenger.name, 1, 100)?;
-            trim("passenger.phone", &mut passenger.phone, 5, 30)?;
-        }
-        Ok(TripRequest {
-            pickup: self.pickup,
-            destination: self.destination,
-            stops: self.stops,
-            tier: self.vehicle_type,
-            method: self.payment_method.unwrap_or(PaymentMethod::Cash),
-            quote_id: self.quote_id.filter(|id| !id.trim().is_empty()),
-            price: self.price,
-            passenger: self.passenger,
-        })
-    }
-}
-
-/// An address of blanks is no address.
-fn trim_address(field: &str, place: &mut Place) -> Result<(), Problem> {
-    place.address = place.address.take().filter(|address| !address.trim().is_empty());
-    place.address.as_mut().map_or(Ok(()), |address| trim(field, address, 1, TEXT))
-}
-
-/// The text without the blanks around it, of `min` to `max` characters, none of them a control
-/// character but line breaks: as REST takes it.
-fn trim(field: &str, text: &mut String, min: usize, max: usize) -> Result<(), Problem> {
-    if text.trim().len() != text.len() {
-        *text = text.trim().to_owned();
-    }
-    if !(min..=max).contains(&text.chars().count()) {
-        let why = format!("must have {min} to {max} characters");
-        return Err(Problem::field(field, "length", &why));
-    }
-    if text.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(Problem::field(field, "invalid", "must not have control characters"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use serde::de::DeserializeOwned;
@@ -345,25 +268,5 @@ mod tests {
         check("8.1", "radius");
         check("0", "radius");
         check("-1", "radius");
-    }
-
-    #[test]
-    fn a_request_is_checked_in_form_and_trimmed() {
-        let check = |rest: &str, expected: &str| {
-            let json = format!(
-                r#"{{"pickup":{{"lat":30,"lng":31,"address":" Tahrir "}},
-                    "destination":{{"lat":30.1,"lng":31}},"vehicleType":"economy"{rest}}}"#
-            );
-            assert_eq!(verdict(read::<TripRequestData>(&json).request()), expected, "{rest}");
-        };
-        check("", "ok");
-        check(r#","price":42.5,"paymentMethod":"wallet""#, "ok");
-        check(r#","price":-1"#, "price");
-        check(r#","price":10000.01"#, "price");
-        check(r#","scheduledAt":"2026-11-22T16:00:00Z""#, "scheduledAt");
-        let stop = r#"{"lat":30,"lng":31}"#;
-        check(&format!(r#","stops":[{}]"#, [stop; 6].join(",")), "stops");
-        let long = "x".repeat(301);
-        check(&format!(r#","passenger":{{"name":"{long}","phone":"1"}}"#), "passenger.name");
     }
 }

@@ -1,7 +1,7 @@
 //! `/admin`: what operators do.
 
 use axum::extract::State;
-use base::{DriverId, Piasters, TripId, UserId};
+use base::{DriverId, Piasters, TripId, UserId, trimmed};
 use dispatch::TraceRow;
 use fleet::{Decision, DriversPage};
 use flows::Flows;
@@ -15,7 +15,7 @@ use crate::asked::{Asked, Id, IdempotencyKey, PageAsked};
 use crate::body::Valid;
 use crate::callers::Admin;
 use crate::envelope::Success;
-use crate::fields::{Check, Fields, trimmed};
+use crate::fields::{Check, Fields};
 use crate::reply::{Answer, Reply};
 use crate::routes::drivers::DriverReply;
 

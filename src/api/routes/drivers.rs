@@ -14,7 +14,6 @@ use crate::callers::Driver;
 use crate::envelope::Success;
 use crate::fields::{Check, Fields};
 use crate::reply::{Answer, Reply};
-use crate::routes::places::check_point;
 
 pub(crate) fn routes() -> OpenApiRouter<Flows> {
     OpenApiRouter::new().routes(routes!(save_profile, profile)).routes(routes!(set_status))
@@ -46,7 +45,9 @@ impl Check for ShiftBody {
     fn check(&self, fields: &mut Fields) {
         match (self.lat, self.lng) {
             (None, None) => {}
-            (Some(lat), Some(lng)) => check_point(lat, lng, "", fields),
+            (Some(lat), Some(lng)) => {
+                fields.point("", lat, lng);
+            }
             (Some(_), None) => fields.wrong("lng", "required", "is required beside lat"),
             (None, Some(_)) => fields.wrong("lat", "required", "is required beside lng"),
         }

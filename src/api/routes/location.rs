@@ -15,7 +15,6 @@ use crate::callers::{Anyone, Driver};
 use crate::envelope::Success;
 use crate::fields::{Check, Fields};
 use crate::reply::{Answer, Reply};
-use crate::routes::places::check_point;
 
 /// Widest look around, kilometres.
 const RADIUS_MAX_KM: f64 = 50.0;
@@ -33,7 +32,7 @@ pub(crate) fn routes() -> OpenApiRouter<Flows> {
 
 impl Check for LocationReport {
     fn check(&self, fields: &mut Fields) {
-        check_point(self.lat, self.lng, "", fields);
+        fields.point("", self.lat, self.lng);
     }
 }
 
@@ -83,7 +82,7 @@ impl NearbyAsked {
 
 impl Check for NearbyAsked {
     fn check(&self, fields: &mut Fields) {
-        check_point(self.lat, self.lng, "", fields);
+        fields.point("", self.lat, self.lng);
         let radius = self.radius_km();
         // NaN is in no range.
         if !(radius > 0.0 && radius <= RADIUS_MAX_KM) {

@@ -15,7 +15,7 @@ use crate::callers::{Anyone, Rider};
 use crate::envelope::Success;
 use crate::fields::{Check, Fields};
 use crate::reply::{Answer, Reply};
-use crate::routes::places::{PointBody, check_point};
+use crate::routes::places::PointBody;
 
 const RADIUS_MAX_KM: f64 = 50.0;
 const RADIUS_KM: f64 = 5.0;
@@ -66,7 +66,7 @@ impl SurgeAsked {
 
 impl Check for SurgeAsked {
     fn check(&self, fields: &mut Fields) {
-        check_point(self.lat, self.lng, "", fields);
+        fields.point("", self.lat, self.lng);
         let radius = self.radius_km();
         // NaN is in no range.
         if !(radius > 0.0 && radius <= RADIUS_MAX_KM) {

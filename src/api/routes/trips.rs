@@ -1,12 +1,12 @@
 //! `/trips`: booking, following and driving a trip.
 
 use axum::extract::State;
-use base::{Millis, PaymentMethod, Piasters, Problem, Tier, TripId, limits};
+use base::{TripId, trimmed_option};
 use dispatch::MatchingStatus;
 use fleet::TrackView;
-use flows::{Advance, Answer as Said, Answered, Flows, Step, TripRequest, TripRequested};
+use flows::{Advance, Answer as Said, Answered, Flows, Step, TripForm, TripRequested};
 use serde::Deserialize;
-use trips::{CancelReason, Filter, Passenger, Status, StatusView, TripList, TripView};
+use trips::{CancelReason, Filter, Status, StatusView, TripList, TripView};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,14 +15,8 @@ use crate::asked::{Asked, Id, PageAsked};
 use crate::body::Valid;
 use crate::callers::{Anyone, Driver, Rider};
 use crate::envelope::Success;
-use crate::fields::{Check, Fields, trimmed, trimmed_option};
+use crate::fields::{Check, Fields};
 use crate::reply::{Answer, Reply};
-use crate::routes::places::PlaceBody;
-
-/// Most stops that are looked at; the flow knows how many are allowed.
-const STOPS_READ: usize = 50;
-/// Longest quote id, bytes: a few times what one has.
-const QUOTE_MAX: usize = 1000;
 
 pub(crate) fn routes() -> OpenApiRouter<Flows> {
     OpenApiRouter::new()
@@ -37,81 +31,8 @@ pub(crate) fn routes() -> OpenApiRouter<Flows> {
         .routes(routes!(track))
 }
 
-/// A request for a trip.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct TripBody {
-    pickup: PlaceBody,
-    destination: PlaceBody,
-    #[serde(default)]
-    stops: Vec<PlaceBody>,
-    vehicle_type: Tier,
-    #[serde(default = "cash")]
-    #[schema(default = "cash")]
-    payment_method: PaymentMethod,
-    /// From an estimate; without one the trip is priced now.
-    #[serde(default, deserialize_with = "trimmed_option")]
-    quote_id: Option<String>,
-    /// What the rider was shown: checked against the quote.
-    price: Option<Piasters>,
-    /// Not taken yet: trips are for now.
-    scheduled_at: Option<Millis>,
-    passenger: Option<PassengerBody>,
-}
-
-/// Who rides, when it is not the one who books.
-#[derive(Deserialize, ToSchema)]
-struct PassengerBody {
-    #[serde(deserialize_with = "trimmed")]
-    name: String,
-    #[serde(deserialize_with = "trimmed")]
-    phone: String,
-}
-
-const fn cash() -> PaymentMethod {
-    PaymentMethod::Cash
-}
-
-impl Check for TripBody {
-    fn check(&self, fields: &mut Fields) {
-        self.pickup.check("pickup", fields);
-        self.destination.check("destination", fields);
-        for (index, stop) in self.stops.iter().take(STOPS_READ).enumerate() {
-            stop.check(&format!("stops[{index}]"), fields);
-        }
-        let fare = 0..=limits::FARE_MAX;
-        if self.price.is_some_and(|price| !fare.contains(&price.0)) {
-            fields.wrong("price", "out_of_range", "must be between 0 and 10000");
-        }
-        if self.quote_id.as_ref().is_some_and(|id| id.len() > QUOTE_MAX) {
-            fields.wrong("quoteId", "length", "is no quote's id");
-        }
-        if self.scheduled_at.is_some() {
-            fields.wrong("scheduledAt", "unsupported", "trips can't be booked ahead yet");
-        }
-        if let Some(passenger) = &self.passenger {
-            fields.text("passenger.name", &passenger.name, 1, 100);
-            fields.text("passenger.phone", &passenger.phone, 5, 30);
-        }
-    }
-}
-
-impl TripBody {
-    /// `None` only for what the check refuses.
-    fn request(self) -> Option<TripRequest> {
-        let stops = self.stops.into_iter().take(STOPS_READ).filter_map(PlaceBody::place);
-        Some(TripRequest {
-            pickup: self.pickup.place()?,
-            destination: self.destination.place()?,
-            stops: stops.collect(),
-            tier: self.vehicle_type,
-            method: self.payment_method,
-            quote_id: self.quote_id,
-            price: self.price,
-            passenger: self.passenger.map(|p| Passenger { name: p.name, phone: p.phone }),
-        })
-    }
-}
+// It checks itself while it becomes a request, over the socket too.
+impl Check for TripForm {}
 
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -199,19 +120,16 @@ impl TripsAsked {
 
 /// Asks for a trip; a driver is searched at once. Riders only.
 #[utoipa::path(
-    post, path = "/trips/request", tag = "trips", request_body = TripBody,
+    post, path = "/trips/request", tag = "trips", request_body = TripForm,
     responses((status = 201, body = Success<'static, TripRequested>)),
     security(("bearer" = []))
 )]
 async fn request(
     Rider(caller): Rider,
     State(flows): State<Flows>,
-    Valid(body): Valid<TripBody>,
+    Valid(form): Valid<TripForm>,
 ) -> Answer<TripRequested> {
-    let Some(request) = body.request() else {
-        return Err(Problem::field("pickup", "invalid", "must be a place").into());
-    };
-    Ok(Reply::created(flows.request_trip(&caller, request).await?))
+    Ok(Reply::created(flows.request_trip(&caller, form.request()?).await?))
 }
 
 /// The caller's trips, newest first; an admin sees all.
