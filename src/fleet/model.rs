@@ -314,9 +314,6 @@ pub struct DriverBrief {
     pub rating: f32,
     pub tier: Tier,
     pub vehicle: VehicleFacts,
-    pub at: Option<Point>,
-    /// Degrees.
-    pub heading: Option<f32>,
 }
 
 /// How many drivers of a city and tier are in a state.

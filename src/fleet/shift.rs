@@ -79,8 +79,6 @@ impl Fleet {
             rating: facts.rating,
             tier: facts.tier,
             vehicle: facts.vehicle.clone(),
-            at: core.live.map(|live| live.at),
-            heading: core.live.and_then(|live| live.heading),
         })
     }
 

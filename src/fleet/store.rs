@@ -1,5 +1,7 @@
 //! SQL of the fleet: facts and wishes, positions, tracks, the map.
 
+use std::sync::Arc;
+
 use base::{CityId, DriverId, Fault, Millis, Piasters, Point, Tier, TripId};
 use geo::{Fence, FenceKind};
 use ops::Tasks;
@@ -189,22 +191,28 @@ pub(crate) async fn wish(db: &Db, driver: DriverId, wish: Wish) -> Result<(), Fa
     tx.commit().await
 }
 
-/// Newest positions, one row per driver: an older one never replaces a newer one.
-pub(crate) fn latest_behind(db: &Db, tasks: &Tasks, limits: BehindLimits) -> Behind<LatestRow> {
+/// Starts a writer of `write`'s rows under a name; `key` says which rows replace each other.
+fn behind<T, W>(
+    db: &Db,
+    tasks: &Tasks,
+    (name, limits): (&'static str, BehindLimits),
+    key: fn(&T) -> Option<u128>,
+    write: fn(Db, Arc<[T]>) -> W,
+) -> Behind<T>
+where
+    T: Send + Sync + 'static,
+    W: Future<Output = Result<(), Fault>> + Send + 'static,
+{
     let db = db.clone();
-    Behind::start(
-        tasks,
-        "driver_latest",
-        limits,
-        |row| Some(row.driver.as_u128()),
-        move |rows| {
-            let db = db.clone();
-            async move { write_latest(&db, &rows).await }
-        },
-    )
+    Behind::start(tasks, name, limits, key, move |rows| write(db.clone(), rows))
 }
 
-async fn write_latest(db: &Db, rows: &[LatestRow]) -> Result<(), Fault> {
+/// Newest positions, one row per driver: an older one never replaces a newer one.
+pub(crate) fn latest_behind(db: &Db, tasks: &Tasks, limits: BehindLimits) -> Behind<LatestRow> {
+    behind(db, tasks, ("driver_latest", limits), |row| Some(row.driver.as_u128()), write_latest)
+}
+
+async fn write_latest(db: Db, rows: Arc<[LatestRow]>) -> Result<(), Fault> {
     // In order of the key, so that two nodes can't lock the same rows crosswise.
     let mut rows: Vec<&LatestRow> = rows.iter().collect();
     rows.sort_unstable_by_key(|row| row.driver);
@@ -237,20 +245,10 @@ async fn write_latest(db: &Db, rows: &[LatestRow]) -> Result<(), Fault> {
 
 /// Tracks of all drivers, every row kept.
 pub(crate) fn history_behind(db: &Db, tasks: &Tasks, limits: BehindLimits) -> Behind<HistoryRow> {
-    let db = db.clone();
-    Behind::start(
-        tasks,
-        "driver_history",
-        limits,
-        |_| None,
-        move |rows| {
-            let db = db.clone();
-            async move { write_history(&db, &rows).await }
-        },
-    )
+    behind(db, tasks, ("driver_history", limits), |_| None, write_history)
 }
 
-async fn write_history(db: &Db, rows: &[HistoryRow]) -> Result<(), Fault> {
+async fn write_history(db: Db, rows: Arc<[HistoryRow]>) -> Result<(), Fault> {
     let fixes = Fixes::of(rows.iter().map(|row| &row.fix));
     let drivers: Vec<Uuid> = rows.iter().map(|row| row.driver.0).collect();
     let trips: Vec<Option<Uuid>> = rows.iter().map(|row| row.trip.map(|trip| trip.0)).collect();
@@ -302,20 +300,10 @@ impl Fixes {
 
 /// Offers and trips of drivers, the newest sums.
 pub(crate) fn records_behind(db: &Db, tasks: &Tasks, limits: BehindLimits) -> Behind<RecordRow> {
-    let db = db.clone();
-    Behind::start(
-        tasks,
-        "driver_records",
-        limits,
-        |row| Some(row.driver.as_u128()),
-        move |rows| {
-            let db = db.clone();
-            async move { write_records(&db, &rows).await }
-        },
-    )
+    behind(db, tasks, ("driver_records", limits), |row| Some(row.driver.as_u128()), write_records)
 }
 
-async fn write_records(db: &Db, rows: &[RecordRow]) -> Result<(), Fault> {
+async fn write_records(db: Db, rows: Arc<[RecordRow]>) -> Result<(), Fault> {
     let mut rows: Vec<&RecordRow> = rows.iter().collect();
     rows.sort_unstable_by_key(|row| row.driver);
     let drivers: Vec<Uuid> = rows.iter().map(|row| row.driver.0).collect();
