@@ -56,8 +56,10 @@ pub enum TripError {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::NotOffered(_) | Refusal::NotOfferable(_) => {
-                Self::new(Code::NotOffered, "this trip was not offered to this driver")
+            // Whoever was never asked must not learn that there is such a trip.
+            Refusal::NotOffered(_) | Refusal::NotYours => Self::not_found(),
+            Refusal::NotOfferable(_) => {
+                Self::new(Code::NotOffered, "this trip can't be offered to this driver")
             }
             Refusal::OfferExpired => Self::new(Code::OfferExpired, "the offer is over"),
             Refusal::TripTaken => Self::new(Code::TripTaken, "another driver has the trip"),
@@ -70,7 +72,6 @@ impl From<Refusal> for Problem {
                 format!("a trip that is {current} can't do that"),
             )
             .with("current", current),
-            Refusal::NotYours => Self::not_found(),
             Refusal::WrongPin => Self::new(Code::WrongPin, "the start PIN is wrong"),
             Refusal::PinPaused { wait_s } => {
                 Self::new(Code::RateLimited, "too many wrong PINs, wait a moment")

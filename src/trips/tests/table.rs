@@ -141,7 +141,7 @@ fn an_asked_driver_accepts_before_his_deadline() {
         14,
         "2 accepted accepted by 1 [event offer(1 accepted) offer(2 revoked) over matched(1)]",
     );
-    check(&offered, accept(3), 14, "NOT_OFFERED");
+    check(&offered, accept(3), 14, "NOT_FOUND");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn accept_is_refused_at_the_deadline() {
     check(&offered, accept(1), 15, "OFFER_EXPIRED");
     let expired = step(&offered, &Command::Expire, at_s(15)).expect("offers end").next;
     check(&expired, accept(1), 15, "OFFER_EXPIRED");
-    check(&expired, accept(3), 15, "NOT_OFFERED");
+    check(&expired, accept(3), 15, "NOT_FOUND");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn offers_end_one_by_one_without_an_event() {
     check(&offered, Command::Decline { driver: d1 }, 3, "1 - requested open 2 [offer(1 declined)]");
     check(&offered, Command::Withdraw { driver: d2 }, 3, "1 - requested open 1 [offer(2 lost)]");
     check(&offered, Command::Withdraw { driver: driver(9) }, 3, "1 - requested open 1,2 []");
-    check(&offered, Command::Decline { driver: driver(9) }, 3, "NOT_OFFERED");
+    check(&offered, Command::Decline { driver: driver(9) }, 3, "NOT_FOUND");
     check(&offered, Command::Expire, 14, "1 - requested open 1,2 []");
     check(&offered, Command::Expire, 15, "1 - requested [offer(1 expired) offer(2 expired)]");
 }
