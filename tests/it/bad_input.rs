@@ -168,3 +168,17 @@ async fn an_unknown_version_is_not_spoken() {
     assert_eq!(status(get("/api/wallet", "application/vnd.smartline.v7+json").await), 406);
     assert_eq!(status(get("/api/wallet?version=9", "*/*").await), 406);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nul_character_is_refused_over_the_socket_too() {
+    let server = Server::start().await;
+    let rider = Person::rider(&server).await;
+    let mut seat = Socket::open(&server, &rider).await;
+    let place = json!({"lat": CAIRO.0, "lng": CAIRO.1, "address": "Tahrir\u{0}Square"});
+    let body = json!({"pickup": place, "destination": point(CAIRO), "vehicleType": "economy"});
+    let answer = seat.call("trip.request", body.clone()).await;
+    assert_eq!(answer["type"], "error", "{answer}");
+    rider.post("/trips/request", body).await.refused(400, "MALFORMED_BODY");
+    assert_eq!(rider.get("/trips").await.data()["trips"], json!([]));
+    seat.ok("ping", json!({})).await;
+}

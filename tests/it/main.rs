@@ -13,6 +13,7 @@ mod crash;
 mod fences;
 mod harness;
 mod payments;
+mod privacy;
 mod races;
 mod sockets;
 mod trip_flow;

@@ -1,6 +1,6 @@
 //! Money end to end (PLAN-SEED 10.4, as corrected): what a trip costs is what moves, once.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{CAIRO, Person, Server, far_from, online_driver, point};
 use crate::races::started_trip;
@@ -132,5 +132,27 @@ async fn an_adjustment_needs_an_admin_and_a_sane_amount() {
     // A rider's wallet never goes below zero, not even by an admin's hand.
     let body = json!({"amount": -5, "reason": "no"});
     admin.post(&path, body).await.refused(409, "INSUFFICIENT_BALANCE");
+    server.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adjustment_with_a_key_happens_once_and_the_key_is_for_it_alone() {
+    let server = Server::start().await;
+    let admin = Person::admin(&server).await;
+    let rider = Person::rider(&server).await;
+    let adjust = |amount: i32| {
+        let path = format!("/api/v1/admin/wallets/{}/adjust", rider.id);
+        let request = server.http.post(server.url(&path)).bearer_auth(&admin.token);
+        let request = request.header("idempotency-key", "one-and-only");
+        request.json(&json!({"amount": amount, "reason": "a present"})).send()
+    };
+    for _ in 0..3 {
+        assert_eq!(adjust(10).await.expect("an answer").status().as_u16(), 201);
+    }
+    let other = adjust(11).await.expect("an answer");
+    assert_eq!(other.status().as_u16(), 422);
+    let body: Value = other.json().await.expect("JSON");
+    assert_eq!(body["error"]["code"], "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(money(&rider, "balance").await, 10.0);
     server.check_invariants().await;
 }

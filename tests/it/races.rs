@@ -2,8 +2,10 @@
 
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
-use crate::harness::{CAIRO, Person, Server, Socket, far_from, online_driver};
+use crate::harness::{CAIRO, Person, Server, Socket, far_from, online_driver, point};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_requests_for_twenty_drivers_book_nobody_twice() {
@@ -133,6 +135,40 @@ async fn a_rider_who_asks_many_times_at_once_has_one_trip() {
         reply.refused(409, "TRIP_IN_PROGRESS");
     }
     server.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_booking_whose_caller_vanished_is_none_or_a_living_one() {
+    let server = Server::start().await;
+    let riders = join_all((0..20).map(|_| Person::rider(&server))).await;
+    join_all(riders.iter().map(|rider| ask_and_vanish(&server, rider))).await;
+    for rider in &riders {
+        // Whichever came of it: the rider isn't barred by a trip that nobody looks after.
+        let again = rider.request_trip(CAIRO).await;
+        if again.status != 201 {
+            again.refused(409, "TRIP_IN_PROGRESS");
+        }
+        let trips = rider.get("/trips?status=requested").await.data()["trips"].clone();
+        let trip = text(&trips[0]["id"]);
+        rider.post(&format!("/trips/{trip}/cancel-search"), json!({})).await.data();
+    }
+    server.check_invariants().await;
+}
+
+/// Sends a whole request and hangs up without waiting for the answer.
+async fn ask_and_vanish(server: &Server, rider: &Person) {
+    let body = json!({"pickup": point(CAIRO), "destination": point(far_from(CAIRO, 2000.0)),
+        "vehicleType": "economy"})
+    .to_string();
+    let head = format!(
+        "POST /api/v1/trips/request HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        rider.token,
+        body.len()
+    );
+    let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
+    stream.write_all((head + &body).as_bytes()).await.expect("the request leaves");
+    stream.shutdown().await.ok();
 }
 
 /// A trip of `rider` that `driver` has taken and started.
