@@ -125,8 +125,12 @@ pub(crate) async fn unknown_route(uri: Uri) -> Response {
         Some(version) if version != "1" && version.bytes().all(|b| b.is_ascii_digit()) => {
             unsupported(version)
         }
-        _ => Refusal(Problem::new(Code::NotFound, "there is no such route")).into_response(),
+        _ => no_such_route(),
     }
+}
+
+pub(crate) fn no_such_route() -> Response {
+    Refusal(Problem::new(Code::NotFound, "there is no such route")).into_response()
 }
 
 pub(crate) async fn wrong_method() -> Response {

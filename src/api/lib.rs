@@ -19,6 +19,7 @@ mod fields;
 mod guard;
 mod headers;
 mod limiter;
+mod live_page;
 mod node;
 mod openapi;
 mod policy;

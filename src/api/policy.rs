@@ -80,7 +80,7 @@ pub(crate) fn patience(route: &str) -> Duration {
 /// The limit of a route (its template without the version), if it has one.
 pub(crate) fn rate(method: &Method, route: &str) -> Option<&'static Rate> {
     let name = match (method.as_str(), route) {
-        ("POST", "/auth/login") => "login",
+        ("POST", "/auth/login" | "/auth/exchange") => "login",
         ("POST", "/auth/signup") => "signup",
         ("POST", "/auth/check-phone") => "check-phone",
         ("POST", "/auth/refresh") => "refresh",

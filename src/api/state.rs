@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::limiter::Limiter;
-use crate::{edge, guard, headers, node, openapi, routes};
+use crate::{edge, guard, headers, live_page, node, openapi, routes};
 
 /// Whether requests are counted per caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,8 @@ pub fn router(state: ApiState) -> Router {
     let edge = Edge::new(flows.clock.clone(), flows.identity.tokens().clone(), &config);
     let (api, document) = routes::all().split_for_parts();
     let outside = node::routes(health, meters, config.metrics_token.as_ref())
-        .merge(openapi::pages(openapi::finish(document)));
+        .merge(openapi::pages(openapi::finish(document)))
+        .merge(live_page::routes());
     assemble(&edge, &config, api.with_state(flows), outside)
 }
 

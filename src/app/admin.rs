@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal};
 
 use base::{Clock, Dice};
 use clap::Subcommand;
-use identity::{HashCost, Identity, Keys, Settings};
+use identity::{HashCost, Identity, IdentityError, Keys, Settings};
 use ops::Tasks;
 use storage::MigrationState;
 
@@ -24,6 +24,19 @@ pub enum AdminCommand {
         #[arg(long)]
         name: String,
     },
+    /// Print a link that opens the live map of the city for this admin: good for one use, within a
+    /// minute.
+    Link {
+        /// The admin's phone.
+        #[arg(long)]
+        phone: String,
+        /// Where the server is reached from the browser.
+        #[arg(long, default_value = "http://127.0.0.1:8080")]
+        url: String,
+        /// Number of the city to show; the one where most drivers work when absent.
+        #[arg(long)]
+        city: Option<i16>,
+    },
 }
 
 #[derive(Subcommand, Clone, Debug)]
@@ -39,12 +52,8 @@ pub enum MigrateCommand {
     Status,
 }
 
-#[expect(clippy::print_stdout, reason = "the made password is this command's answer")]
 pub fn run_admin(data: &DataArgs, command: &AdminCommand) -> anyhow::Result<()> {
     let secrets = Secrets::from_env()?;
-    let AdminCommand::Create { phone, name } = command;
-    let given = given_password()?;
-    let password = given.clone().unwrap_or_else(made_password);
     runtime()?.block_on(async {
         let database = open_database(data, &secrets).await?;
         let secret = keys::signing_key(secrets.jwt.as_ref(), &data.data_dir)?;
@@ -55,13 +64,42 @@ pub fn run_admin(data: &DataArgs, command: &AdminCommand) -> anyhow::Result<()> 
         };
         let tasks = Tasks::new();
         let identity = Identity::start(database.db.clone(), &tasks, Clock::system(), &settings)?;
-        let user = identity.create_admin(phone, name, &password).await?;
-        println!("admin {user} created for {phone}");
-        if given.is_none() {
-            println!("password (shown once): {password}");
+        match command {
+            AdminCommand::Create { phone, name } => create(&identity, phone, name).await?,
+            AdminCommand::Link { phone, url, city } => link(&identity, phone, url, *city).await?,
         }
         database.close().await
     })
+}
+
+#[expect(clippy::print_stdout, reason = "the made password is this command's answer")]
+async fn create(identity: &Identity, phone: &str, name: &str) -> anyhow::Result<()> {
+    let given = given_password()?;
+    let password = given.clone().unwrap_or_else(made_password);
+    let user = identity.create_admin(phone, name, &password).await?;
+    println!("admin {user} created for {phone}");
+    if given.is_none() {
+        println!("password (shown once): {password}");
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the link is this command's answer")]
+async fn link(
+    identity: &Identity,
+    phone: &str,
+    url: &str,
+    city: Option<i16>,
+) -> anyhow::Result<()> {
+    let code = identity.login_code(phone).await.map_err(|error| match error {
+        IdentityError::InvalidCredentials => {
+            anyhow::anyhow!("{phone} has no account here: make one with `smartline admin create`")
+        }
+        other => other.into(),
+    })?;
+    let city = city.map(|city| format!("?city={city}")).unwrap_or_default();
+    println!("{}/live{city}#{code}", url.trim_end_matches('/'));
+    Ok(())
 }
 
 /// The first line of standard input; none at a terminal.

@@ -56,6 +56,8 @@ codes! {
     InvalidCredentials = "INVALID_CREDENTIALS", 401;
     /// The refresh token is unknown, used or ended.
     InvalidRefreshToken = "INVALID_REFRESH_TOKEN", 401;
+    /// The login code is unknown, used already, or older than a minute.
+    InvalidCode = "INVALID_CODE", 401;
     /// The role may not do this.
     Forbidden = "FORBIDDEN", 403;
     /// There is no such thing, or it is someone else's.

@@ -40,7 +40,7 @@ pub use fleet::{Fleet, FleetConfig};
 pub use meter::TrackPoint;
 pub use model::{
     BatchOutcome, Candidate, City, Count, DriverBrief, DriverFacts, DriverStatus, Effect, Finish,
-    Fix, FixError, FleetError, Ingested, NearbyDriver, NearbyQuery, Papers, Record, State,
+    Fix, FixError, FleetError, Ingested, NearbyDriver, NearbyQuery, OnDuty, Papers, Record, State,
     VehicleFacts,
 };
 pub use papers::{Onboarding, OnboardingError, REQUIRED_DOCUMENTS};

@@ -316,6 +316,18 @@ pub struct DriverBrief {
     pub vehicle: VehicleFacts,
 }
 
+/// A driver at work as operators see him.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OnDuty {
+    pub driver: DriverId,
+    /// His newest accepted position.
+    pub at: Point,
+    /// Degrees.
+    pub heading: Option<f32>,
+    pub state: State,
+    pub tier: Tier,
+}
+
 /// How many drivers of a city and tier are in a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {

@@ -1,11 +1,14 @@
 //! Shifts and trips of a driver: online, offline, offers, trips, facts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base::{DriverId, Fault, Millis, Piasters, Point, TripId, limits};
 
 use crate::fleet::{Fleet, Inner, Scored};
-use crate::model::{Count, DriverBrief, DriverFacts, Finish, Fix, FixError, FleetError, State};
+use crate::model::{
+    Count, DriverBrief, DriverFacts, Finish, Fix, FixError, FleetError, OnDuty, State,
+};
 use crate::roster::{Core, Entry};
 use crate::rules::{Command, Phase};
 use crate::store;
@@ -80,6 +83,22 @@ impl Fleet {
             tier: facts.tier,
             vehicle: facts.vehicle.clone(),
         })
+    }
+
+    /// The city's drivers who are online and were seen somewhere: a walk over all drivers.
+    pub fn on_duty(&self, city: base::CityId) -> Vec<OnDuty> {
+        let seen = |entry: Arc<Entry>| {
+            let core = entry.core.lock();
+            let (live, state) = (core.live?, core.phase.state());
+            (core.city == city && state != State::Offline).then(|| OnDuty {
+                driver: entry.driver,
+                at: live.at,
+                heading: live.heading,
+                state,
+                tier: core.tier(),
+            })
+        };
+        self.inner().roster.all().into_iter().filter_map(seen).collect()
     }
 
     /// Drivers by city, tier and state; the offline are not counted.

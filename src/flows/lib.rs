@@ -12,6 +12,7 @@
 mod answer_offer;
 mod book_trip;
 mod cancel_trip;
+mod city_map;
 mod drive_trip;
 mod effects;
 mod follow_trip;
@@ -23,6 +24,7 @@ mod read;
 mod report_position;
 mod sign_in;
 mod trip_form;
+mod watch_city;
 mod wire;
 
 use std::ops::Deref;
@@ -42,6 +44,7 @@ use trips::Trips;
 
 pub use answer_offer::{Answer, Answered};
 pub use book_trip::{TripRequest, TripRequested};
+pub use city_map::{CityMapView, CityName, CityView, Feature, FeatureFacts, Features, Shape};
 pub use drive_trip::{Advance, Step};
 pub use effects::{INBOX, Inbox, run};
 pub use follow_trip::TripReplay;
@@ -49,6 +52,7 @@ pub use go_online::OnlineWish;
 pub use quote_price::EstimateRequest;
 pub use report_position::{BatchReply, RejectedPoint};
 pub use trip_form::TripForm;
+pub use watch_city::Scene;
 pub use wire::{OfferRevokedView, OfferView, TripLocationView};
 
 /// The rooms that flows lead through, wired once by `app`.

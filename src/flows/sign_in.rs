@@ -19,6 +19,11 @@ impl Flows {
         Ok(self.identity.log_in(phone, password).await?)
     }
 
+    /// Logs in with a one-use code.
+    pub async fn exchange(&self, code: &str) -> Result<SignedIn, Problem> {
+        Ok(self.identity.exchange(code).await?)
+    }
+
     pub async fn refresh(&self, refresh_token: &str) -> Result<TokenPair, Problem> {
         Ok(self.identity.refresh(refresh_token).await?)
     }

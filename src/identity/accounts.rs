@@ -251,7 +251,11 @@ impl Identity {
         Ok(())
     }
 
-    fn signed_in(&self, user: UserView, session: SessionId) -> SignedIn {
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn signed_in(&self, user: UserView, session: SessionId) -> SignedIn {
         let tokens = self.pair(user.id, user.role, session, 0);
         SignedIn { user, tokens }
     }

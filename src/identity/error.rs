@@ -13,6 +13,8 @@ pub enum IdentityError {
     InvalidCredentials,
     #[error("the refresh token is unknown, used or ended")]
     InvalidRefreshToken,
+    #[error("the login code is unknown, used or too old")]
+    InvalidCode,
     #[error(transparent)]
     Fault(#[from] Fault),
 }
@@ -30,6 +32,10 @@ impl From<IdentityError> for Problem {
             IdentityError::InvalidRefreshToken => {
                 Self::new(Code::InvalidRefreshToken, "log in again")
             }
+            IdentityError::InvalidCode => Self::new(
+                Code::InvalidCode,
+                "this link was used already or is older than a minute, ask for a new one",
+            ),
             IdentityError::Fault(fault) => fault.into(),
         }
     }

@@ -1,7 +1,7 @@
 //! Who is who: accounts, passwords, access and refresh tokens, sessions.
 //!
-//! Owns the tables `users` and `sessions` and the set of revoked sessions. Decides nothing about
-//! what a role may do: that is in the handlers' types.
+//! Owns the tables `users`, `sessions` and `login_codes`, and the set of revoked sessions. Decides
+//! nothing about what a role may do: that is in the handlers' types.
 //!
 //! Guarantees:
 //! - a password is never stored, logged or compared in plain; hashing never blocks the runtime and
@@ -9,9 +9,11 @@
 //! - an access token is HS256 under a key of ours or it is refused;    (test: `a_forged_token_…`)
 //! - a refresh token is used once; a second use ends its family, except by the immediate
 //!   predecessor within ten seconds;                                   (test: `a_used_token_…`)
+//! - a login code is used once, within a minute;        (test: `a_code_logs_in_once_within_…`)
 //! - a revoked session is refused here at once and on other nodes within five seconds.
 
 mod accounts;
+mod codes;
 mod error;
 mod model;
 mod passwords;
@@ -31,5 +33,6 @@ pub use passwords::HashCost;
 pub use phone::{NotAMobile, Phone};
 pub use tokens::{ACCESS_TTL, Keys, Tokens, WeakSecret};
 pub use wire::{
-    CheckPhone, LogIn, LogOut, PhoneChecked, Refresh, SignUp, SignedIn, TokenPair, UserView,
+    CheckPhone, Exchange, LogIn, LogOut, PhoneChecked, Refresh, SignUp, SignedIn, TokenPair,
+    UserView,
 };

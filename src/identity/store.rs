@@ -1,10 +1,13 @@
 //! All SQL of identity. Runs as the program itself: who logs in is nobody yet.
 
+use std::time::Duration;
+
 use base::{Clock, Fault, Millis, Role, SessionId, UserId};
 use jiff_sqlx::Timestamp;
 use storage::{Db, Tx, Who, at, breaks, fault, millis};
 use uuid::Uuid;
 
+use crate::UserView;
 use crate::model::NewAccount;
 use crate::refresh::{IDLE_TTL, RefreshToken, Revoked, SESSION_TTL, Session};
 
@@ -194,6 +197,54 @@ impl Store {
         let rows: Vec<(Uuid, String, String)> =
             sqlx::query_as(sql).bind(ids).fetch_all(tx.conn()).await.map_err(fault)?;
         rows.into_iter().map(|(id, name, role)| Ok((UserId(id), name, role_word(&role)?))).collect()
+    }
+
+    /// Keeps a code's hash for `ttl`; codes that nobody used in their time go.
+    pub(crate) async fn code_insert(
+        &self,
+        hash: &[u8; 32],
+        user: UserId,
+        ttl: Duration,
+    ) -> Result<(), Fault> {
+        let now = self.clock.now();
+        let mut tx = self.db.begin(&Who::System).await?;
+        sqlx::query("DELETE FROM login_codes WHERE expires_at <= $1")
+            .bind(at(now))
+            .execute(tx.conn())
+            .await
+            .map_err(fault)?;
+        sqlx::query("INSERT INTO login_codes (code_hash, user_id, expires_at) VALUES ($1, $2, $3)")
+            .bind(&hash[..])
+            .bind(user.0)
+            .bind(at(now + ttl))
+            .execute(tx.conn())
+            .await
+            .map_err(fault)?;
+        tx.commit().await
+    }
+
+    /// Takes the code away and opens a session in one commit; of two at once one gets it.
+    pub(crate) async fn code_use(
+        &self,
+        hash: &[u8; 32],
+        session: SessionId,
+    ) -> Result<Option<UserView>, Fault> {
+        let mut tx = self.db.begin(&Who::System).await?;
+        let sql = "DELETE FROM login_codes c USING users u
+                   WHERE c.code_hash = $1 AND c.expires_at > $2
+                     AND u.id = c.user_id AND u.deleted_at IS NULL
+                   RETURNING u.id, u.phone, u.name, u.role";
+        let row: Option<(Uuid, String, String, String)> = sqlx::query_as(sql)
+            .bind(&hash[..])
+            .bind(at(self.clock.now()))
+            .fetch_optional(tx.conn())
+            .await
+            .map_err(fault)?;
+        let Some((id, phone, name, role)) = row else { return Ok(None) };
+        let user = UserView { id: UserId(id), phone, name, role: role_word(&role)? };
+        self.session_insert_in_tx(&mut tx, user.id, session).await?;
+        tx.commit().await?;
+        Ok(Some(user))
     }
 
     async fn user_insert_in_tx(

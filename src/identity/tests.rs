@@ -202,3 +202,23 @@ async fn a_refresh_token_of_no_session_is_refused() {
         assert_eq!(code(refused.expect_err("refused")), Code::InvalidRefreshToken);
     }
 }
+
+#[tokio::test]
+async fn a_code_logs_in_once_within_a_minute() {
+    let f = fixture().await;
+    let ali = signed_up(&f).await;
+    let first = f.identity.login_code("01012345678").await.expect("a code");
+    let (one, other) = tokio::join!(f.identity.exchange(&first), f.identity.exchange(&first));
+    let mut done = [one, other].into_iter().flatten();
+    assert_eq!(done.next().expect("one of the two").user.id, ali.user.id);
+    assert!(done.next().is_none(), "a code is good for one login");
+
+    let late = f.identity.login_code("01012345678").await.expect("a code");
+    f.clock.advance(crate::codes::CODE_TTL);
+    let error = f.identity.exchange(&late).await.expect_err("too late");
+    assert_eq!(code(error), Code::InvalidCode);
+    let error = f.identity.exchange("").await.expect_err("no code");
+    assert_eq!(code(error), Code::InvalidCode);
+    let error = f.identity.login_code("01099999999").await.expect_err("no account");
+    assert_eq!(code(error), Code::InvalidCredentials);
+}

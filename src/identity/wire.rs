@@ -45,6 +45,13 @@ pub struct Refresh {
     pub refresh_token: String,
 }
 
+/// A one-use code, as in the link that opens the live page.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Exchange {
+    pub code: String,
+}
+
 #[derive(Clone, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogOut {

@@ -12,11 +12,12 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::answer::ServerTime;
 use crate::desk::Kind;
+use crate::live::{LiveUpdate, LiveView};
 use crate::nearby::{NearbyUpdate, NearbyView};
 use crate::wire::{
-    AuthData, AuthView, LocationBatchData, LocationData, NearbySubscribeData, NoData,
-    OfferRespondData, ReconnectData, ResumeData, RoomView, StateView, StatusData, TripCancelData,
-    TripRef, TripStatusData, TripSubscribeData,
+    AuthData, AuthView, LiveSubscribeData, LocationBatchData, LocationData, NearbySubscribeData,
+    NoData, OfferRespondData, ReconnectData, ResumeData, RoomView, StateView, StatusData,
+    TripCancelData, TripRef, TripStatusData, TripSubscribeData,
 };
 
 /// The document of `schema/asyncapi.json`.
@@ -77,6 +78,10 @@ message on, or after half a second to a second and a half.
 other, and `whole` means that `entered` is all there is in the room. Rooms that nobody is in \
 are silent.
 
+`live.update` shows admins a whole city once a second: drivers, requests and trips that are new or \
+changed, who left, what ended. The first frame, and any after one that was not read in time, is \
+`whole`: what it lists is all there is.
+
 Binary positions, little-endian, 32 bytes: u8 kind=1, u8 version=1, u16 flags (1 no heading, 2 no \
 speed, 4 no accuracy), u32 newest number seen of the user's own room (0 none), i32 latitude*1e7, \
 i32 longitude*1e7, u16 heading*100, u16 speed*10 (km/h), u16 accuracy*10 (m), u16 0, i64 unix \
@@ -110,6 +115,8 @@ impl Book {
                 (self.schema::<NearbySubscribeData>(), self.schema::<NearbyView>())
             }
             Kind::NearbyUnsubscribe => (self.schema::<NoData>(), self.schema::<NoData>()),
+            Kind::LiveSubscribe => (self.schema::<LiveSubscribeData>(), self.schema::<LiveView>()),
+            Kind::LiveUnsubscribe => (self.schema::<NoData>(), self.schema::<NoData>()),
             Kind::Auth => (self.schema::<AuthData>(), self.schema::<AuthView>()),
             Kind::Ping => (self.schema::<NoData>(), self.schema::<ServerTime>()),
             Kind::Resume => (self.schema::<ResumeData>(), self.schema::<RoomView>()),
@@ -180,6 +187,8 @@ impl Book {
             (self.schema::<TripLocationView>(), self.schema::<NearbyUpdate<'_>>());
         self.push("trip.location", &["room", "data"], location);
         self.push("nearby.update", &["room", "data"], nearby);
+        let live = self.schema::<LiveUpdate>();
+        self.push("live.update", &["room", "data"], live);
         let (reconnect, time) = (self.schema::<ReconnectData>(), self.schema::<ServerTime>());
         self.push("reconnect", &["data"], reconnect);
         self.push("pong", &["data"], time);

@@ -14,13 +14,14 @@ use serde_json::value::RawValue;
 
 use crate::answer::{self, ServerTime};
 use crate::connection::Connection;
+use crate::live::Live;
 use crate::message::Message;
 use crate::nearby::Nearby;
 use crate::session::{Desk, Taken};
 use crate::wire::{
-    AuthData, AuthView, LocationBatchData, LocationData, NearbySubscribeData, NoData, OfferAction,
-    OfferRespondData, ResumeData, RoomView, StateView, StatusData, TripCancelData, TripRef,
-    TripStatusData, TripStep, TripSubscribeData,
+    AuthData, AuthView, LiveSubscribeData, LocationBatchData, LocationData, NearbySubscribeData,
+    NoData, OfferAction, OfferRespondData, ResumeData, RoomView, StateView, StatusData,
+    TripCancelData, TripRef, TripStatusData, TripStep, TripSubscribeData,
 };
 
 /// A command that takes longer is answered with a timeout.
@@ -42,13 +43,15 @@ pub(crate) enum Kind {
     TripCancel,
     NearbySubscribe,
     NearbyUnsubscribe,
+    LiveSubscribe,
+    LiveUnsubscribe,
     Auth,
     Ping,
     Resume,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Location,
         Self::LocationBatch,
         Self::Status,
@@ -60,6 +63,8 @@ impl Kind {
         Self::TripCancel,
         Self::NearbySubscribe,
         Self::NearbyUnsubscribe,
+        Self::LiveSubscribe,
+        Self::LiveUnsubscribe,
         Self::Auth,
         Self::Ping,
         Self::Resume,
@@ -78,6 +83,8 @@ impl Kind {
             Self::TripCancel => "trip.cancel",
             Self::NearbySubscribe => "nearby.subscribe",
             Self::NearbyUnsubscribe => "nearby.unsubscribe",
+            Self::LiveSubscribe => "live.subscribe",
+            Self::LiveUnsubscribe => "live.unsubscribe",
             Self::Auth => "auth",
             Self::Ping => "ping",
             Self::Resume => "resume",
@@ -98,6 +105,7 @@ impl Kind {
             | Self::TripStatus => &[Role::Driver],
             Self::TripRequest => &[Role::Rider],
             Self::NearbySubscribe | Self::NearbyUnsubscribe => &[Role::Rider, Role::Admin],
+            Self::LiveSubscribe | Self::LiveUnsubscribe => &[Role::Admin],
             Self::TripSubscribe
             | Self::TripUnsubscribe
             | Self::TripCancel
@@ -109,11 +117,12 @@ impl Kind {
 }
 
 /// Types of the protocol that this server doesn't serve (yet): asking is no offence.
-const UNSERVED: [&str; 3] = ["chat", "bid.accept", "live.subscribe"];
+const UNSERVED: [&str; 2] = ["chat", "bid.accept"];
 
 pub(crate) struct FlowsDesk {
     flows: Flows,
     nearby: Arc<Nearby>,
+    live: Arc<Live>,
 }
 
 /// One message and its sender.
@@ -123,8 +132,8 @@ struct Asked<'a> {
 }
 
 impl FlowsDesk {
-    pub(crate) const fn new(flows: Flows, nearby: Arc<Nearby>) -> Self {
-        Self { flows, nearby }
+    pub(crate) const fn new(flows: Flows, nearby: Arc<Nearby>, live: Arc<Live>) -> Self {
+        Self { flows, nearby, live }
     }
 }
 
@@ -183,6 +192,12 @@ impl FlowsDesk {
                 let NoData {} = asked.message.data()?;
                 self.flows.rooms.leave_cells(asked.socket.id());
                 asked.socket.forget_cells();
+                Ok(asked.done(NoView {}))
+            }
+            Kind::LiveSubscribe => self.live_subscribe(asked),
+            Kind::LiveUnsubscribe => {
+                let NoData {} = asked.message.data()?;
+                self.live.leave(&self.flows.rooms, asked.socket.id());
                 Ok(asked.done(NoView {}))
             }
             Kind::Auth => self.auth(asked),
@@ -280,6 +295,19 @@ impl FlowsDesk {
         Ok(joined.map_or_else(|error| Taken::Refused(error.into()), |()| Taken::Done))
     }
 
+    fn live_subscribe(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
+        let data: LiveSubscribeData = asked.message.data()?;
+        let city = match self.flows.watched_city(data.city) {
+            Ok(city) => city.id,
+            Err(problem) => return Ok(Taken::Refused(problem)),
+        };
+        let flows = &self.flows;
+        let joined = self.live.join(&flows.rooms, flows, &asked.outlet(), city, |view| {
+            answer::ack(asked.message.id, view)
+        });
+        Ok(joined.map_or_else(|error| Taken::Refused(error.into()), |()| Taken::Done))
+    }
+
     fn auth(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
         let data: AuthData = asked.message.data()?;
         let socket = asked.socket;
@@ -312,7 +340,9 @@ impl FlowsDesk {
                 let room = data.room;
                 Ok(asked.done(RoomView { room, epoch: followed.epoch, seq: followed.seq }))
             }
-            Topic::User(_) | Topic::Cell(..) => Ok(Taken::Refused(Problem::not_found())),
+            Topic::User(_) | Topic::Cell(..) | Topic::Live(_) => {
+                Ok(Taken::Refused(Problem::not_found()))
+            }
         }
     }
 
@@ -412,6 +442,7 @@ mod tests {
         check(Kind::OfferRespond, false, true, false);
         check(Kind::TripRequest, true, false, false);
         check(Kind::NearbySubscribe, true, false, true);
+        check(Kind::LiveSubscribe, false, false, true);
         check(Kind::TripSubscribe, true, true, true);
     }
 }

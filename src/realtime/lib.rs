@@ -19,6 +19,7 @@ mod desk;
 mod hub;
 mod limits;
 mod listener;
+mod live;
 mod message;
 mod nearby;
 mod realtime;

@@ -134,7 +134,7 @@ impl Nearby {
                 if seen().next().is_some() {
                     let change = || frame(topic, changes(seen()));
                     let all = || frame(topic, whole(&map.cell(cell, tier)));
-                    rooms.publish_cell(topic, change, all, &mut turns);
+                    rooms.publish_picture(topic, change, all, &mut turns);
                 }
             }
         }
@@ -172,7 +172,7 @@ impl Nearby {
             socket.push(Item::Reply(reply));
         }
         for (topic, picture) in pictures {
-            socket.push(Item::Position { slot: Slot::cell(topic), body: Body::Text(picture) });
+            socket.push(Item::Position { slot: Slot::picture(topic), body: Body::Text(picture) });
         }
         drop(gate);
         socket.turn();

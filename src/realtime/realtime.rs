@@ -11,6 +11,7 @@ use rooms::Rooms;
 use crate::desk::FlowsDesk;
 use crate::hub::Hub;
 use crate::limits::MessageRate;
+use crate::live::{self, Live};
 use crate::nearby::{self, Nearby};
 use crate::session::Desk;
 
@@ -45,7 +46,7 @@ struct Inner {
 pub struct Realtime(Arc<Inner>);
 
 impl Realtime {
-    /// Starts the sockets' timer and the tick of the nearby maps.
+    /// Starts the sockets' timer and the ticks of the maps.
     pub fn start(flows: Flows, tasks: &Tasks, config: Config) -> Self {
         let rate = if config.rate_limits { config.rate } else { MessageRate::Off };
         let tokens = flows.identity.tokens().clone();
@@ -56,7 +57,10 @@ impl Realtime {
         let nearby = Arc::new(Nearby::default());
         let tick = nearby::keep_telling(Arc::clone(&nearby), flows.clone(), tasks.stopping());
         tasks.spawn("nearby maps", tick);
-        let desk: Arc<dyn Desk> = Arc::new(FlowsDesk::new(flows.clone(), nearby));
+        let live = Arc::new(Live::default());
+        let tick = live::keep_showing(Arc::clone(&live), flows.clone(), tasks.stopping());
+        tasks.spawn("live cities", tick);
+        let desk: Arc<dyn Desk> = Arc::new(FlowsDesk::new(flows.clone(), nearby, live));
         let (tasks, origins) = (tasks.clone(), config.origins);
         Self(Arc::new(Inner { flows, tasks, hub, desk, origins }))
     }

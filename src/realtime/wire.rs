@@ -1,6 +1,6 @@
 //! The data of messages, as SPEC 3 and 11 name them; checked in form while they become commands.
 
-use base::{Millis, Point, PointError, Problem, Tier, TripId, limits};
+use base::{CityId, Millis, Point, PointError, Problem, Tier, TripId, limits};
 use rooms::codec::Position;
 use serde::{Deserialize, Serialize};
 use trips::CancelReason;
@@ -96,6 +96,12 @@ pub(crate) struct NearbySubscribeData {
     /// km, at most 8.
     radius: f64,
     vehicle_type: Option<Tier>,
+}
+
+/// Watches a whole city; without one, the city where most drivers work.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+pub(crate) struct LiveSubscribeData {
+    pub(crate) city: Option<CityId>,
 }
 
 /// No data.

@@ -148,7 +148,7 @@ impl Rooms {
         Err(FollowError::Gone)
     }
 
-    /// Follows cells, which have no numbers: from the next update on.
+    /// Follows a picture, which has no numbers: from the next update on.
     pub fn join(&self, topic: Topic, outlet: &Arc<dyn Outlet>) -> Result<(), FollowError> {
         self.remember(outlet.id(), topic)?;
         self.0.rooms.entry(topic).or_default().join(outlet);
@@ -296,9 +296,9 @@ impl Rooms {
         drop(room);
     }
 
-    /// Shows what changed in a cell; a socket that had not sent the change before gets the whole
-    /// cell instead, so that no change is lost. The caller lets `turns` write when all are told.
-    pub fn publish_cell(
+    /// Shows what changed in a picture; a socket that had not sent the change before gets the whole
+    /// instead, so that no change is lost. The caller lets `turns` write when all are told.
+    pub fn publish_picture(
         &self,
         topic: Topic,
         change: impl FnOnce() -> Bytes,
@@ -306,7 +306,7 @@ impl Rooms {
         turns: &mut Turns,
     ) {
         let Some(room) = self.0.rooms.get(&topic) else { return };
-        let slot = Slot::cell(topic);
+        let slot = Slot::picture(topic);
         let (change, mut all) = (Body::Text(change()), None);
         for follower in &room.followers {
             let item = Item::Position { slot, body: change.clone() };
@@ -322,7 +322,7 @@ impl Rooms {
     pub fn followers(&self, topic: Topic) -> usize {
         match topic {
             Topic::User(user) => self.0.streams.get(&user).map_or(0, |stream| stream.listeners()),
-            Topic::Trip(_) | Topic::Cell(..) => {
+            Topic::Trip(_) | Topic::Cell(..) | Topic::Live(_) => {
                 self.0.rooms.get(&topic).map_or(0, |room| room.followers.len())
             }
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use base::{Millis, Problem, Tier, TripId, UserId};
+use base::{CityId, Millis, Problem, Tier, TripId, UserId};
 use bytes::Bytes;
 
 /// What can be followed.
@@ -16,6 +16,8 @@ pub enum Topic {
     User(UserId),
     /// Available drivers of one map cell, of one tier's cars or of all.
     Cell(u64, Option<Tier>),
+    /// A whole city at work, for operators.
+    Live(CityId),
 }
 
 impl Topic {
@@ -36,6 +38,7 @@ impl fmt::Display for Topic {
             Self::Trip(id) => write!(f, "trip:{id}"),
             Self::User(id) => write!(f, "user:{id}"),
             Self::Cell(cell, None) => write!(f, "cell:{cell:x}"),
+            Self::Live(city) => write!(f, "live:{}", city.0),
             Self::Cell(cell, Some(tier)) => write!(f, "cell:{cell:x}:{}", tier.name()),
         }
     }
@@ -101,8 +104,8 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// A cell of the map has one.
-    pub const fn cell(topic: Topic) -> Self {
+    /// A picture (a cell of the map, a city) has one.
+    pub const fn picture(topic: Topic) -> Self {
         Self { topic, key: 0 }
     }
 }

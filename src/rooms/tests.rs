@@ -405,7 +405,7 @@ fn a_cell_change_that_was_not_sent_is_replaced_by_the_whole_cell() {
     for tick in 1..=3 {
         let mut turns = Turns::default();
         let (change, whole) = (format!("+{tick}"), format!("all{tick}"));
-        rooms.publish_cell(topic, || change.into(), || whole.clone().into(), &mut turns);
+        rooms.publish_picture(topic, || change.into(), || whole.clone().into(), &mut turns);
     }
     slow.asleep.store(false, Ordering::SeqCst);
     slow.turn();

@@ -17,3 +17,4 @@ mod zones;
 pub use base::{Route, RouteSource};
 pub use router::Router;
 pub use speeds::{SpeedTable, SpeedTableError};
+pub use zones::ZoneShape;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base::{Millis, Point, Route, RouteSource};
 
 use crate::speeds::{Clocked, SpeedTable};
+use crate::zones::ZoneShape;
 
 /// Roads are longer than the air line by this factor, on average over a city.
 const DETOUR: f64 = 1.3;
@@ -46,6 +47,11 @@ impl Router {
     /// ranking candidates.
     pub fn eta_s(&self, from: Point, to: Point, at: Millis) -> u32 {
         whole(leg(self.clocked(at).as_ref(), from, to).seconds)
+    }
+
+    /// The zones whose speeds are known; none without a table.
+    pub fn zones(&self) -> Vec<ZoneShape> {
+        self.speeds.as_ref().map(|table| table.zones().shapes()).unwrap_or_default()
     }
 
     fn clocked(&self, at: Millis) -> Option<Clocked<'_>> {

@@ -58,6 +58,10 @@ impl SpeedTable {
         Ok(Self { zones, time_zone, speeds })
     }
 
+    pub(crate) const fn zones(&self) -> &Zones {
+        &self.zones
+    }
+
     /// `None` outside the years of the calendar.
     pub(crate) fn at(&self, at: Millis) -> Option<Clocked<'_>> {
         let local = at.timestamp()?.to_zoned(self.time_zone.clone());

@@ -24,6 +24,14 @@ struct Zone {
     high: [f64; 2],
 }
 
+/// A zone as it is drawn.
+#[derive(Clone, Debug)]
+pub struct ZoneShape {
+    pub id: String,
+    /// Each a polygon: the outer ring, then its holes; corners as [lng, lat].
+    pub polygons: Vec<Vec<Vec<[f64; 2]>>>,
+}
+
 /// Corners as [lng, lat], as GeoJSON has them.
 type Ring = Vec<[f64; 2]>;
 
@@ -61,6 +69,12 @@ impl Zones {
             return Err(SpeedTableError::Zones("no zones".to_owned()));
         }
         Ok(Self { zones })
+    }
+
+    pub(crate) fn shapes(&self) -> Vec<ZoneShape> {
+        let shape =
+            |zone: &Zone| ZoneShape { id: zone.id.clone(), polygons: zone.polygons.clone() };
+        self.zones.iter().map(shape).collect()
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -40,6 +40,7 @@ const FILES: &[File] = &[
     file!(3, "transitions", "0003_transitions"),
     file!(4, "partitions", "0004_partitions"),
     file!(5, "security", "0005_security"),
+    file!(6, "login_codes", "0006_login_codes"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

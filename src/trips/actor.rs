@@ -24,6 +24,7 @@ use crate::effect::Effect;
 use crate::event::TripEvent;
 use crate::model::Trip;
 use crate::pins::PinGuard;
+use crate::pulse::Pulse;
 use crate::refusal::{Refusal, TripError};
 use crate::rules::{self, Command, Lease, Record, State, Step, Tell};
 use crate::writer::{Item, Looked, Outcome, Recorded, Work};
@@ -63,6 +64,7 @@ pub(crate) struct World {
     pub(crate) writer: mpsc::Sender<Work>,
     pub(crate) effects: mpsc::Sender<Effect>,
     pub(crate) stopping: CancellationToken,
+    pub(crate) pulse: Arc<Pulse>,
     /// How long a record may wait for its commit.
     pub(crate) deadline: Duration,
 }
@@ -231,6 +233,7 @@ impl Actor {
     async fn settle(&mut self, step: Step, done: Recorded) -> Arc<Trip> {
         counter!("smartline_trip_transitions_total", "event" => done.event.event.name())
             .increment(1);
+        self.world.pulse.felt(&done.trip, done.event.event, self.world.clock.now());
         let mut next = step.next;
         // The settlement may have made `failed` of `paid`: the row is right, not the plan.
         next.trip = done.trip.clone();

@@ -16,6 +16,7 @@ mod effect;
 mod event;
 mod model;
 mod pins;
+mod pulse;
 mod refusal;
 mod registry;
 mod rules;
@@ -32,6 +33,7 @@ pub use model::{
     CancelReason, Freed, NewTrip, OfferOutcome, Party, Passenger, PaymentStatus, Place, Side,
     Status, Terms, Trip,
 };
+pub use pulse::PulseView;
 pub use refusal::{Refusal, TripError};
 pub use registry::{Filter, Page, Trips, TripsConfig};
 pub use rules::{ARRIVED_WITHIN_M, Command, Lease, SEARCH_AHEAD_MS};

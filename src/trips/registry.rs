@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use base::{Caller, Clock, Cursor, DriverId, Fault, RiderId, Role, TripId};
+use base::{Caller, CityId, Clock, Cursor, DriverId, Fault, RiderId, Role, TripId};
 use dashmap::mapref::entry::Entry as Place;
 use dashmap::{DashMap, DashSet};
 use metrics::{counter, gauge, histogram};
@@ -24,6 +24,7 @@ use crate::actor::{Actor, Answer, Entry, Gone, Message, World};
 use crate::effect::Effect;
 use crate::event::TripEvent;
 use crate::model::{NewTrip, Party, Status, Trip};
+use crate::pulse::{Pulse, PulseView};
 use crate::refusal::TripError;
 use crate::rules::{self, Command, Lease, SEARCH_AHEAD_MS, State};
 use crate::store::{self, Begin};
@@ -110,7 +111,8 @@ impl Trips {
             "trips.writer",
             Writer::new(db.clone(), group, inbox, stopping.clone()).run(),
         );
-        let world = World { clock, writer, effects, stopping, deadline: config.deadline };
+        let pulse = Arc::new(Pulse::default());
+        let world = World { clock, writer, effects, stopping, pulse, deadline: config.deadline };
         Self(Arc::new(Inner {
             db,
             tasks: tasks.clone(),
@@ -199,6 +201,22 @@ impl Trips {
     pub fn open_offers(&self, id: TripId) -> Vec<Lease> {
         let entry = self.0.live.get(&id);
         entry.map(|entry| entry.view.load().offers.clone()).unwrap_or_default()
+    }
+
+    /// The newest snapshots of a city's live trips: a walk over all of them.
+    pub fn live_in(&self, city: CityId) -> Vec<Arc<Trip>> {
+        let views = self.0.live.iter().map(|entry| entry.view.load().trip.clone());
+        views.filter(|trip| trip.city == city).collect()
+    }
+
+    /// How the city's trips went since this node started.
+    pub fn pulse(&self, city: CityId) -> PulseView {
+        self.0.world.pulse.of(city, self.0.world.clock.now())
+    }
+
+    /// The city's trips that ended in the last seconds, and how.
+    pub fn ended_lately(&self, city: CityId) -> Vec<(TripId, Status)> {
+        self.0.world.pulse.ended_lately(city, self.0.world.clock.now())
     }
 
     /// How many trips have an actor here.

@@ -72,7 +72,7 @@ fn new_trip(rider: RiderId, method: PaymentMethod) -> NewTrip {
 }
 
 /// A trip as it stands right after it was requested.
-fn trip() -> Trip {
+pub(crate) fn trip() -> Trip {
     let new = new_trip(RIDER, PaymentMethod::Cash);
     Trip {
         id: TripId::from_u128(0x77),

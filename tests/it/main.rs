@@ -12,6 +12,7 @@ mod contract;
 mod crash;
 mod fences;
 mod harness;
+mod live;
 mod payments;
 mod privacy;
 mod races;

@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::harness::{CAIRO, Person, Server, Socket, far_from, online_driver, point};
+use crate::harness::{CAIRO, Outside, Person, Server, Socket, far_from, online_driver, point};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_requests_for_twenty_drivers_book_nobody_twice() {
@@ -172,13 +172,23 @@ async fn ask_and_vanish(server: &Server, rider: &Person) {
 }
 
 /// A trip of `rider` that `driver` has taken and started.
-pub async fn started_trip(server: &Server, rider: &Person, driver: &Person) -> String {
+pub async fn started_trip(server: &Outside, rider: &Person, driver: &Person) -> String {
+    started_trip_at(server, rider, driver, CAIRO).await
+}
+
+/// The same, from another place.
+pub async fn started_trip_at(
+    server: &Outside,
+    rider: &Person,
+    driver: &Person,
+    pickup: (f64, f64),
+) -> String {
     let mut wheel = Socket::open(server, driver).await;
-    let trip = text(&rider.request_trip(CAIRO).await.data()["tripId"]);
+    let trip = text(&rider.request_trip(pickup).await.data()["tripId"]);
     wheel.next("offer").await;
     let answer = json!({"action": "accept"});
     driver.post(&format!("/trips/{trip}/driver-response"), answer).await.data();
-    driver.report(CAIRO).await.data();
+    driver.report(pickup).await.data();
     for status in ["arrived", "started"] {
         driver.post(&format!("/trips/{trip}/status"), json!({"status": status})).await.data();
     }

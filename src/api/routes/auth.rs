@@ -3,7 +3,9 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use flows::Flows;
-use identity::{CheckPhone, LogIn, LogOut, PhoneChecked, Refresh, SignUp, SignedIn, TokenPair};
+use identity::{
+    CheckPhone, Exchange, LogIn, LogOut, PhoneChecked, Refresh, SignUp, SignedIn, TokenPair,
+};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -19,6 +21,7 @@ pub(crate) fn routes() -> OpenApiRouter<Flows> {
         .routes(routes!(sign_up))
         .routes(routes!(log_in))
         .routes(routes!(refresh))
+        .routes(routes!(exchange))
         .routes(routes!(log_out))
 }
 
@@ -27,6 +30,7 @@ impl Check for SignUp {}
 impl Check for LogIn {}
 impl Check for CheckPhone {}
 impl Check for Refresh {}
+impl Check for Exchange {}
 impl Check for LogOut {}
 
 /// Has this phone an account?
@@ -65,6 +69,15 @@ async fn log_in(State(flows): State<Flows>, Valid(body): Valid<LogIn>) -> Answer
 )]
 async fn refresh(State(flows): State<Flows>, Valid(body): Valid<Refresh>) -> Answer<TokenPair> {
     Ok(Reply::ok(flows.refresh(&body.refresh_token).await?))
+}
+
+/// Logs in with a one-use code, as the link to the live page holds one.
+#[utoipa::path(
+    post, path = "/auth/exchange", tag = "auth", request_body = Exchange,
+    responses((status = 200, body = Success<'static, SignedIn>))
+)]
+async fn exchange(State(flows): State<Flows>, Valid(body): Valid<Exchange>) -> Answer<SignedIn> {
+    Ok(Reply::ok(flows.exchange(&body.code).await?))
 }
 
 /// Ends the caller's session, on every socket too.

@@ -3,6 +3,7 @@
 mod admin;
 mod auth;
 mod drivers;
+mod live;
 mod location;
 mod places;
 mod pricing;
@@ -22,4 +23,5 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(trips::routes())
         .merge(wallet::routes())
         .merge(admin::routes())
+        .merge(live::routes())
 }

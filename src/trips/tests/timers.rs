@@ -33,6 +33,7 @@ fn scene(begin: Trip) -> Scene {
     let (writer, writes) = mpsc::channel(8);
     let (tell, effects) = mpsc::channel(64);
     let world = World {
+        pulse: Arc::default(),
         clock: clock.clone(),
         writer,
         effects: tell,
