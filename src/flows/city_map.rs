@@ -95,7 +95,7 @@ impl Flows {
             corner.is_some_and(|at| at.distance_m(city.center) <= f64::from(city.radius_m))
         };
         let zones = self.router.zones().into_iter().filter(here);
-        zones.map(|zone| feature("zone", zone.id, zone.polygons)).collect()
+        zones.map(|zone| feature("zone", zone.name, zone.polygons)).collect()
     }
 
     fn fences_of(&self, city: &City) -> Vec<Feature> {

@@ -18,6 +18,7 @@ pub(crate) struct Zones {
 #[derive(Clone, Debug)]
 struct Zone {
     id: String,
+    name: String,
     /// Each a polygon: the outer ring, then its holes.
     polygons: Vec<Vec<Ring>>,
     low: [f64; 2],
@@ -27,7 +28,7 @@ struct Zone {
 /// A zone as it is drawn.
 #[derive(Clone, Debug)]
 pub struct ZoneShape {
-    pub id: String,
+    pub name: String,
     /// Each a polygon: the outer ring, then its holes; corners as [lng, lat].
     pub polygons: Vec<Vec<Vec<[f64; 2]>>>,
 }
@@ -49,6 +50,7 @@ struct Feature {
 #[derive(Deserialize)]
 struct Properties {
     zone_id: Value,
+    zone_name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -59,7 +61,8 @@ enum Geometry {
 }
 
 impl Zones {
-    /// Reads a feature collection of polygons with the property `zone_id` (text or number).
+    /// Reads a feature collection of polygons with the property `zone_id` (text or number); a
+    /// `zone_name` is what people call it.
     pub(crate) fn parse(geojson: &str) -> Result<Self, SpeedTableError> {
         let file: Collection = serde_json::from_str(geojson)
             .map_err(|error| SpeedTableError::Zones(error.to_string()))?;
@@ -73,7 +76,7 @@ impl Zones {
 
     pub(crate) fn shapes(&self) -> Vec<ZoneShape> {
         let shape =
-            |zone: &Zone| ZoneShape { id: zone.id.clone(), polygons: zone.polygons.clone() };
+            |zone: &Zone| ZoneShape { name: zone.name.clone(), polygons: zone.polygons.clone() };
         self.zones.iter().map(shape).collect()
     }
 
@@ -123,7 +126,8 @@ fn zone(feature: Feature) -> Result<Zone, SpeedTableError> {
     }
     let low = corners().fold([f64::MAX; 2], |low, c| [low[0].min(c[0]), low[1].min(c[1])]);
     let high = corners().fold([f64::MIN; 2], |high, c| [high[0].max(c[0]), high[1].max(c[1])]);
-    Ok(Zone { id, polygons, low, high })
+    let name = feature.properties.zone_name.unwrap_or_else(|| id.clone());
+    Ok(Zone { id, name, polygons, low, high })
 }
 
 impl Zone {
