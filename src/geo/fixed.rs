@@ -111,6 +111,12 @@ impl Origin {
     }
 }
 
+/// No place of at most this term is more units of latitude away.
+pub(crate) fn half_y_of(term: f64) -> u64 {
+    // Two units to spare for rounding, and the flat top of the sine with them.
+    (2.0 * term.sqrt().min(1.0).asin() * (1.0 + 1e-7) / UNIT_RAD).ceil() as u64 + 2
+}
+
 /// A circle on the sphere and the latitudes and longitudes it spans.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cap {
@@ -179,5 +185,23 @@ mod tests {
         check(at(-17.0, 179.99), at(-17.02, -179.98));
         check(at(89.99, 0.0), at(89.99, 180.0));
         check(at(-33.0, 151.0), at(40.7, -74.0));
+    }
+
+    #[test]
+    fn no_place_of_a_term_lies_farther_north_or_south_than_it_says() {
+        let from = Origin::new(Fixed::from(at(-60.0, 10.0)));
+        for step in 0..20_000u32 {
+            let y = step.wrapping_mul(2_654_435_761) >> 1;
+            // Straight north, and on the far side of the Earth where the sine is flat.
+            for x in [from.at.x, from.at.x.wrapping_add(1 << 31), y.wrapping_mul(7)] {
+                let place = Fixed { y, x };
+                assert!(
+                    half_y_of(from.term(place)) >= u64::from(from.at.y.abs_diff(y)),
+                    "{place:?}"
+                );
+            }
+        }
+        assert_eq!(half_y_of(0.0), 2);
+        assert!(half_y_of(1.1) >= HALF_TURN);
     }
 }

@@ -2,20 +2,19 @@
 //!
 //! Locks, always in this order: shards by ascending number, then one slot. A question holds the
 //! read locks of all shards it may look into at once, so a slot that crosses from one to another
-//! is seen in exactly one of them. A move inside its tile takes only the slot's own lock.
+//! is seen in exactly one of them. A move inside its tile takes only the slot's own lock, and so
+//! does a question for a slot it means to keep.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::sync::OnceLock;
-use std::sync::atomic::{self, AtomicUsize};
 
 use base::{Millis, Point};
-use parking_lot::{RwLock, RwLockReadGuard};
 use rstar::{Envelope, ParentNode, RTreeNode, RTreeObject};
 
-use crate::fixed::{Cap, Fixed, metres};
+use crate::fixed::{Cap, Fixed, half_y_of, metres};
 use crate::shard::Shard;
-use crate::slot::{Slot, Slots};
+use crate::slot::{Seen, Slot, Slots};
+use crate::sync::{self, AtomicUsize, OnceLock, RwLock, RwLockReadGuard};
 use crate::tile::{COLUMNS, ROWS, TileBox, TileKey, shard_of, shards_over};
 
 /// The live map. Shared by reference; every method may be called from any thread.
@@ -81,23 +80,10 @@ impl TileIndex {
         while !stay(hot, to, heard) && !self.cross(slot, hot, to, heard) {}
     }
 
-    /// Takes the slot off the map and clears its class; nothing happens when it isn't on it.
+    /// Takes the slot off the map, if it is on it, and clears its class, both at one moment.
     pub fn remove(&self, slot: u32) {
         let hot = self.slots.at(slot);
-        hot.set_class(0);
-        while let Some(home) = hot.home() {
-            let mut shard = self.shard(home.shard()).write();
-            let held = hot.lock();
-            // A split or join, or another thread, may have changed it before the locks were ours.
-            if hot.home() == Some(home) {
-                hot.set_home(None);
-                shard.remove(slot, home);
-                drop(held);
-                shard.join_where_empty(home, &self.slots);
-                self.count.fetch_sub(1, atomic::Ordering::Relaxed);
-                return;
-            }
-        }
+        while !self.leave(slot, hot) {}
     }
 
     /// What the slot is found by; kept until it is set again or the slot is removed.
@@ -108,12 +94,13 @@ impl TileIndex {
     /// Where the slot is; `None` when it isn't on the map.
     pub fn position(&self, slot: u32) -> Option<Point> {
         let hot = self.slots.at(slot);
+        let _held = hot.lock();
         hot.home().map(|_| hot.position().point())
     }
 
     /// How many slots are on the map.
     pub fn len(&self) -> usize {
-        self.count.load(atomic::Ordering::Relaxed)
+        self.count.load(sync::Ordering::Relaxed)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -174,21 +161,18 @@ impl TileIndex {
 
     fn consider(&self, slot: u32, query: &Query, cap: &Cap, best: &mut Best) {
         let hot = self.slots.at(slot);
-        let class = hot.class();
-        if class & query.classes == 0 {
-            return;
-        }
-        let heard = hot.heard();
-        let at = hot.position();
-        if heard < query.heard_since || !cap.may_hold(at) {
-            return;
-        }
-        let term = cap.origin.term(at);
-        if term > best.worst_term {
-            return;
+        // A look without the lock turns most away: what it saw amiss was amiss at that moment. What
+        // is kept must have been true all at once.
+        let glance = hot.glance();
+        let Some(mut term) = fitting(glance, query, cap, best) else { return };
+        let seen = hot.seen();
+        if seen != glance {
+            let Some(again) = fitting(seen, query, cap, best) else { return };
+            term = again;
         }
         let distance_m = metres(term);
         if distance_m <= cap.radius_m {
+            let Seen { at, heard, class } = seen;
             let near = Near { slot, at: at.point(), distance_m, heard, class };
             best.offer(Ranked { near, term });
         }
@@ -232,7 +216,27 @@ impl TileIndex {
                 old.remove(slot, home);
                 old.join_where_empty(home, &self.slots);
             }
-            None => drop(self.count.fetch_add(1, atomic::Ordering::Relaxed)),
+            None => drop(self.count.fetch_add(1, sync::Ordering::Relaxed)),
+        }
+        true
+    }
+
+    /// Off the map. False when the slot's home changed under us: try again.
+    fn leave(&self, slot: u32, hot: &Slot) -> bool {
+        let home = hot.home();
+        let mut shard = home.map(|home| self.shard(home.shard()).write());
+        let held = hot.lock();
+        // A split or join, or another thread, may have changed it before the locks were ours.
+        if hot.home() != home {
+            return false;
+        }
+        hot.set_class(0);
+        if let (Some(home), Some(shard)) = (home, &mut shard) {
+            hot.set_home(None);
+            shard.remove(slot, home);
+            drop(held);
+            shard.join_where_empty(home, &self.slots);
+            self.count.fetch_sub(1, sync::Ordering::Relaxed);
         }
         true
     }
@@ -255,6 +259,15 @@ fn stay(hot: &Slot, to: Fixed, heard: Millis) -> bool {
         hot.place(to, heard);
     }
     inside
+}
+
+/// Its term when it matches and may be among the best. The exact cut is made on metres.
+fn fitting(seen: Seen, query: &Query, cap: &Cap, best: &Best) -> Option<f64> {
+    let matches = seen.class & query.classes != 0
+        && seen.heard >= query.heard_since
+        && cap.may_hold(seen.at)
+        && u64::from(cap.origin.at.y.abs_diff(seen.at.y)) <= best.half_y;
+    matches.then(|| cap.origin.term(seen.at)).filter(|term| *term <= best.worst_term)
 }
 
 /// Queues a node's children that may hold something better than the worst kept so far.
@@ -313,6 +326,8 @@ struct Best {
     limit: usize,
     /// Nothing with a larger term can be kept any more.
     worst_term: f64,
+    /// … and nothing farther north or south, in units: spares most of the sines.
+    half_y: u64,
 }
 
 impl Best {
@@ -320,7 +335,12 @@ impl Best {
         let half = (cap.radius_m / (2.0 * base::EARTH_RADIUS_M)).min(std::f64::consts::FRAC_PI_2);
         let term = half.sin() * half.sin();
         // A hair wider than the radius: the exact cut is made on metres.
-        Self { ranked: BinaryHeap::new(), limit, worst_term: widened(term) + 1e-20 }
+        Self {
+            ranked: BinaryHeap::new(),
+            limit,
+            worst_term: widened(term) + 1e-20,
+            half_y: cap.half_y,
+        }
     }
 
     fn offer(&mut self, ranked: Ranked) {
@@ -335,6 +355,7 @@ impl Best {
             && let Some(worst) = self.ranked.peek()
         {
             self.worst_term = self.worst_term.min(widened(worst.term));
+            self.half_y = half_y_of(self.worst_term);
         }
     }
 }

@@ -8,14 +8,9 @@ use std::collections::HashMap;
 use rstar::{ParentNode, RTree};
 
 use crate::fixed::Fixed;
+use crate::scale::{BASE_LEVEL, JOIN_MAX, MAX_LEVEL, TILE_MAX};
 use crate::slot::Slots;
-use crate::tile::{BASE_LEVEL, MAX_LEVEL, TileBox, TileKey};
-
-/// A tile splits when it holds more than this.
-pub(crate) const TILE_MAX: usize = 64;
-/// Four sisters join when they hold no more than this together: well below, so that a crowd that
-/// breathes doesn't split and join with every breath.
-const JOIN_MAX: usize = 24;
+use crate::tile::{TileBox, TileKey};
 
 /// A place of the quadtree: a tile, or split into four, or both while some members of a split tile
 /// sit in its loose border and fit none of the four. Those leave when they next cross a border.
@@ -63,11 +58,10 @@ impl Shard {
 
     /// Splits the tile, and what comes of it, until none holds too many.
     pub(crate) fn split_where_full(&mut self, key: TileKey, slots: &Slots) {
-        let mut full = vec![key];
-        while let Some(key) = full.pop() {
-            if key.level() < MAX_LEVEL && self.size(key) > TILE_MAX && !self.is_split(key) {
-                self.split(key, slots);
-                full.extend(key.children());
+        if key.level() < MAX_LEVEL && self.size(key) > TILE_MAX && !self.is_split(key) {
+            self.split(key, slots);
+            for child in key.children() {
+                self.split_where_full(child, slots);
             }
         }
     }

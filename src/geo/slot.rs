@@ -1,19 +1,17 @@
 //! Slots: what the index keeps per moving thing, 32 bytes, in chunks that never move.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, Ordering};
-
 use base::Millis;
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::fixed::Fixed;
+use crate::scale::CHUNK;
+use crate::sync::{AtomicI64, AtomicU16, AtomicU64, Mutex, MutexGuard, OnceLock, Ordering};
 use crate::tile::TileKey;
 
 const NOWHERE: u64 = u64::MAX;
-const CHUNK: usize = 4096;
 
-/// One moving thing. The lock guards `home` and `position` together: whoever writes one of them
-/// holds it, so a position is always inside the loose box of the home tile. Readers take no lock.
+/// One moving thing. The lock guards `home`, `position` and `heard` together: whoever writes one of
+/// them holds it, so a position is always inside the loose box of the home tile. Who reads one of
+/// them needs no lock, who reads several as one truth does. `class` stands for itself.
 #[repr(align(32))]
 pub(crate) struct Slot {
     position: AtomicU64,
@@ -23,7 +21,13 @@ pub(crate) struct Slot {
     lock: Mutex<()>,
 }
 
-const _: () = assert!(size_of::<Slot>() == 32);
+/// What a question asks of a slot.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) at: Fixed,
+    pub(crate) heard: Millis,
+    pub(crate) class: u16,
+}
 
 impl Slot {
     const fn empty() -> Self {
@@ -53,19 +57,25 @@ impl Slot {
         Fixed::unpack(self.position.load(Ordering::Acquire))
     }
 
-    /// Position first: whoever sees the new `heard` sees the new position with it, so an old
-    /// position is never taken for a fresh one.
+    /// The caller holds the lock.
     pub(crate) fn place(&self, at: Fixed, heard: Millis) {
         self.position.store(at.pack(), Ordering::Release);
         self.heard.store(heard.0, Ordering::Release);
     }
 
-    pub(crate) fn heard(&self) -> Millis {
-        Millis(self.heard.load(Ordering::Acquire))
+    /// Each part was so at some moment of the call, not all at once: good for turning a slot away.
+    pub(crate) fn glance(&self) -> Seen {
+        Seen {
+            at: self.position(),
+            heard: Millis(self.heard.load(Ordering::Acquire)),
+            class: self.class.load(Ordering::Acquire),
+        }
     }
 
-    pub(crate) fn class(&self) -> u16 {
-        self.class.load(Ordering::Acquire)
+    /// All of it was so at one moment.
+    pub(crate) fn seen(&self) -> Seen {
+        let _held = self.lock();
+        self.glance()
     }
 
     pub(crate) fn set_class(&self, class: u16) {

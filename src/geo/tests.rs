@@ -1,6 +1,4 @@
-//! The index against a plain scan, and under concurrent moves.
-
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+//! The index against a plain scan.
 
 use base::{Millis, Point};
 use proptest::prelude::*;
@@ -8,14 +6,12 @@ use proptest::prelude::*;
 use crate::fixed::{distance_m, snap};
 use crate::{Near, Query, TileIndex};
 
-const ALL: u16 = u16::MAX;
-
-fn at(lat: f64, lng: f64) -> Point {
+pub(crate) fn at(lat: f64, lng: f64) -> Point {
     Point::new(lat.clamp(-90.0, 90.0), (lng + 180.0).rem_euclid(360.0) - 180.0).expect("wrapped")
 }
 
 /// What the index must answer, found by looking at everything.
-fn scan(world: &[Option<Near>], query: &Query) -> Vec<Near> {
+pub(crate) fn scan(world: &[Option<Near>], query: &Query) -> Vec<Near> {
     let mut found: Vec<Near> = world
         .iter()
         .flatten()
@@ -159,135 +155,4 @@ fn a_crowd_that_gathers_and_leaves_splits_and_joins_its_tiles() {
     assert_eq!((index.check(), index.len()), (10, 10));
     assert_eq!(index.position(0), None);
     assert_eq!(index.position(4995), Some(snap(at(30.001, 31.001))));
-}
-
-/// Where mover `slot` is after `step` moves: it wanders around a corner of four shards (or the
-/// antimeridian) in strides that stay in a tile, leave it, and leave the shard.
-fn path(slot: u32, step: u32) -> Point {
-    let (slot, step) = (f64::from(slot), f64::from(step));
-    let reach = 0.002 + 0.02 * (slot * 0.37).sin().abs();
-    let north = reach * (step * 0.61 + slot).sin();
-    let east = reach * (step * 0.83 + slot * 2.0).cos();
-    if (slot as u32).is_multiple_of(3) {
-        at(0.703125 + north, 180.0 + east)
-    } else {
-        at(40.78125 + north, -73.828125 + east)
-    }
-}
-
-struct Mover {
-    /// The last step that was surely done, and the last that may have begun.
-    done: AtomicU32,
-    begun: AtomicU32,
-}
-
-/// Every mover in the answer is where it was at some step within the question's time; every mover
-/// left out was, at some such step, outside the radius or no nearer than the farthest one kept.
-fn explain(found: &[Near], query: &Query, spans: &[(u32, u32)]) {
-    let farthest = found.last().map_or(0.0, |near| near.distance_m);
-    let full = found.len() == query.limit;
-    let mut seen = vec![false; spans.len()];
-    for pair in found.windows(2) {
-        assert!(pair[0].distance_m <= pair[1].distance_m, "nearest first");
-    }
-    for near in found {
-        let (low, high) = spans[near.slot as usize];
-        assert!(!std::mem::replace(&mut seen[near.slot as usize], true), "twice: {}", near.slot);
-        let explained = (low..=high).any(|step| snap(path(near.slot, step)) == near.at);
-        assert!(explained, "slot {} was never at {:?} in {low}..={high}", near.slot, near.at);
-        assert_eq!(near.distance_m, distance_m(query.from, near.at));
-    }
-    for (slot, (low, high)) in spans.iter().enumerate().filter(|(slot, _)| !seen[*slot]) {
-        let explained = (*low..=*high).any(|step| {
-            let away = distance_m(query.from, path(slot as u32, step));
-            away > query.radius_m || (full && away >= farthest)
-        });
-        assert!(explained, "slot {slot} is missing, steps {low}..={high}");
-    }
-}
-
-#[test]
-fn every_answer_is_explained_under_concurrent_moves() {
-    const MOVERS: u32 = 400;
-    const THREADS: u32 = 4;
-    const STEPS: u32 = 1500;
-    let index = TileIndex::with_capacity(MOVERS as usize);
-    let movers: Vec<Mover> =
-        (0..MOVERS).map(|_| Mover { done: AtomicU32::new(0), begun: AtomicU32::new(0) }).collect();
-    for slot in 0..MOVERS {
-        index.put(slot, path(slot, 0), Millis(0));
-        index.set_class(slot, 1);
-    }
-    let (index, movers, over) = (&index, &movers, &AtomicBool::new(false));
-    let asked = std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..THREADS)
-            .map(|thread| {
-                scope.spawn(move || {
-                    for step in 1..=STEPS {
-                        for slot in (thread..MOVERS).step_by(THREADS as usize) {
-                            let mover = &movers[slot as usize];
-                            mover.begun.store(step, Ordering::SeqCst);
-                            index.put(slot, path(slot, step), Millis(i64::from(step)));
-                            mover.done.store(step, Ordering::SeqCst);
-                        }
-                    }
-                })
-            })
-            .collect();
-        let readers: Vec<_> = (0..2)
-            .map(|reader| {
-                scope.spawn(move || {
-                    let (mut found, mut asked) = (Vec::new(), 0u32);
-                    while !over.load(Ordering::SeqCst) || asked < 50 {
-                        ask(index, movers, reader, asked, &mut found);
-                        asked += 1;
-                    }
-                    asked
-                })
-            })
-            .collect();
-        for writer in writers {
-            writer.join().expect("a writer ends well");
-        }
-        over.store(true, Ordering::SeqCst);
-        readers.into_iter().map(|r| r.join().expect("a reader ends well")).sum::<u32>()
-    });
-    assert!(asked >= 100);
-    assert_eq!(index.check(), MOVERS as usize);
-}
-
-fn ask(index: &TileIndex, movers: &[Mover], reader: u32, asked: u32, found: &mut Vec<Near>) {
-    let query = Query {
-        from: path(reader, asked),
-        radius_m: [500.0, 2500.0, 10_000.0][asked as usize % 3],
-        classes: ALL,
-        heard_since: Millis(0),
-        limit: [5, 40, usize::MAX][(asked as usize / 3) % 3],
-    };
-    let low: Vec<u32> = movers.iter().map(|m| m.done.load(Ordering::SeqCst)).collect();
-    index.nearest(&query, found);
-    let spans: Vec<(u32, u32)> =
-        low.into_iter().zip(movers).map(|(low, m)| (low, m.begun.load(Ordering::SeqCst))).collect();
-    explain(found, &query, &spans);
-}
-
-#[test]
-fn two_threads_that_move_and_remove_one_slot_leave_it_in_one_place() {
-    let index = &TileIndex::with_capacity(4);
-    std::thread::scope(|scope| {
-        for thread in 0..3u32 {
-            scope.spawn(move || {
-                for step in 0..3000u32 {
-                    if (step + thread).is_multiple_of(7) {
-                        index.remove(1);
-                    } else {
-                        index.put(1, path(thread, step * 3 + thread), Millis(i64::from(step)));
-                    }
-                }
-            });
-        }
-    });
-    let held = index.check();
-    assert_eq!(held, index.len());
-    assert!(held <= 1);
 }

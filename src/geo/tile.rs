@@ -1,21 +1,17 @@
 //! Tiles: quadtree cells inside a shard, each with a loose border of a quarter of its side.
 //!
-//! A shard is a cell of 2²³ units (0.703125°): 512 columns, 256 rows. Inside it tiles start at an
-//! eighth of its side, so that the loose border never reaches far into the neighbour, and go down
-//! to 19 m. A tile's key says all about it: no table is needed to know whether a move stays inside.
+//! Shards are cells of one size: 512 columns, 256 rows. Inside them tiles start at an eighth of the
+//! side, so that the loose border never reaches far into the neighbour, and go down to 19 m
+//! (`scale`). A tile's key says all about it: no table is needed to know whether a move stays
+//! inside.
 
 use rstar::{AABB, RTreeObject};
 
 use crate::fixed::Fixed;
+use crate::scale::{BASE_LEVEL, SHARD_BITS};
 
-const SHARD_BITS: u32 = 23;
 pub(crate) const COLUMNS: u32 = 1 << (32 - SHARD_BITS);
 pub(crate) const ROWS: u32 = 1 << (31 - SHARD_BITS);
-/// Tiles are never larger than a shard's side over 2³ (9.8 km).
-pub(crate) const BASE_LEVEL: u32 = 3;
-/// … and never smaller than over 2¹² (19 m): a crowd on one spot makes a longer tile, not a deeper
-/// tree.
-pub(crate) const MAX_LEVEL: u32 = 12;
 /// The widest loose border, units.
 pub(crate) const SLACK_MAX: u64 = (1 << (SHARD_BITS - BASE_LEVEL)) / 4;
 
@@ -153,6 +149,7 @@ impl RTreeObject for TileBox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scale::MAX_LEVEL;
 
     #[test]
     fn a_tile_holds_its_cell_and_a_quarter_around_it() {
@@ -186,10 +183,11 @@ mod tests {
     #[test]
     fn spans_that_wrap_visit_both_sides() {
         let mut out = Vec::new();
-        shards_over(Fixed { y: 5 << SHARD_BITS | 1 << 22, x: 3 }, 1, 1, &mut out);
-        assert_eq!(out, [5 * 512, 5 * 512 + 511]);
+        shards_over(Fixed { y: 5 << SHARD_BITS | 1 << (SHARD_BITS - 1), x: 3 }, 1, 1, &mut out);
+        let columns = COLUMNS as usize;
+        assert_eq!(out, [5 * columns, 6 * columns - 1]);
         out.clear();
-        shards_over(Fixed { y: 0, x: 1 << 22 }, 1, 1 << 31, &mut out);
-        assert_eq!(out.len(), 512);
+        shards_over(Fixed { y: 0, x: 1 << (SHARD_BITS - 1) }, 1, 1 << 31, &mut out);
+        assert_eq!(out.len(), columns);
     }
 }
