@@ -113,7 +113,13 @@ impl Meter {
         let jitter_m =
             accuracy_m.map_or(JITTER_UNKNOWN_M, f64::from).clamp(JITTER_MIN_M, JITTER_MAX_M);
         let kept = Kept { point, jitter_m, link };
-        let place = self.points.partition_point(|other| other.point.time <= point.time);
+        // Nearly always it is the newest: a search through thousands of cold points costs more than
+        // all the rest of a position.
+        let newest = self.points.last().is_none_or(|last| last.point.time <= point.time);
+        let place = match newest {
+            true => self.points.len(),
+            false => self.points.partition_point(|other| other.point.time <= point.time),
+        };
         if point.time < self.opened || place < self.settled {
             return;
         }
