@@ -1,7 +1,7 @@
 //! A driver's position comes in: the hot path.
 //!
-//! One call, no await: the live map and the track are updated, and whoever follows the driver's trip
-//! is sent the point, encoded once. Nothing is encoded when nobody follows.
+//! One call, no await: the live map and the track are updated, and whoever follows the trip is sent
+//! the point, encoded once. Nothing is encoded when nobody follows.
 
 use base::{DriverId, Problem, TripId};
 use fleet::Fix;
