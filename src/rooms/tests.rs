@@ -156,19 +156,27 @@ fn a_follower_sees_every_event_once_in_order() {
     const EVENTS: u64 = 2000;
     let (rooms, store) = (rooms(), Arc::new(Store { newest: AtomicU64::new(0) }));
     let readers: Vec<_> = (1..=12).map(Reader::new).collect();
-    let published = AtomicU64::new(0);
+    // What each publisher has stored and not published yet.
+    let flights = Mutex::new([u64::MAX; 3]);
     std::thread::scope(|scope| {
-        // Three publishers: what is stored in order is published in whatever order they get to it,
-        // but never further apart than a follower keeps.
-        for _ in 0..3 {
-            let (rooms, store, published) = (rooms.clone(), Arc::clone(&store), &published);
+        // What is stored in order is published in whatever order they get to it, but never further
+        // apart than a follower keeps, however long one of them is kept from going on.
+        for publisher in 0..3 {
+            let (rooms, store, flights) = (rooms.clone(), Arc::clone(&store), &flights);
             scope.spawn(move || {
-                while let Some(seq) = store.append(EVENTS) {
-                    rooms.publish_event(trip(), seq, frame(format!("{seq}")));
-                    published.fetch_add(1, Ordering::SeqCst);
-                    while seq > published.load(Ordering::SeqCst) + 24 {
+                loop {
+                    let mut flying = flights.lock().unwrap();
+                    flying[publisher] = u64::MAX;
+                    let oldest = flying.iter().copied().min().unwrap_or(u64::MAX);
+                    if oldest.saturating_add(24) <= store.newest.load(Ordering::SeqCst) {
+                        drop(flying);
                         std::thread::yield_now();
+                        continue;
                     }
+                    let Some(seq) = store.append(EVENTS) else { return };
+                    flying[publisher] = seq;
+                    drop(flying);
+                    rooms.publish_event(trip(), seq, frame(format!("{seq}")));
                 }
             });
         }

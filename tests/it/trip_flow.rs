@@ -30,10 +30,11 @@ async fn a_trip_is_asked_for_matched_driven_and_paid_in_cash() {
     assert_eq!(ended["driverId"], driver.id.as_str());
     assert_eq!(ended["finalPrice"], asked["price"]);
     assert_eq!(ended["paymentStatus"], "paid");
-    // Cash stays with the driver; his account pays the commission of 15 %.
-    let price = asked["price"].as_f64().expect("a price");
-    let balance = driver.get("/wallet").await.data()["balance"].as_f64().expect("a balance");
-    assert!((balance + price * 0.15).abs() < 0.005, "{price} {balance}");
+    // Cash stays with the driver; his account pays the commission of 15 %, rounded half-even.
+    let piasters = |amount: &Value| (amount.as_f64().expect("an amount") * 100.0).round();
+    let commission = (piasters(&asked["price"]) * 15.0 / 100.0).round_ties_even();
+    let balance = driver.get("/wallet").await.data()["balance"].clone();
+    assert_eq!(piasters(&balance), -commission, "{asked}");
     server.check_invariants().await;
 }
 
