@@ -16,6 +16,7 @@ use storage::Durability;
 
 use self::changes::Changes;
 use crate::Options;
+use crate::cpu::Cpu;
 use crate::postgres::Postgres;
 use crate::table::{Bound, Figure, Row, median};
 
@@ -26,26 +27,34 @@ const CONNECTIONS: usize = 20;
 #[derive(Clone, Default)]
 struct Taken {
     per_s: Vec<f64>,
+    /// CPU of PostgreSQL.
     server_us: Vec<f64>,
+    /// CPU of this program, those who ask included.
+    client_us: Vec<f64>,
 }
 
-/// Wall and PostgreSQL's CPU from when it is made.
+/// Wall and CPU from when it is made.
 struct Stopwatch<'a> {
     postgres: &'a Postgres,
     begun: Instant,
-    cpu: Duration,
+    server: Duration,
+    client: Duration,
 }
 
 impl<'a> Stopwatch<'a> {
     fn start(postgres: &'a Postgres) -> anyhow::Result<Self> {
-        Ok(Self { postgres, begun: Instant::now(), cpu: postgres.cpu()? })
+        let (server, client) = (postgres.cpu()?, Cpu::of(std::process::id())?);
+        Ok(Self { postgres, begun: Instant::now(), server, client })
     }
 
     fn stop(self, count: usize, taken: &mut Taken) -> anyhow::Result<()> {
         let wall = self.begun.elapsed();
-        let cpu = self.postgres.cpu()?.saturating_sub(self.cpu);
+        let client = Cpu::of(std::process::id())? - self.client;
+        let server = self.postgres.cpu()?.saturating_sub(self.server);
+        let each_us = |cpu: Duration| cpu.as_secs_f64() * 1e6 / count as f64;
         taken.per_s.push(count as f64 / wall.as_secs_f64());
-        taken.server_us.push(cpu.as_secs_f64() * 1e6 / count as f64);
+        taken.server_us.push(each_us(server));
+        taken.client_us.push(each_us(client));
         Ok(())
     }
 }
@@ -57,35 +66,36 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     let forced =
         Row::alone("a write forced to this disk (8 KiB, fdatasync)", Figure::new("ms", disk));
     let mut rows = vec![forced];
-    let tracks = Box::pin(tracks::measure(&postgres, options)).await?;
-    let [batched, single] = tracks;
-    rows.push(faster("rows of tracks", "single INSERTs", &batched, &single, Some(5.0)));
-    rows.push(lighter("a row of a track", "single INSERTs", batched, single));
+    let [batched, single] = Box::pin(tracks::measure(&postgres, options)).await?;
+    rows.extend(beside("a row of a track", &batched, "INSERT each", &single, Some(5.0)));
     let changes = Box::pin(changes::measure(&postgres, options)).await?;
     let Changes { grouped, shared, single, plain } = changes;
     rows.push(Row::alone("changes of trips that share a commit", Figure::new("", shared)));
-    let (same, bare) = ("the same one by one", "plain transactions without checks");
-    rows.push(faster("changes of trips", same, &grouped, &single, Some(4.0)));
-    rows.push(lighter("a change of a trip", same, grouped.clone(), single));
-    rows.push(faster("changes of trips", bare, &grouped, &plain, None));
-    rows.push(lighter("a change of a trip", bare, grouped, plain));
+    let what = "a change of a trip";
+    rows.extend(beside(what, &grouped, "the same one by one", &single, Some(4.0)));
+    rows.extend(beside(what, &grouped, "plain transaction each", &plain, None));
     postgres.stop().await;
     Ok(rows)
 }
 
-fn faster(what: &str, name: &str, ours: &Taken, other: &Taken, times: Option<f64>) -> Row {
-    let figure = |taken: &Taken| Figure::new("/s", taken.per_s.clone());
-    let row =
-        Row::more(what, figure(ours), &format!("{name}, {CONNECTIONS} connections"), figure(other));
-    match times {
-        Some(times) => row.bound(Bound::RatioMin(times)),
-        None => row,
-    }
-}
-
-fn lighter(what: &str, name: &str, ours: Taken, other: Taken) -> Row {
-    let figure = |taken: Taken| Figure::new("µs of PostgreSQL's CPU", taken.server_us);
-    Row::less(what, figure(ours), name, figure(other))
+/// By the clock, and what it costs.
+fn beside(
+    what: &str,
+    ours: &Taken,
+    name: &str,
+    theirs: &Taken,
+    times: Option<f64>,
+) -> impl Iterator<Item = Row> {
+    let rate = |taken: &Taken| Figure::new("/s", taken.per_s.clone());
+    let server = |taken: &Taken| Figure::new("µs CPU", taken.server_us.clone());
+    let client = |taken: &Taken| Figure::new("µs CPU", taken.client_us.clone());
+    let faster = Row::more(what, rate(ours), name, rate(theirs));
+    let rows = [
+        Row { bound: times.map(Bound::RatioMin), ..faster },
+        Row::less(format!("{what}: PostgreSQL"), server(ours), name, server(theirs)),
+        Row::less(format!("{what}: program"), client(ours), name, client(theirs)),
+    ];
+    rows.into_iter()
 }
 
 /// What the disk under the cluster takes for one forced write: without it the figures say little

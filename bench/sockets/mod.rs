@@ -26,7 +26,7 @@ use clap::ValueEnum;
 use self::socketio::Installed;
 use self::town::Town;
 use crate::Options;
-use crate::table::Row;
+use crate::table::{Bound, Row};
 
 /// How large a run is.
 pub(crate) struct Scale {
@@ -37,6 +37,11 @@ pub(crate) struct Scale {
 impl Scale {
     pub fn pick(&self, whole: usize, quick: usize) -> usize {
         if self.quick { quick } else { whole }
+    }
+
+    /// A bound that holds at full size only: a small crowd pays for wake-ups, not for messages.
+    pub fn bound(&self, row: Row, bound: Bound) -> Row {
+        if self.quick { row } else { row.bound(bound) }
     }
 
     /// Seconds.

@@ -77,7 +77,8 @@ pub(crate) async fn run(
         .map(|all| all.map(|(unit, runs)| Figure::new(unit, runs)));
     let what = format!("map, {drivers} drivers at 1/s, {watchers} watchers: CPU per delivery");
     Ok(vec![
-        Row::less(what, cost, "socket.io + Redis GEO", peer_cost).bound(Bound::RatioMin(8.0)),
+        scale
+            .bound(Row::less(what, cost, "socket.io + Redis GEO", peer_cost), Bound::RatioMin(8.0)),
         Row::less("map: age at receipt, p99", p99, "socket.io", peer_p99).bound(Bound::Max(250.0)),
         Row::more("map: watchers that a position reaches", each, "socket.io", peer_each),
     ])

@@ -87,22 +87,27 @@ pub(crate) async fn run(
     }
     drop(ours);
     booked.end(town).await?;
-    Ok(rows(pairs, threads, readings, database))
+    Ok(rows(scale, (pairs, threads), readings, database))
 }
 
-fn rows(pairs: usize, threads: usize, readings: [Readings; 4], database: Vec<f64>) -> Vec<Row> {
+fn rows(
+    scale: &Scale,
+    (pairs, threads): (usize, usize),
+    readings: [Readings; 4],
+    database: Vec<f64>,
+) -> Vec<Row> {
     let [ours, bare, through, node] = readings;
     let cpu = |costs: &[f64]| Figure::new("µs", costs.to_vec());
     let ms = |values: Vec<f64>| Figure::new("ms", values);
     let delivered = Figure::new("%", vec![ours.share()]);
     let bare_name = format!("bare tungstenite echo, {threads} threads");
     let what = format!("relay, {pairs} pairs at 10/s: CPU per delivered position");
+    let echo = Row::more(&what, cpu(&ours.costs), &bare_name, cpu(&bare.costs));
+    let peer = Row::less(&what, cpu(&ours.costs), "socket.io + Redis GEO", cpu(&node.costs));
     vec![
-        Row::more(&what, cpu(&ours.costs), &bare_name, cpu(&bare.costs))
-            .bound(Bound::RatioMax(1.7)),
+        scale.bound(echo, Bound::RatioMax(1.7)),
         Row::more(&what, cpu(&ours.costs), "bare tungstenite relay", cpu(&through.costs)),
-        Row::less(&what, cpu(&ours.costs), "socket.io + Redis GEO", cpu(&node.costs))
-            .bound(Bound::RatioMin(5.0)),
+        scale.bound(peer, Bound::RatioMin(5.0)),
         Row::alone("relay: PostgreSQL's CPU per position, apart", cpu(&database)),
         Row::less("relay: p99 from driver to rider", ms(ours.p99), "socket.io", ms(node.p99)),
         Row::alone("relay: delivered of what was sent", delivered),

@@ -26,6 +26,8 @@ const REST: Duration = Duration::from_millis(1200);
 /// How long the last events may take.
 const LAST: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_millis(50);
+/// Connections that fail one after another before a follower gives up.
+const TRIES: u32 = 200;
 const NEWS: usize = 8;
 
 /// What all followers saw.
@@ -158,9 +160,11 @@ struct Event<'a> {
 
 impl Follower {
     async fn run(mut self) {
-        loop {
+        let mut refused = 0;
+        while refused < TRIES {
             let opened = Dialect::SmartLine.open(&self.address, &self.token, Format::Binary).await;
             let Ok(mut socket) = opened else {
+                refused += 1;
                 sleep(AGAIN).await;
                 continue;
             };
@@ -168,12 +172,16 @@ impl Follower {
             match self.connected(&mut socket, life).await {
                 Ok(Over::Done) => break,
                 Ok(Over::Cut) => {
+                    refused = 0;
                     add(&self.count.cuts, 1);
                     // A reset, as when the network is gone: no goodbye, nothing more is sent.
                     let _gone = socket.get_ref().set_zero_linger();
                 }
                 // Ended by the server or by the last reset: come back.
-                Err(_) => sleep(AGAIN).await,
+                Err(_) => {
+                    refused += 1;
+                    sleep(AGAIN).await;
+                }
             }
         }
         // Trips whose last event never came.
