@@ -26,7 +26,7 @@ use crate::table::{Bound, Figure, Row, quantile};
 const BETWEEN: Duration = Duration::from_secs(4);
 /// Rounds until tables and rings have their size.
 const WARM_UP: u32 = 10;
-const QUESTIONS: usize = 2000;
+const QUESTIONS: usize = 20_000;
 /// Degrees of latitude: half a metre, less than the narrowest loose border of a tile.
 const SWAY: f64 = 0.5 / 111_195.0;
 

@@ -30,9 +30,12 @@ pub(super) fn rows(shape: Shape, size: usize, options: &Options) -> Vec<Row> {
     let moves = f64::from(rounds) * size as f64;
     drop(index);
     let what = |of: &str| format!("{}: {of}", title(shape, size));
+    let weight = Row::alone(what("memory of a driver"), Figure::new("bytes", vec![each]));
+    // The table of shards is the same for every crowd: a small one can't carry it.
+    let weight = if size >= 1_000_000 { weight.bound(Bound::Max(64.0)) } else { weight };
     let figure = |unit, value| Figure::new(unit, vec![value]);
     vec![
-        Row::alone(what("memory of a driver"), figure("bytes", each)).bound(Bound::Max(64.0)),
+        weight,
         Row::alone(what("a move inside the tile"), figure("allocations", inside))
             .bound(Bound::Max(0.0)),
         Row::alone(what("any move of 10–15 m"), figure("allocations", along as f64 / moves)),
