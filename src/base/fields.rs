@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-use crate::{FieldProblem, Point, PointError, Problem};
+use crate::{FieldProblem, Point, Problem};
 
 /// Every wrong field of one request. `field` is a path as the caller wrote it: `stops[2].lat`.
 #[derive(Debug, Default)]
@@ -34,10 +34,7 @@ impl Fields {
             Ok(point) => return Some(point),
             Err(error) => error,
         };
-        let name = match error {
-            PointError::Lat => "lat",
-            PointError::Lng => "lng",
-        };
+        let name = error.field();
         let path = if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
         self.wrong(&path, "out_of_range", &error.to_string());
         None

@@ -23,6 +23,16 @@ pub enum PointError {
     Lng,
 }
 
+impl PointError {
+    /// The number that was wrong, as it is named on the wire.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Lat => "lat",
+            Self::Lng => "lng",
+        }
+    }
+}
+
 impl Point {
     pub fn new(lat: f64, lng: f64) -> Result<Self, PointError> {
         // NaN is in no range, so it is refused here too.

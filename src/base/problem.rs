@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::Fault;
+use crate::{Fault, PointError};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal;)*) => {
@@ -173,6 +173,12 @@ impl Problem {
 
     pub fn not_found() -> Self {
         Self::new(Code::NotFound, "there is no such thing here")
+    }
+}
+
+impl From<PointError> for Problem {
+    fn from(error: PointError) -> Self {
+        Self::field(error.field(), "out_of_range", &error.to_string())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Outward shapes: positions, the nearby map, tracks, profiles and decisions.
 
-use base::{CityId, DriverId, FieldProblem, Millis, Point, PointError, Problem, Tier};
+use base::{CityId, DriverId, FieldProblem, Millis, Point, Problem, Tier};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -29,13 +29,7 @@ pub struct LocationReport {
 impl LocationReport {
     /// The position, when it is a place on Earth.
     pub fn fix(&self) -> Result<Fix, Problem> {
-        let at = Point::new(self.lat, self.lng).map_err(|error| {
-            let field = match error {
-                PointError::Lat => "lat",
-                PointError::Lng => "lng",
-            };
-            Problem::field(field, "out_of_range", &error.to_string())
-        })?;
+        let at = Point::new(self.lat, self.lng)?;
         Ok(Fix {
             at,
             heading: self.heading,

@@ -30,6 +30,8 @@ mod tcp_tests;
 mod tests;
 mod transport;
 mod upgrade;
+#[cfg(test)]
+mod watcher;
 mod wire;
 
 pub use asyncapi::asyncapi;

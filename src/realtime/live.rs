@@ -346,12 +346,12 @@ fn frame(city: CityId, data: LiveUpdate) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use base::{Dice, UserId};
-    use rooms::{Format, Lanes, Pushed};
+    use base::Dice;
     use serde_json::{Value, json};
     use trips::PulseView;
 
     use super::*;
+    use crate::watcher::Watcher;
 
     const CITY: CityId = CityId(1);
 
@@ -367,41 +367,10 @@ mod tests {
         }
     }
 
-    /// A watcher who reads when asked to.
-    struct Watcher(u64, Mutex<Lanes>);
-
-    impl Outlet for Watcher {
-        fn id(&self) -> u64 {
-            self.0
-        }
-
-        fn user(&self) -> UserId {
-            UserId::from_u128(self.0.into())
-        }
-
-        fn format(&self) -> Format {
-            Format::Json
-        }
-
-        fn push(&self, item: Item) -> Pushed {
-            self.1.lock().put(item, Format::Json)
-        }
-
-        fn turn(&self) {}
-    }
-
-    impl Watcher {
-        fn new(id: u64) -> Arc<Self> {
-            Arc::new(Self(id, Mutex::default()))
-        }
-
-        /// `+id` for a driver who came or changed, `-id` for one who left, `*` before a whole.
-        fn read(&self) -> String {
-            let mut lanes = self.1.lock();
-            let bodies = std::iter::from_fn(|| lanes.take());
-            let frames = bodies.map(|body| serde_json::from_slice::<Value>(body.bytes()).unwrap());
-            frames.map(|frame| said(&frame["data"])).collect::<Vec<_>>().join(" | ")
-        }
+    /// `+id` for a driver who came or changed, `-id` for one who left, `*` before a whole.
+    fn read(watcher: &Watcher) -> String {
+        let frames = watcher.read();
+        frames.iter().map(|frame| said(&frame["data"])).collect::<Vec<_>>().join(" | ")
     }
 
     fn said(data: &Value) -> String {
@@ -433,25 +402,25 @@ mod tests {
         let outlet = |watcher: &Arc<Watcher>| -> Arc<dyn Outlet> { Arc::clone(watcher) as _ };
         *paper.0.lock() = vec![driver(1, 30.0), driver(2, 30.0)];
         live.join(&rooms, &paper, &outlet(&first), CITY, |_| None).unwrap();
-        assert_eq!(first.read(), "* +1 +2");
+        assert_eq!(read(&first), "* +1 +2");
 
         *paper.0.lock() = vec![driver(1, 30.1), driver(2, 30.0), driver(3, 30.0)];
         live.tell(&rooms, &paper);
-        assert_eq!(first.read(), "+1 +3");
+        assert_eq!(read(&first), "+1 +3");
         live.tell(&rooms, &paper);
-        assert_eq!(first.read(), "", "counters come all the same");
+        assert_eq!(read(&first), "", "counters come all the same");
 
         // Whoever comes gets all of now; the other learns what changed by then.
         *paper.0.lock() = vec![driver(1, 30.1)];
         live.join(&rooms, &paper, &outlet(&second), CITY, |_| None).unwrap();
-        assert_eq!(second.read(), "* +1");
-        assert!(matches!(first.read().as_str(), "-2 -3" | "-3 -2"));
+        assert_eq!(read(&second), "* +1");
+        assert!(matches!(read(&first).as_str(), "-2 -3" | "-3 -2"));
 
         for lat in [30.2, 30.3] {
             *paper.0.lock() = vec![driver(1, lat)];
             live.tell(&rooms, &paper);
         }
-        assert_eq!(first.read(), "* +1", "two unread frames become one whole");
+        assert_eq!(read(&first), "* +1", "two unread frames become one whole");
 
         live.leave(&rooms, 1);
         live.leave(&rooms, 2);

@@ -231,11 +231,11 @@ fn frame(topic: Topic, data: NearbyUpdate<'_>) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use base::{Dice, UserId};
+    use base::Dice;
     use fleet::Moved;
-    use rooms::{Format, Lanes, Pushed};
 
     use super::*;
+    use crate::watcher::Watcher;
 
     /// A map with one change at a time.
     #[derive(Default)]
@@ -253,37 +253,6 @@ mod tests {
             let here = self.here.lock();
             let inside = |d: &&NearbyDriver| geo::cell_of(d.at) == cell && shows(tier, d.tier);
             here.iter().filter(inside).cloned().collect()
-        }
-    }
-
-    /// A watcher who reads when asked to.
-    struct Watcher(u64, Mutex<Lanes>);
-
-    impl Outlet for Watcher {
-        fn id(&self) -> u64 {
-            self.0
-        }
-
-        fn user(&self) -> UserId {
-            UserId::from_u128(1)
-        }
-
-        fn format(&self) -> Format {
-            Format::Json
-        }
-
-        fn push(&self, item: Item) -> Pushed {
-            self.1.lock().put(item, Format::Json)
-        }
-
-        fn turn(&self) {}
-    }
-
-    impl Watcher {
-        fn read(&self) -> Vec<serde_json::Value> {
-            let mut lanes = self.1.lock();
-            let bodies = std::iter::from_fn(|| lanes.take());
-            bodies.map(|body: Body| serde_json::from_slice(body.bytes()).unwrap()).collect()
         }
     }
 
@@ -311,7 +280,7 @@ mod tests {
     #[test]
     fn a_watcher_gets_the_picture_then_the_changes_and_a_slow_one_the_whole() {
         let (rooms, map) = (Rooms::new(&Dice::seeded(1)), Paper::default());
-        let (nearby, watcher) = (Nearby::default(), Arc::new(Watcher(1, Mutex::default())));
+        let (nearby, watcher) = (Nearby::default(), Watcher::new(1));
         let outlet: Arc<dyn Outlet> = Arc::clone(&watcher) as _;
         map.here.lock().extend([driver("a", Tier::Economy), driver("x", Tier::Xl)]);
         let asked = Asked { at: cairo(), radius_m: 1000.0, tier: Some(Tier::Economy) };

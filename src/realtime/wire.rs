@@ -1,6 +1,6 @@
 //! The data of messages, as SPEC 3 and 11 name them; checked in form while they become commands.
 
-use base::{CityId, Millis, Point, PointError, Problem, Tier, TripId, limits};
+use base::{CityId, Millis, Point, Problem, Tier, TripId, limits};
 use rooms::codec::Position;
 use serde::{Deserialize, Serialize};
 use trips::CancelReason;
@@ -162,10 +162,7 @@ pub(crate) struct ReconnectData {
 
 /// `lat` and `lng` as a place on Earth.
 fn place(lat: f64, lng: f64) -> Result<Point, Problem> {
-    Point::new(lat, lng).map_err(|error| match error {
-        PointError::Lat => Problem::field("lat", "out_of_range", &error.to_string()),
-        PointError::Lng => Problem::field("lng", "out_of_range", &error.to_string()),
-    })
+    Ok(Point::new(lat, lng)?)
 }
 
 impl TryFrom<LocationData> for Position {
