@@ -36,6 +36,8 @@ pub(super) async fn measure(postgres: &Postgres, options: &Options) -> anyhow::R
     let (dice, config) = (Dice::seeded(7), FleetConfig::default());
     let fleet = Fleet::start(postgres.db.clone(), &tasks, clock.clone(), dice, config, tell);
     fleet.load().await?;
+    let seats: Vec<_> =
+        drivers.iter().map(|driver| fleet.seat(*driver)).collect::<Result<_, _>>()?;
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         connections.push(postgres.owner().await?);
@@ -51,8 +53,8 @@ pub(super) async fn measure(postgres: &Postgres, options: &Options) -> anyhow::R
         let watch = Stopwatch::start(postgres)?;
         for fix in &fixes {
             clock.advance(fix.timestamp.after(clock.now()));
-            for driver in &drivers {
-                fleet.ingest(*driver, fix)?;
+            for seat in &seats {
+                fleet.ingest(seat, fix)?;
             }
             // Sockets give way to each other too.
             tokio::task::yield_now().await;

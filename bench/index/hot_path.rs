@@ -7,8 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-use base::{Clock, Dice, DriverId, Point};
-use fleet::{Fix, Fleet, FleetConfig, NearbyQuery};
+use base::{Clock, Dice, Point};
+use fleet::{Fix, Fleet, FleetConfig, NearbyQuery, Seat};
 use ops::Tasks;
 use rooms::codec::{Position, UP_BYTES, decode, encode};
 use storage::Durability;
@@ -33,7 +33,7 @@ const SWAY: f64 = 0.5 / 111_195.0;
 struct Scene {
     fleet: Fleet,
     clock: Clock,
-    drivers: Vec<DriverId>,
+    seats: Vec<Seat>,
     crowd: Crowd,
 }
 
@@ -47,7 +47,8 @@ pub(super) async fn rows(size: usize, options: &Options) -> anyhow::Result<Vec<R
     let db = postgres.db.clone();
     let fleet = Fleet::start(db, &tasks, clock.clone(), Dice::seeded(7), config, tell);
     fleet.load().await?;
-    let mut scene = Scene { fleet, clock, drivers, crowd: Crowd::new(Shape::Cairo, size) };
+    let seats = drivers.into_iter().map(|driver| fleet.seat(driver)).collect::<Result<_, _>>()?;
+    let mut scene = Scene { fleet, clock, seats, crowd: Crowd::new(Shape::Cairo, size) };
     for _ in 0..WARM_UP {
         scene.round(Gait::Drive)?;
     }
@@ -101,9 +102,9 @@ impl Scene {
         self.clock.advance(BETWEEN);
         let frames = self.frames(gait)?;
         let (begun, cpu) = (count(), Cpu::thread()?);
-        for (driver, frame) in &frames {
+        for (seat, frame) in &frames {
             let (position, _ack) = decode(frame)?;
-            self.fleet.ingest(*driver, &fix(position))?;
+            self.fleet.ingest(seat, &fix(position))?;
         }
         let took = Cpu::thread()? - cpu;
         let calls = count().calls - begun.calls;
@@ -113,7 +114,7 @@ impl Scene {
         Ok((took.as_secs_f64() * 1e6 * each, calls as f64 * each))
     }
 
-    fn frames(&mut self, gait: Gait) -> anyhow::Result<Vec<(DriverId, [u8; UP_BYTES])>> {
+    fn frames(&mut self, gait: Gait) -> anyhow::Result<Vec<(Seat, [u8; UP_BYTES])>> {
         let timestamp = self.clock.now();
         let frame = |at: Point| {
             let (heading, speed_kmh, accuracy_m) = (Some(90.0), Some(12.0), Some(5.0));
@@ -129,7 +130,7 @@ impl Scene {
             }
         };
         let places = places.into_iter();
-        Ok(places.map(|(slot, at)| (self.drivers[slot as usize], frame(at))).collect())
+        Ok(places.map(|(slot, at)| (self.seats[slot as usize].clone(), frame(at))).collect())
     }
 
     /// Milliseconds per question, sorted.

@@ -4,6 +4,7 @@
 //! `NAME_FILE`. Production refuses defaults that are fit for a laptop only.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -78,6 +79,10 @@ pub struct ServeArgs {
     /// How many proxies in front may be trusted with X-Forwarded-For.
     #[arg(long, env = "SMARTLINE_TRUSTED_PROXIES", default_value_t = 0)]
     pub trusted_proxies: usize,
+    /// Threads for apps' sockets; without it one for every two cores. One serves some ten thousand
+    /// messages a second.
+    #[arg(long, env = "SMARTLINE_SOCKET_THREADS")]
+    pub socket_threads: Option<NonZeroUsize>,
     /// Mean speeds per zone pair and time of day (CSV, plain or .xz), for quotes and arrival times.
     #[arg(long, env = "SMARTLINE_SPEED_TABLE", requires = "speed_zones")]
     pub speed_table: Option<PathBuf>,

@@ -6,6 +6,7 @@
 //! behind is written → database closed.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -49,6 +50,7 @@ pub struct Setup {
     pub rate_limits: Switch,
     pub origins: Vec<String>,
     pub trusted_proxies: usize,
+    pub socket_threads: Option<NonZeroUsize>,
     pub metrics_token: Option<SecretString>,
     pub hash_cost: HashCost,
     pub fleet: FleetConfig,
@@ -67,6 +69,7 @@ impl Setup {
             rate_limits: Switch::Off,
             origins: vec!["https://app.example.com".to_owned()],
             trusted_proxies: 0,
+            socket_threads: None,
             metrics_token: None,
             hash_cost: HashCost::Cheap,
             fleet: FleetConfig::default(),
@@ -108,7 +111,7 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
     }
     keep_surge(&tasks, &flows);
 
-    let realtime = Realtime::start(flows.clone(), &tasks, realtime_config(&setup));
+    let realtime = Realtime::start(flows.clone(), &tasks, realtime_config(&setup))?;
     let state =
         api::ApiState::new(flows.clone(), health.clone(), meters.clone(), api_config(&setup));
     let router = api::router(state.clone()).merge(realtime::router(realtime.clone()));
@@ -160,6 +163,7 @@ fn realtime_config(setup: &Setup) -> realtime::Config {
     realtime::Config {
         origins: setup.origins.clone(),
         rate_limits: setup.rate_limits == Switch::On,
+        threads: setup.socket_threads,
         ..realtime::Config::default()
     }
 }
@@ -303,6 +307,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         rate_limits: args.rate_limits,
         origins: args.origins.clone(),
         trusted_proxies: args.trusted_proxies,
+        socket_threads: args.socket_threads,
         metrics_token: secrets.metrics_token.clone(),
         hash_cost: if demo { HashCost::Cheap } else { HashCost::Standard },
         fleet,

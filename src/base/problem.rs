@@ -63,6 +63,8 @@ codes! {
     /// There is no such thing, or it is someone else's.
     NotFound = "NOT_FOUND", 404;
     MethodNotAllowed = "METHOD_NOT_ALLOWED", 405;
+    /// This address speaks WebSocket, and the request is no WebSocket handshake.
+    UpgradeRequired = "UPGRADE_REQUIRED", 426;
     /// The version asked for is not spoken here.
     UnsupportedVersion = "UNSUPPORTED_VERSION", 406;
     /// The phone has an account already.

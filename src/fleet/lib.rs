@@ -8,7 +8,7 @@
 //! - a driver moves only along the edges of `rules.rs`, each a compare-and-set under his lock
 //!   (test: `every_walk_is_legal`);
 //! - [`Fleet::ingest`] waits for nothing: no await, no database, no allocation once the driver is
-//!   known (a meter's list of points grows by doubling);
+//!   seated (a meter's list of points grows by doubling);
 //! - the live map never goes back in time, and shows no position that a car can't have reached
 //!   (test: `a_jump_stays_off_the_map_until_confirmed`);
 //! - who isn't heard for 30 s is offline, unless he is on a trip (test: `silence_takes_him_out`).
@@ -44,7 +44,7 @@ pub use model::{
     VehicleFacts,
 };
 pub use papers::{Onboarding, OnboardingError, REQUIRED_DOCUMENTS};
-pub use position::Meter;
+pub use position::{Meter, Seat};
 pub use wire::{
     Decision, DecisionKind, DocumentBody, DocumentView, DriverView, DriversPage, LocationReport,
     NearbyDriverView, NearbyMovedView, NearbyUpdateView, Profile, TrackPointView, TrackView,

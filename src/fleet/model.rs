@@ -26,6 +26,9 @@ pub struct Ingested {
     pub live: bool,
     /// Measured so far on that trip, metres.
     pub distance_m: u32,
+    /// The position's own, never in the future: an app's clock that runs ahead must not make its
+    /// later positions look old.
+    pub timestamp: Millis,
 }
 
 /// What became of a backfill.

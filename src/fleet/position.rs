@@ -38,19 +38,38 @@ enum Report {
     Backfill,
 }
 
+/// A driver's place in this fleet, found once: what a long-lived connection reports through.
+#[derive(Clone)]
+pub struct Seat(Arc<Entry>);
+
+impl Seat {
+    pub fn driver(&self) -> DriverId {
+        self.0.driver
+    }
+
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.0
+    }
+}
+
 impl Fleet {
+    /// The driver's seat, made when he is new to this node.
+    pub fn seat(&self, driver: DriverId) -> Result<Seat, FixError> {
+        self.inner().roster.entry(driver).map(Seat).ok_or(FixError::Full)
+    }
+
     /// Takes one position. Synchronous, and no longer than a lock of this driver's own.
-    pub fn ingest(&self, driver: DriverId, fix: &Fix) -> Result<Ingested, FixError> {
-        self.inner().take(driver, fix, Report::Now)
+    pub fn ingest(&self, seat: &Seat, fix: &Fix) -> Result<Ingested, FixError> {
+        self.inner().take(&seat.0, fix, Report::Now)
     }
 
     /// Takes positions the app kept while out of reach, in order of time whatever their order here.
-    pub fn ingest_batch(&self, driver: DriverId, fixes: &[Fix]) -> BatchOutcome {
+    pub fn ingest_batch(&self, seat: &Seat, fixes: &[Fix]) -> BatchOutcome {
         let mut order: Vec<usize> = (0..fixes.len()).collect();
         order.sort_by_key(|place| fixes[*place].timestamp);
         let mut outcome = BatchOutcome::default();
         for place in order {
-            match self.inner().take(driver, &fixes[place], Report::Backfill) {
+            match self.inner().take(&seat.0, &fixes[place], Report::Backfill) {
                 Ok(_) => outcome.accepted += 1,
                 Err(error) => outcome.rejected.push((place, error.code())),
             }
@@ -150,7 +169,7 @@ impl Fleet {
 }
 
 impl Inner {
-    fn take(&self, driver: DriverId, fix: &Fix, report: Report) -> Result<Ingested, FixError> {
+    fn take(&self, entry: &Entry, fix: &Fix, report: Report) -> Result<Ingested, FixError> {
         let now = self.clock.now();
         let admitted = match check::admit(fix, now) {
             Ok(admitted) => admitted,
@@ -159,7 +178,6 @@ impl Inner {
                 return Err(error);
             }
         };
-        let entry = self.roster.entry(driver).ok_or(FixError::Full)?;
         entry.hear(now);
         self.count.updates.increment(1);
         if admitted.from_future {
@@ -169,14 +187,15 @@ impl Inner {
         let mut core = entry.core.lock();
         let verdict = judge(&mut core, &fix, report, now);
         match verdict {
-            Verdict::Live | Verdict::Moved => self.show(&entry, &mut core, &fix, now),
+            Verdict::Live | Verdict::Moved => self.show(entry, &mut core, &fix, now),
             Verdict::Late => self.count.late.increment(1),
             Verdict::Suspect => self.count.suspect.increment(1),
         }
         let distance_m = measure(&core, &fix, verdict);
-        self.remember(driver, &mut core, &fix, verdict);
+        self.remember(entry.driver, &mut core, &fix, verdict);
         let live = matches!(verdict, Verdict::Live | Verdict::Moved);
-        Ok(Ingested { trip: core.phase.trip(), live, distance_m })
+        let (trip, timestamp) = (core.phase.trip(), fix.timestamp);
+        Ok(Ingested { trip, live, distance_m, timestamp })
     }
 
     fn show(&self, entry: &Entry, core: &mut Core, fix: &Fix, now: Millis) {

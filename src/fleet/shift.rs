@@ -9,6 +9,7 @@ use crate::fleet::{Fleet, Inner, Scored};
 use crate::model::{
     Count, DriverBrief, DriverFacts, Finish, Fix, FixError, FleetError, OnDuty, State,
 };
+use crate::position::Seat;
 use crate::roster::{Core, Entry};
 use crate::rules::{Command, Phase};
 use crate::store;
@@ -22,7 +23,7 @@ impl Fleet {
         let (_, facts) = found.ok_or(FleetError::NoProfile)?;
         facts.may_work(inner.clock.now())?;
         if let Some(fix) = at {
-            self.ingest(driver, &fix)?;
+            self.ingest(&self.seat(driver)?, &fix)?;
         }
         let city = at.and_then(|fix| self.city_of(fix.at)).map_or(facts.city, |city| city.id);
         store::wish(&inner.db, driver, store::Wish::Online(city)).await?;
@@ -48,10 +49,8 @@ impl Fleet {
     }
 
     /// Anything came from him: he is there.
-    pub fn heard(&self, driver: DriverId) {
-        if let Some(entry) = self.inner().roster.find(driver) {
-            entry.hear(self.inner().clock.now());
-        }
+    pub fn heard(&self, seat: &Seat) {
+        seat.entry().hear(self.inner().clock.now());
     }
 
     pub fn state(&self, driver: DriverId) -> State {

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Decision, DecisionKind, DocumentBody, DriverStatus, Effect, Finish, Fix, Fleet, FleetConfig,
-    Profile, State, VehicleBody,
+    Profile, Seat, State, VehicleBody,
 };
 
 struct House {
@@ -80,6 +80,10 @@ fn profile(plate: &str, until: Millis) -> Profile {
 }
 
 impl House {
+    fn seat(&self, driver: DriverId) -> Seat {
+        self.fleet.seat(driver).expect("there is room")
+    }
+
     fn days(&self, days: u64) -> Millis {
         self.clock.now() + Duration::from_secs(days * 86_400)
     }
@@ -186,7 +190,7 @@ async fn only_the_approved_with_running_papers_go_online() {
     assert_eq!(Problem::from(busy).code, Code::DriverBusy);
     house.fleet.finish(driver, TripId::from_u128(1), Finish::Freed);
     assert_eq!(house.fleet.go_offline(driver).await.expect("free"), State::Offline);
-    house.fleet.ingest(driver, &house.fix(0.0)).expect("a good position");
+    house.fleet.ingest(&house.seat(driver), &house.fix(0.0)).expect("a good position");
     assert_eq!(house.fleet.state(driver), State::Offline, "he went off by his own wish");
     house.clock.advance(Duration::from_secs(86_401));
     assert_eq!(online().await, "DOCUMENT_EXPIRED");
@@ -201,13 +205,13 @@ async fn a_wish_outlives_the_program() {
     house.tasks.stop(Duration::from_secs(5)).await;
     let next = self::house(&house.db, &house.clock).await;
     assert_eq!(next.fleet.state(driver), State::Offline, "not heard yet");
-    next.fleet.ingest(driver, &next.fix(0.0)).expect("a good position");
+    next.fleet.ingest(&next.seat(driver), &next.fix(0.0)).expect("a good position");
     assert_eq!(next.fleet.state(driver), State::Available);
     let brief = next.fleet.brief(driver).expect("loaded");
     assert_eq!((&*brief.name, &*brief.vehicle.plate), ("driver 11", "P 11"));
     next.fleet.go_offline(driver).await.expect("free");
     let last = self::house(&house.db, &house.clock).await;
-    last.fleet.ingest(driver, &last.fix(0.0)).expect("a good position");
+    last.fleet.ingest(&last.seat(driver), &last.fix(0.0)).expect("a good position");
     assert_eq!(last.fleet.state(driver), State::Offline);
 }
 
@@ -220,7 +224,7 @@ async fn positions_are_written_behind_and_thinned_off_trip() {
     let trip = TripId::from_u128(5);
     let drive = |seconds: u64, north_m: f64| {
         house.clock.advance(Duration::from_secs(seconds));
-        house.fleet.ingest(driver, &house.fix(north_m)).expect("a good position");
+        house.fleet.ingest(&house.seat(driver), &house.fix(north_m)).expect("a good position");
     };
     drive(0, 0.0); // kept: the first
     drive(3, 10.0);
@@ -263,7 +267,7 @@ async fn positions_are_written_behind_and_thinned_off_trip() {
     let accepted = house.clock.now() - Duration::from_secs(60);
     next.fleet.restore_track(driver, trip, accepted, Some(accepted)).await.expect("restored");
     house.clock.advance(Duration::from_secs(3));
-    let taken = next.fleet.ingest(driver, &house.fix(163.0)).expect("a good position");
+    let taken = next.fleet.ingest(&next.seat(driver), &house.fix(163.0)).expect("a good position");
     assert_eq!((taken.trip, taken.distance_m), (Some(trip), 100));
 }
 
@@ -292,7 +296,10 @@ async fn an_ended_trip_has_a_stored_track() {
     house.fleet.start_meter(driver, trip);
     for step in 0..5 {
         house.clock.advance(Duration::from_secs(3));
-        house.fleet.ingest(driver, &house.fix(f64::from(step) * 40.0)).expect("a good position");
+        house
+            .fleet
+            .ingest(&house.seat(driver), &house.fix(f64::from(step) * 40.0))
+            .expect("a good position");
     }
     let live = house.fleet.track(trip).await.expect("measured");
     assert_eq!((live.points.len(), live.distance), (5, 160));

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     City, DriverFacts, DriverStatus, Effect, Finish, Fix, FixError, Fleet, FleetConfig,
-    NearbyQuery, Papers, Record, State, VehicleFacts,
+    NearbyQuery, Papers, Record, Seat, State, VehicleFacts,
 };
 
 const START: Millis = Millis(1_700_000_000_000);
@@ -75,6 +75,10 @@ async fn scene() -> Scene {
 }
 
 impl Scene {
+    fn seat(&self, driver: DriverId) -> Seat {
+        self.fleet.seat(driver).expect("there is room")
+    }
+
     fn fix(&self, north_m: f64) -> Fix {
         Fix {
             at: at(north_m),
@@ -86,7 +90,7 @@ impl Scene {
     }
 
     fn moves(&self, driver: DriverId, north_m: f64) -> bool {
-        self.fleet.ingest(driver, &self.fix(north_m)).expect("a good position").live
+        self.fleet.ingest(&self.seat(driver), &self.fix(north_m)).expect("a good position").live
     }
 
     fn online(&self, driver: DriverId, north_m: f64) {
@@ -161,7 +165,7 @@ async fn whatever_is_heard_keeps_presence_but_not_freshness() {
     scene.online(ALI, 100.0);
     for _ in 0..6 {
         scene.pass(10);
-        scene.fleet.heard(ALI);
+        scene.fleet.heard(&scene.seat(ALI));
     }
     assert_eq!(scene.nearby(1000.0), [100], "a position of sixty seconds ago is fresh");
     scene.pass(1);
@@ -190,13 +194,13 @@ async fn a_trip_from_offer_to_rest() {
     scene.fleet.assign(ALI, T1).expect("he holds the offer");
     assert_eq!(scene.fleet.state(ALI), State::Busy);
     scene.pass(3);
-    let taken = scene.fleet.ingest(ALI, &scene.fix(50.0)).expect("a good position");
+    let taken = scene.fleet.ingest(&scene.seat(ALI), &scene.fix(50.0)).expect("a good position");
     assert_eq!((taken.trip, taken.live, taken.distance_m), (Some(T1), true, 0));
     scene.fleet.start_meter(ALI, T1);
     scene.pass(3);
     scene.moves(ALI, 100.0);
     scene.pass(3);
-    let taken = scene.fleet.ingest(ALI, &scene.fix(160.0)).expect("a good position");
+    let taken = scene.fleet.ingest(&scene.seat(ALI), &scene.fix(160.0)).expect("a good position");
     assert_eq!(taken.distance_m, 110);
     assert_eq!(scene.fleet.meter(T1).map(|meter| meter.distance_m), Some(110));
     // Silent on a trip: flagged once, not taken out.
@@ -254,7 +258,7 @@ async fn a_live_trip_of_the_database_makes_busy_before_he_is_heard() {
     assert_eq!(scene.fleet.state(ALI), State::Busy);
     scene.pass(120);
     scene.fleet.set_facts(ALI, DriverFacts { tier: Tier::Comfort, ..facts() });
-    let taken = scene.fleet.ingest(ALI, &scene.fix(0.0)).expect("a good position");
+    let taken = scene.fleet.ingest(&scene.seat(ALI), &scene.fix(0.0)).expect("a good position");
     assert_eq!(taken.trip, Some(T1));
     let count: Vec<_> =
         scene.fleet.counts().into_iter().filter(|count| count.drivers > 0).collect();
@@ -293,16 +297,16 @@ async fn the_map_never_goes_back_in_time() {
     scene.pass(10);
     scene.moves(ALI, 100.0);
     let late = Fix { timestamp: scene.clock.now() - Duration::from_secs(5), ..scene.fix(50.0) };
-    let taken = scene.fleet.ingest(ALI, &late).expect("kept for history");
+    let taken = scene.fleet.ingest(&scene.seat(ALI), &late).expect("kept for history");
     assert!(!taken.live);
     assert_eq!(scene.nearby(1000.0), [100]);
     let future =
         Fix { timestamp: scene.clock.now() + Duration::from_secs(3600), ..scene.fix(120.0) };
-    assert!(scene.fleet.ingest(ALI, &future).expect("clamped").live);
+    assert!(scene.fleet.ingest(&scene.seat(ALI), &future).expect("clamped").live);
     scene.pass(1);
     assert!(scene.moves(ALI, 140.0), "a clamped time doesn't lock the map");
     let old = Fix { timestamp: scene.clock.now() - Duration::from_secs(90_000), ..scene.fix(0.0) };
-    assert_eq!(scene.fleet.ingest(ALI, &old), Err(FixError::TooOld));
+    assert_eq!(scene.fleet.ingest(&scene.seat(ALI), &old), Err(FixError::TooOld));
 }
 
 #[tokio::test]
@@ -318,8 +322,9 @@ async fn a_backfill_is_taken_in_order_of_time() {
     };
     let coarse = Fix { accuracy_m: Some(900.0), ..then(20, 0.0) };
     let ancient = Fix { timestamp: START - Duration::from_secs(100_000), ..scene.fix(0.0) };
-    let outcome =
-        scene.fleet.ingest_batch(ALI, &[then(30, 300.0), coarse, then(10, 100.0), ancient]);
+    let outcome = scene
+        .fleet
+        .ingest_batch(&scene.seat(ALI), &[then(30, 300.0), coarse, then(10, 100.0), ancient]);
     assert_eq!(outcome.accepted, 2);
     let codes: Vec<_> =
         outcome.rejected.iter().map(|(place, code)| (*place, code.name())).collect();
@@ -327,7 +332,7 @@ async fn a_backfill_is_taken_in_order_of_time() {
     assert_eq!(scene.fleet.meter(T1).map(|meter| meter.distance_m), Some(300));
     // Older than fresh: for history only, though it is newer than what the map shows.
     scene.pass(200);
-    let outcome = scene.fleet.ingest_batch(ALI, &[then(60, 500.0)]);
+    let outcome = scene.fleet.ingest_batch(&scene.seat(ALI), &[then(60, 500.0)]);
     assert_eq!(outcome.accepted, 1);
     let shown = scene.fleet.position(ALI).expect("he has one").0;
     assert_eq!(shown.distance_m(at(0.0)).round(), 300.0);
@@ -382,7 +387,7 @@ async fn followers_are_told_what_adds_up_to_the_map() {
     // Heard, but not from where: after sixty seconds he leaves the map.
     for _ in 0..7 {
         scene.pass(10);
-        scene.fleet.heard(ALI);
+        scene.fleet.heard(&scene.seat(ALI));
     }
     assert_eq!((deltas(), view(5025.0)), ((0, 0, 1), 0));
 }

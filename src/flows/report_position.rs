@@ -4,7 +4,7 @@
 //! the point, encoded once. Nothing is encoded when nobody follows.
 
 use base::{DriverId, Problem, TripId};
-use fleet::Fix;
+use fleet::{Fix, Seat};
 use rooms::Topic;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -29,18 +29,24 @@ pub struct RejectedPoint {
 }
 
 impl Flows {
+    /// The driver's place in the fleet: one who reports again and again keeps it.
+    pub fn seat(&self, driver: DriverId) -> Result<Seat, Problem> {
+        Ok(self.fleet.seat(driver)?)
+    }
+
     /// Takes one position. A suspect or late one is kept for history and not shown.
-    pub fn report_position(&self, driver: DriverId, fix: &Fix) -> Result<(), Problem> {
-        let taken = self.fleet.ingest(driver, fix)?;
+    pub fn report_position(&self, seat: &Seat, fix: &Fix) -> Result<(), Problem> {
+        let taken = self.fleet.ingest(seat, fix)?;
         if let (Some(trip), true) = (taken.trip, taken.live) {
-            self.push_position(trip, driver, fix);
+            let shown = Fix { timestamp: taken.timestamp, ..*fix };
+            self.push_position(trip, seat.driver(), &shown);
         }
         Ok(())
     }
 
     /// Takes positions that were recorded while the driver was out of reach, oldest first.
-    pub fn report_batch(&self, driver: DriverId, fixes: &[Fix]) -> BatchReply {
-        let outcome = self.fleet.ingest_batch(driver, fixes);
+    pub fn report_batch(&self, seat: &Seat, fixes: &[Fix]) -> BatchReply {
+        let outcome = self.fleet.ingest_batch(seat, fixes);
         let rejected = outcome
             .rejected
             .into_iter()
@@ -50,10 +56,8 @@ impl Flows {
     }
 
     fn push_position(&self, trip: TripId, driver: DriverId, fix: &Fix) {
-        // An app's clock that runs ahead must not make its later positions look old.
-        let fix = Fix { timestamp: fix.timestamp.min(self.clock.now()), ..*fix };
         self.rooms.publish_position(Topic::Trip(trip), driver.as_u128(), fix.timestamp, |format| {
-            encode_trip_location(trip, &fix, format)
+            encode_trip_location(trip, fix, format)
         });
     }
 }

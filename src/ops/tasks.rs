@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use metrics::counter;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
@@ -39,12 +40,17 @@ impl Tasks {
     /// Runs `work` until it ends by itself; it must watch [`Tasks::stopping`] wherever it waits.
     /// A panic is logged with the task's name and counted, and ends that task only.
     pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        self.tracker.spawn(async move {
-            if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
-                counter!("smartline_task_panics_total", "task" => name).increment(1);
-                error!(task = name, "task panicked: {}", panic_text(&*panic));
-            }
-        });
+        self.tracker.spawn(guarded(name, work));
+    }
+
+    /// Like [`Tasks::spawn`], on another runtime than the caller's.
+    pub fn spawn_on(
+        &self,
+        runtime: &Handle,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.tracker.spawn_on(guarded(name, work), runtime);
     }
 
     /// Like [`Tasks::spawn`], for work without which the node must not go on: when it ends before
@@ -84,6 +90,13 @@ impl Tasks {
         let left = self.tracker.len();
         warn!(left, "tasks still running when the drain's time was up");
         Stopped::Late(left)
+    }
+}
+
+async fn guarded(name: &'static str, work: impl Future<Output = ()>) {
+    if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
+        counter!("smartline_task_panics_total", "task" => name).increment(1);
+        error!(task = name, "task panicked: {}", panic_text(&*panic));
     }
 }
 

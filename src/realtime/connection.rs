@@ -9,12 +9,13 @@
 //!   (test: `what_is_queued_while_another_writes_is_written`)
 //! - a socket that is being closed sends what waits first, except to a reader that is too slow.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use base::{Caller, Role, UserId};
 use bytes::Bytes;
+use fleet::Seat;
 use futures_util::task::AtomicWaker;
 use metrics::{Counter, counter};
 use parking_lot::Mutex;
@@ -76,6 +77,8 @@ pub(crate) struct Connection {
     socket: Mutex<Socket>,
     /// The socket's own task.
     task: AtomicWaker,
+    /// A driver's place in the fleet, once he said something that needs it.
+    seat: OnceLock<Seat>,
     meters: Arc<Meters>,
     /// Its user's stream waits for a resume, or for anything else that is heard.
     held: AtomicBool,
@@ -132,6 +135,7 @@ impl Connection {
             queue: Mutex::new(queue),
             socket: Mutex::new(socket),
             task: AtomicWaker::new(),
+            seat: OnceLock::new(),
             meters,
             held: AtomicBool::new(true),
             came_ms: now_ms,
@@ -151,6 +155,14 @@ impl Connection {
     /// The same account with a fresh token.
     pub(crate) fn renew(&self, caller: Caller) {
         *self.caller.lock() = caller;
+    }
+
+    /// The driver's place in the fleet; `find` makes it the first time.
+    pub(crate) fn seat<E>(&self, find: impl FnOnce() -> Result<Seat, E>) -> Result<&Seat, E> {
+        match self.seat.get() {
+            Some(seat) => Ok(seat),
+            None => find().map(|seat| self.seat.get_or_init(|| seat)),
+        }
     }
 
     /// True once: the caller lets the user's stream flow.

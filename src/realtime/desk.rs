@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Caller, Code, Problem, Role, TripId};
-use fleet::Fix;
+use fleet::{Fix, Seat};
 use flows::{Advance, Answer, Flows, OnlineWish, Step, TripForm};
 use rooms::codec::Position;
 use rooms::{Outlet, Topic};
@@ -139,16 +139,13 @@ impl FlowsDesk {
 
 impl Desk for FlowsDesk {
     fn heard(&self, socket: &Connection) {
-        if socket.role() == Role::Driver {
-            self.flows.fleet.heard(socket.user().as_driver());
+        if let Ok(seat) = self.seat(socket) {
+            self.flows.fleet.heard(seat);
         }
     }
 
     fn position(&self, socket: &Connection, position: &Position) -> Result<(), Problem> {
-        if socket.role() != Role::Driver {
-            return Err(forbidden());
-        }
-        self.flows.report_position(socket.user().as_driver(), &fix(position))
+        self.flows.report_position(self.seat(socket)?, &fix(position))
     }
 
     fn message(&self, socket: &Arc<Connection>, message: &Message<'_>) -> Taken {
@@ -168,6 +165,13 @@ impl Desk for FlowsDesk {
 }
 
 impl FlowsDesk {
+    fn seat<'a>(&self, socket: &'a Connection) -> Result<&'a Seat, Problem> {
+        if socket.role() != Role::Driver {
+            return Err(forbidden());
+        }
+        socket.seat(|| self.flows.seat(socket.user().as_driver()))
+    }
+
     /// An error here means that the message itself is wrong.
     fn take(&self, kind: Kind, asked: &Asked<'_>) -> Result<Taken, Problem> {
         match kind {
@@ -212,8 +216,8 @@ impl FlowsDesk {
 
     fn location(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
         let position = Position::try_from(asked.message.data::<LocationData>()?)?;
-        let driver = asked.socket.user().as_driver();
-        Ok(match self.flows.report_position(driver, &fix(&position)) {
+        let seat = self.seat(asked.socket);
+        Ok(match seat.and_then(|seat| self.flows.report_position(seat, &fix(&position))) {
             Ok(()) if asked.message.id.is_none() => Taken::Done,
             Ok(()) => asked.done(ServerTime::now(&self.flows.clock)),
             Err(problem) => Taken::Refused(problem),
@@ -223,7 +227,10 @@ impl FlowsDesk {
     fn location_batch(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
         let positions = asked.message.data::<LocationBatchData>()?.positions()?;
         let fixes: Vec<Fix> = positions.iter().map(fix).collect();
-        Ok(asked.done(self.flows.report_batch(asked.socket.user().as_driver(), &fixes)))
+        Ok(match self.seat(asked.socket) {
+            Ok(seat) => asked.done(self.flows.report_batch(seat, &fixes)),
+            Err(problem) => Taken::Refused(problem),
+        })
     }
 
     fn status(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {

@@ -15,13 +15,17 @@ mod answer;
 mod asyncapi;
 mod close;
 mod connection;
+mod cores;
 mod desk;
+mod frame;
+mod handshake;
 mod hub;
 mod limits;
 mod listener;
 mod live;
 mod message;
 mod nearby;
+mod reader;
 mod realtime;
 mod session;
 #[cfg(test)]
@@ -32,6 +36,7 @@ mod transport;
 mod upgrade;
 #[cfg(test)]
 mod watcher;
+mod websocket;
 mod wire;
 
 pub use asyncapi::asyncapi;

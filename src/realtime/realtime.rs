@@ -1,5 +1,7 @@
 //! The sockets of this node as `app` wires them.
 
+use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +9,9 @@ use base::{Caller, Dice, Problem};
 use flows::Flows;
 use ops::Tasks;
 use rooms::Rooms;
+use tokio::runtime::Handle;
 
+use crate::cores::Cores;
 use crate::desk::FlowsDesk;
 use crate::hub::Hub;
 use crate::limits::MessageRate;
@@ -25,11 +29,13 @@ pub struct Config {
     pub rate_limits: bool,
     /// How many messages a socket may send while limits are on.
     pub rate: MessageRate,
+    /// Threads on which sockets live; `None`: one for every two cores, the rest is the house's.
+    pub threads: Option<NonZeroUsize>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { origins: Vec::new(), rate_limits: true, rate: MessageRate::default() }
+        Self { origins: Vec::new(), rate_limits: true, rate: MessageRate::default(), threads: None }
     }
 }
 
@@ -39,6 +45,7 @@ struct Inner {
     hub: Arc<Hub>,
     desk: Arc<dyn Desk>,
     origins: Vec<String>,
+    cores: Cores,
 }
 
 /// Every socket of this node. Cheap to clone.
@@ -47,7 +54,8 @@ pub struct Realtime(Arc<Inner>);
 
 impl Realtime {
     /// Starts the sockets' timer and the ticks of the maps.
-    pub fn start(flows: Flows, tasks: &Tasks, config: Config) -> Self {
+    pub fn start(flows: Flows, tasks: &Tasks, config: Config) -> io::Result<Self> {
+        let cores = Cores::start(config.threads)?;
         let rate = if config.rate_limits { config.rate } else { MessageRate::Off };
         let tokens = flows.identity.tokens().clone();
         let revoked = Box::new(move |session| tokens.is_revoked(session));
@@ -62,7 +70,7 @@ impl Realtime {
         tasks.spawn("live cities", tick);
         let desk: Arc<dyn Desk> = Arc::new(FlowsDesk::new(flows.clone(), nearby, live));
         let (tasks, origins) = (tasks.clone(), config.origins);
-        Self(Arc::new(Inner { flows, tasks, hub, desk, origins }))
+        Ok(Self(Arc::new(Inner { flows, tasks, hub, desk, origins, cores })))
     }
 
     /// Sockets on this node.
@@ -91,6 +99,11 @@ impl Realtime {
 
     pub(crate) fn tasks(&self) -> &Tasks {
         &self.0.tasks
+    }
+
+    /// Where the next socket is to live.
+    pub(crate) fn core(&self) -> &Handle {
+        self.0.cores.next()
     }
 
     pub(crate) fn desk(&self) -> Arc<dyn Desk> {

@@ -11,7 +11,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base::{Code, Problem};
-use bytes::Bytes;
 use rooms::codec::{self, Position};
 use rooms::{Format, Outlet, Rooms, Topic};
 
@@ -125,44 +124,38 @@ impl Session {
     fn take(&mut self, received: &Received) {
         let now_ms = self.hub.now_ms();
         self.socket.hear(now_ms);
+        self.desk.heard(&self.socket);
         let format = match received {
             Received::Text(_) => Format::Json,
             Received::Binary(_) => Format::Binary,
-            Received::Sign | Received::Closing => return self.desk.heard(&self.socket),
+            Received::Sign | Received::Closing => return,
         };
         self.hub.meters().up[format_index(format)].increment(1);
         if !self.allowance.take(now_ms) {
-            self.desk.heard(&self.socket);
             // The id is not known yet, and reading it is what is being limited.
             let why = "too many messages, slow down";
             self.refuse(&Problem::new(Code::RateLimited, why));
             return;
         }
         match received {
-            Received::Text(text) => {
-                self.desk.heard(&self.socket);
-                self.take_text(text.as_str());
-            }
+            Received::Text(text) => self.take_text(text),
             Received::Binary(bytes) => self.take_position(bytes),
             Received::Sign | Received::Closing => {}
         }
     }
 
-    fn take_position(&mut self, frame: &Bytes) {
+    fn take_position(&mut self, frame: &[u8]) {
         self.let_flow();
         match codec::decode(frame) {
             Ok((position, ack)) => {
                 if ack > 0 {
                     self.rooms.acked(self.socket.user(), self.socket.id(), u64::from(ack));
                 }
-                // A position that is taken says by itself that its driver is there.
                 if let Err(problem) = self.desk.position(&self.socket, &position) {
-                    self.desk.heard(&self.socket);
                     self.refuse(&problem);
                 }
             }
             Err(error) => {
-                self.desk.heard(&self.socket);
                 let why = Problem::field("frame", "invalid", &error.to_string());
                 self.refuse(&why);
                 self.strike();

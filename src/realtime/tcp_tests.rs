@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
-use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::Request;
 use axum::routing::any;
 use base::{Caller, Clock, Dice, Millis, Role, SessionId, TripId, UserId};
 use bytes::Bytes;
@@ -18,10 +18,12 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::connection::{Connection, Made};
+use crate::handshake::Handshake;
 use crate::hub::Hub;
 use crate::limits::MessageRate;
 use crate::session::{Desk, Session};
 use crate::tests::Stub;
+use crate::websocket::WebSocket;
 
 const USER: UserId = UserId::from_u128(1);
 
@@ -39,26 +41,29 @@ impl Node {
         let hub = Hub::new(clock, Dice::seeded(1), MessageRate::Off, Box::new(|_| false));
         let (hub, desk) = (Arc::new(hub), Arc::new(Stub::default()));
         let (house, supervisor) = (rooms.clone(), tasks.clone());
-        let route = any(move |upgrade: WebSocketUpgrade| {
+        let route = any(move |mut request: Request| {
             let (hub, rooms, desk, tasks) =
                 (Arc::clone(&hub), house.clone(), Arc::clone(&desk), supervisor.clone());
             async move {
-                let upgrade = crate::upgrade::bounded(upgrade);
-                upgrade.on_upgrade(move |socket| async move {
+                let handshake = Handshake::of(&mut request).unwrap();
+                let answer = handshake.answer(None);
+                tasks.spawn("socket", async move {
+                    let (stream, early) = handshake.stream().await.unwrap();
                     let made = Made {
                         id: hub.next_id(),
                         caller: caller(),
                         format: Format::Json,
                         now_ms: 0,
                         meters: Arc::clone(hub.meters()),
-                        transport: Box::new(socket),
+                        transport: Box::new(WebSocket::new(stream, &early)),
                     };
                     let desk: Arc<dyn Desk> = desk;
                     let socket = Arc::new(Connection::new(made));
                     let outlet: Arc<dyn Outlet> = Arc::clone(&socket) as _;
                     rooms.join(room(), &outlet).unwrap();
-                    tasks.spawn("socket", Session::new(socket, hub, rooms, desk).run());
-                })
+                    Session::new(socket, hub, rooms, desk).run().await;
+                });
+                answer
             }
         });
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use axum::extract::ws::Utf8Bytes;
 use base::{Caller, Clock, Code, Dice, Millis, Problem, Role, SessionId, UserId};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -166,7 +165,7 @@ impl Socket {
     }
 
     async fn say(&self, text: &str) {
-        self.give(Ok(Received::Text(Utf8Bytes::from(text)))).await;
+        self.give(Ok(Received::Text(text.to_owned()))).await;
     }
 
     async fn set_full(&self, full: bool) {
@@ -235,7 +234,7 @@ async fn the_tenth_malformed_message_ends_the_socket() {
         rude.say(r#"{"type":"forbidden"}"#).await;
     }
     assert_eq!((rude.closed(), rude.texts().len()), (None, 18));
-    rude.give(Ok(Received::Binary(Bytes::from_static(&[1; 31])))).await;
+    rude.give(Ok(Received::Binary([1; 31][..].into()))).await;
     assert_eq!(rude.closed(), Some(1008));
     other.say(r#"{"type":"now","id":"1"}"#).await;
     assert_eq!((other.closed(), other.texts().len()), (None, 1));
@@ -267,9 +266,9 @@ async fn positions_reach_the_desk_and_too_many_messages_are_refused() {
         accuracy_m: None,
         timestamp: Millis(0),
     };
-    let frame = Bytes::copy_from_slice(&rooms::codec::encode(&position, 0));
+    let frame = rooms::codec::encode(&position, 0);
     for _ in 0..5 {
-        socket.give(Ok(Received::Binary(frame.clone()))).await;
+        socket.give(Ok(Received::Binary(frame[..].into()))).await;
     }
     assert_eq!(node.desk.positions.load(Ordering::SeqCst), 3);
     let refused = socket.texts();

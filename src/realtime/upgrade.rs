@@ -5,84 +5,73 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
-use base::{Caller, Code, Problem, limits};
+use base::{Caller, Code, Problem};
 use rooms::Format;
 use serde_json::json;
 
 use crate::Realtime;
 use crate::connection::{Connection, Made};
+use crate::handshake::{self, Handshake};
 use crate::session::Session;
+use crate::transport::Transport;
+use crate::websocket::WebSocket;
 
 const TEXT: &str = "smartline.v1";
 const BINARY: &str = "smartline.v1.bin";
 const BEARER: &str = "bearer.";
-/// tungstenite's own 128 KiB are zero-filled before every read and cost half of all CPU.
-const READ_BUFFER: usize = 4096;
-/// Messages gather up to here before a write; a flush ends every turn anyway.
-const WRITE_BUFFER: usize = 4096;
-/// Must hold the largest frame we send beside what is gathered.
-const WRITE_BUFFER_MAX: usize = 1024 * 1024;
-
-const _: () = assert!(WRITE_BUFFER_MAX > WRITE_BUFFER + rooms::WAITING_BYTES);
 
 /// The socket's route. Nest it beside the API; it needs no other state.
 pub fn router(realtime: Realtime) -> Router {
     Router::new().route("/ws", any(upgrade)).with_state(realtime)
 }
 
-async fn upgrade(
-    State(realtime): State<Realtime>,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    let caller = match admit(&realtime, &headers) {
+async fn upgrade(State(realtime): State<Realtime>, mut request: Request) -> Response {
+    let caller = match admit(&realtime, request.headers()) {
         Ok(caller) => caller,
         Err(problem) => return refusal(&problem),
     };
-    let mut upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
+    let handshake = match Handshake::of(&mut request) {
+        Ok(handshake) => handshake,
+        Err(problem) => return refusal(&problem),
     };
-    let format = match protocol(&headers) {
-        Some((name, format)) => {
-            upgrade.set_selected_protocol(HeaderValue::from_static(name));
-            format
+    let spoken = protocol(request.headers());
+    let answer = handshake.answer(spoken.map(|(name, _)| name));
+    let format = spoken.map_or(Format::Json, |(_, format)| format);
+    // Under the supervisor, so that a drain waits for it and a panic ends it alone.
+    let (tasks, core) = (realtime.tasks().clone(), realtime.core().clone());
+    tasks.spawn_on(&core, "socket", async move {
+        if let Some((stream, early)) = handshake.stream().await {
+            let transport = Box::new(WebSocket::new(stream, &early));
+            let session = session(&realtime, caller, format, transport);
+            // It may outlive the rest of the house for the moments of a drain.
+            drop(realtime);
+            session.run().await;
         }
-        None => Format::Json,
-    };
-    bounded(upgrade).on_upgrade(move |socket| async move {
-        let hub = realtime.hub();
-        let made = Made {
-            id: hub.next_id(),
-            caller,
-            format,
-            now_ms: hub.now_ms(),
-            meters: Arc::clone(hub.meters()),
-            transport: Box::new(socket),
-        };
-        let socket = Arc::new(Connection::new(made));
-        let session =
-            Session::new(socket, Arc::clone(hub), realtime.rooms().clone(), realtime.desk());
-        // Under the supervisor, so that a drain waits for it and a panic ends it alone.
-        realtime.tasks().spawn("socket", session.run());
-    })
+    });
+    answer
 }
 
-/// With our bounds on what a socket reads and remembers.
-pub(crate) fn bounded(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
-    upgrade
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(WRITE_BUFFER_MAX)
-        .max_message_size(limits::FRAME_BYTES)
-        .max_frame_size(limits::FRAME_BYTES)
+fn session(
+    realtime: &Realtime,
+    caller: Caller,
+    format: Format,
+    transport: Box<dyn Transport>,
+) -> Session {
+    let hub = realtime.hub();
+    let socket = Arc::new(Connection::new(Made {
+        id: hub.next_id(),
+        caller,
+        format,
+        now_ms: hub.now_ms(),
+        meters: Arc::clone(hub.meters()),
+        transport,
+    }));
+    Session::new(socket, Arc::clone(hub), realtime.rooms().clone(), realtime.desk())
 }
 
 fn admit(realtime: &Realtime, headers: &HeaderMap) -> Result<Caller, Problem> {
@@ -148,6 +137,10 @@ fn refusal(problem: &Problem) -> Response {
     let headers = response.headers_mut();
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if status == StatusCode::UPGRADE_REQUIRED {
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, handshake::VERSION);
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

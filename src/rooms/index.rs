@@ -10,6 +10,7 @@ use base::{Dice, Millis, Tier, UserId};
 use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
@@ -59,7 +60,8 @@ impl Drop for Turns {
 }
 
 struct House {
-    rooms: DashMap<Topic, Room>,
+    /// Hashed once per position: a trip's number is random enough for a quick hash.
+    rooms: DashMap<Topic, Room, RandomState>,
     streams: DashMap<UserId, Stream>,
     /// Topics by socket, to leave them all when it goes.
     sockets: DashMap<u64, SmallVec<[Topic; 2]>>,
@@ -79,7 +81,7 @@ impl Rooms {
         // Below 2^52, so that a JSON reader that knows only doubles can hold it for ever.
         let epoch = (dice.next_u64() >> 24) << 12 | 1;
         Self(Arc::new(House {
-            rooms: DashMap::new(),
+            rooms: DashMap::default(),
             streams: DashMap::new(),
             sockets: DashMap::new(),
             torn: Mutex::new(Vec::new()),

@@ -14,6 +14,8 @@ pub const EVENTS: usize = 64;
 pub const WAITING_BYTES: usize = 256 * 1024;
 /// Most slots that wait for one socket; also bounded by the rooms it may follow.
 const SLOTS: usize = 1024;
+/// Slots that are looked through one by one; more are looked up.
+const FEW: usize = 16;
 /// An emptied lane larger than this gives its memory back.
 const KEEP: usize = 8;
 
@@ -22,9 +24,13 @@ const KEEP: usize = 8;
 pub struct Lanes {
     events: VecDeque<Body>,
     bytes: usize,
-    /// Slots in the order they were first asked for; `waiting` holds what to send.
-    order: VecDeque<Slot>,
-    waiting: HashMap<Slot, Body>,
+    /// Slots in the order they were first asked for, each with what to send. They are numbered as
+    /// they come.
+    slots: VecDeque<(Slot, Body)>,
+    /// Number of the first slot.
+    first: usize,
+    /// Where a slot stands, while there are more than a few.
+    places: HashMap<Slot, usize>,
     shut: bool,
 }
 
@@ -58,17 +64,33 @@ impl Lanes {
     }
 
     fn put_position(&mut self, slot: Slot, body: Body) -> Pushed {
-        if let Some(older) = self.waiting.get_mut(&slot) {
+        if let Some(older) = self.place(&slot).and_then(|place| self.slots.get_mut(place)) {
             // It keeps its place in line, so that no slot starves behind busier ones.
-            *older = body;
+            older.1 = body;
             return Pushed::Conflated;
         }
-        if self.order.len() >= SLOTS {
+        if self.slots.len() >= SLOTS {
             return Pushed::Overflow;
         }
-        self.order.push_back(slot);
-        self.waiting.insert(slot, body);
+        self.slots.push_back((slot, body));
+        if !self.places.is_empty() {
+            self.places.insert(slot, self.first + self.slots.len() - 1);
+        } else if self.slots.len() > FEW {
+            self.number();
+        }
         Pushed::Queued
+    }
+
+    fn place(&self, slot: &Slot) -> Option<usize> {
+        if self.places.is_empty() {
+            return self.slots.iter().position(|(waiting, _)| waiting == slot);
+        }
+        self.places.get(slot).map(|number| number - self.first)
+    }
+
+    fn number(&mut self) {
+        let numbers = self.first..;
+        self.places = self.slots.iter().map(|(slot, _)| *slot).zip(numbers).collect();
     }
 
     /// The next message to send, events first.
@@ -80,28 +102,32 @@ impl Lanes {
             }
             return Some(body);
         }
-        let slot = self.order.pop_front()?;
-        let body = self.waiting.remove(&slot);
-        if self.order.is_empty() && self.order.capacity() > KEEP {
-            self.order = VecDeque::new();
-            self.waiting = HashMap::new();
+        let (slot, body) = self.slots.pop_front()?;
+        self.first += 1;
+        if !self.places.is_empty() {
+            self.places.remove(&slot);
         }
-        body
+        if self.slots.is_empty() && self.slots.capacity() > KEEP {
+            (self.slots, self.places) = (VecDeque::new(), HashMap::new());
+        }
+        Some(body)
     }
 
     /// Drops the positions that wait in `slots` of a room that is not followed any more.
     pub fn forget(&mut self, gone: impl Fn(&Slot) -> bool) {
-        self.order.retain(|slot| !gone(slot));
-        self.waiting.retain(|slot, _| !gone(slot));
+        self.slots.retain(|(slot, _)| !gone(slot));
+        if !self.places.is_empty() {
+            self.number();
+        }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.order.is_empty()
+        self.events.is_empty() && self.slots.is_empty()
     }
 
     /// Messages that wait.
     pub fn len(&self) -> usize {
-        self.events.len() + self.order.len()
+        self.events.len() + self.slots.len()
     }
 
     /// Takes nothing more; what waits may still be taken.
@@ -192,12 +218,46 @@ mod tests {
                 }
                 prop_assert!(lanes.events.len() <= EVENTS);
                 prop_assert!(lanes.bytes <= WAITING_BYTES);
-                prop_assert!(lanes.order.len() <= SLOTS);
-                prop_assert_eq!(lanes.order.len(), lanes.waiting.len());
+                prop_assert!(lanes.slots.len() <= SLOTS);
+                prop_assert!(lanes.places.is_empty() || lanes.places.len() == lanes.slots.len());
                 prop_assert_eq!(
                     lanes.bytes,
                     lanes.events.iter().map(|body| body.bytes().len()).sum::<usize>()
                 );
+            }
+        }
+
+        /// Beside the plainest thing that could work, few slots and many.
+        #[test]
+        fn positions_are_the_newest_in_the_order_first_asked_for(
+            puts in prop::collection::vec((0_u8..9, 0_u128..40), 1..300),
+        ) {
+            let (mut lanes, mut plain) = (Lanes::new(), Vec::<(u128, String)>::new());
+            for (n, (kind, key)) in puts.into_iter().enumerate() {
+                match kind {
+                    0..=1 => {
+                        let taken = lanes.take().map(|body| body.bytes().to_vec());
+                        let expected = (!plain.is_empty()).then(|| plain.remove(0).1.into_bytes());
+                        prop_assert_eq!(taken, expected);
+                    }
+                    2 if key == 0 => {
+                        lanes.forget(|slot| slot.key % 3 == 0);
+                        plain.retain(|(key, _)| key % 3 != 0);
+                    }
+                    _ => {
+                        let pushed = lanes.put(position(key, &n.to_string()), Format::Json);
+                        let older = plain.iter_mut().find(|(known, _)| *known == key);
+                        let expected = older.map_or(Pushed::Queued, |older| {
+                            older.1 = n.to_string();
+                            Pushed::Conflated
+                        });
+                        if expected == Pushed::Queued {
+                            plain.push((key, n.to_string()));
+                        }
+                        prop_assert_eq!(pushed, expected);
+                    }
+                }
+                prop_assert_eq!(lanes.len(), plain.len());
             }
         }
     }

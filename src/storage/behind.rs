@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Fault;
+use foldhash::fast::RandomState;
 use metrics::{counter, gauge};
 use ops::Tasks;
 use parking_lot::Mutex;
@@ -220,7 +221,7 @@ struct Ring<T> {
     /// Number of the first item in line; they are numbered as they come.
     first: u64,
     /// Where an item with this key stands.
-    places: HashMap<u128, u64>,
+    places: HashMap<u128, u64, RandomState>,
     unkeyed: usize,
 }
 
@@ -242,7 +243,7 @@ impl<T> Ring<T> {
     fn new(capacity: usize) -> Self {
         let capacity = capacity.max(1);
         let items = VecDeque::with_capacity(capacity);
-        Self { capacity, items, first: 0, places: HashMap::new(), unkeyed: 0 }
+        Self { capacity, items, first: 0, places: HashMap::default(), unkeyed: 0 }
     }
 
     fn len(&self) -> usize {

@@ -154,3 +154,18 @@ async fn each_command_with_an_id_gets_exactly_one_answer() {
     }
     assert_eq!(answered.len(), 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_no_handshake_is_told_what_is_spoken_here() {
+    let server = Server::start().await;
+    let rider = Person::rider(&server).await;
+    let request = reqwest::Client::new().get(server.url("/ws")).bearer_auth(&rider.token);
+    let answer = request.send().await.expect("the server answers");
+    assert_eq!(answer.status(), 426);
+    assert_eq!(answer.headers()["upgrade"], "websocket");
+    assert_eq!(answer.headers()["sec-websocket-version"], "13");
+    let body: Value = serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON");
+    assert_eq!(body["error"]["code"], "UPGRADE_REQUIRED", "{body}");
+    // The next one on the same address is as welcome as ever.
+    Socket::open(&server, &rider).await.ok("ping", json!({})).await;
+}

@@ -110,7 +110,8 @@ async fn update(
     State(flows): State<Flows>,
     Valid(body): Valid<LocationReport>,
 ) -> Answer<UpdateReply> {
-    flows.report_position(driver.id, &body.fix()?)?;
+    let seat = flows.seat(driver.id)?;
+    flows.report_position(&seat, &body.fix()?)?;
     Ok(Reply::ok(UpdateReply { server_time: flows.clock.now() }))
 }
 
@@ -137,7 +138,7 @@ async fn batch_update(
             Err(problem) => rejected.push(RejectedPoint { index, code: problem.code.name() }),
         }
     }
-    let taken = flows.report_batch(driver.id, &fixes);
+    let taken = flows.report_batch(&flows.seat(driver.id)?, &fixes);
     let refused = taken.rejected.into_iter().filter_map(|point| {
         Some(RejectedPoint { index: *indices.get(point.index)?, code: point.code })
     });
