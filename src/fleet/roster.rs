@@ -45,7 +45,8 @@ impl Recent {
 /// What a driver's lock guards.
 pub(crate) struct Core {
     pub(crate) phase: Phase,
-    pub(crate) facts: Option<DriverFacts>,
+    /// Apart, so that what every position needs lies close together.
+    pub(crate) facts: Option<Box<DriverFacts>>,
     /// His wish, as stored.
     pub(crate) wants_online: bool,
     /// The city he works in now.

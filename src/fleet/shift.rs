@@ -235,7 +235,7 @@ impl Inner {
         if !core.located {
             core.city = facts.city;
         }
-        core.facts = Some(facts);
+        core.facts = Some(Box::new(facts));
         self.reclass(entry, core, was);
     }
 

@@ -107,8 +107,12 @@ impl Lanes {
         if !self.places.is_empty() {
             self.places.remove(&slot);
         }
-        if self.slots.is_empty() && self.slots.capacity() > KEEP {
-            (self.slots, self.places) = (VecDeque::new(), HashMap::new());
+        if self.slots.is_empty() {
+            if self.slots.capacity() > KEEP {
+                (self.slots, self.places) = (VecDeque::new(), HashMap::new());
+            }
+            // The next one takes the same place in memory, not the one behind it.
+            self.slots.clear();
         }
         Some(body)
     }

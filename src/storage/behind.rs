@@ -297,6 +297,11 @@ impl<T> Ring<T> {
         let count = usize::try_from(until.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let count = count.min(batch).min(self.items.len());
         let rows: Arc<[T]> = (0..count).filter_map(|_| self.pop()).map(|w| w.item).collect();
+        if self.items.is_empty() {
+            // What comes next is written where the cache still knows the memory, instead of going
+            // around the whole ring.
+            self.items.clear();
+        }
         (!rows.is_empty()).then_some(Batch { rows, oldest, attempts: 0 })
     }
 }
