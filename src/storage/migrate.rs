@@ -41,6 +41,7 @@ const FILES: &[File] = &[
     file!(4, "partitions", "0004_partitions"),
     file!(5, "security", "0005_security"),
     file!(6, "login_codes", "0006_login_codes"),
+    file!(7, "find_nearby", "0007_find_nearby"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,1 @@
+DROP FUNCTION find_nearby_drivers;
