@@ -5,6 +5,7 @@
 //! on one thread; Redis does as much of the same stream as fits its budget, pipelined. A wrong
 //! answer, by comparison with a scan, fails the run.
 
+mod by_sql;
 mod crowd;
 mod exact;
 mod hot_path;

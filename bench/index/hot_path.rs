@@ -14,6 +14,7 @@ use rooms::codec::{Position, UP_BYTES, decode, encode};
 use storage::Durability;
 use tokio::sync::mpsc;
 
+use super::by_sql;
 use super::crowd::{Crowd, Shape, Step, Work};
 use super::{LIMIT, RADIUS_M, title};
 use crate::Options;
@@ -63,18 +64,22 @@ pub(super) async fn rows(size: usize, options: &Options) -> anyhow::Result<Vec<R
         p99.push(quantile(&waits, 0.99));
     }
     let still = scene.standing(options)?;
+    let what = |of: &str| format!("{}, through the fleet: {of}", title(Shape::Cairo, size));
+    let (place, now) = (&mut scene.crowd, scene.clock.now());
+    let by_sql = by_sql::rows(what, &scene.fleet, place, (&postgres, now), options).await?;
     drop(scene);
     tasks.stop(Duration::from_secs(60)).await;
     postgres.stop().await;
-    let what = |of: &str| format!("{}, through the fleet: {of}", title(Shape::Cairo, size));
-    Ok(vec![
+    let mut rows = vec![
         Row::alone(what("a position, frame to map"), Figure::new("µs CPU", cpu)),
         Row::alone(what("a position inside the tile"), Figure::new("allocations", still))
             .bound(Bound::Max(0.0)),
         Row::alone(what("any position"), Figure::new("allocations", calls)),
         Row::alone(what("one question, median"), Figure::new("ms", p50)),
         Row::alone(what("one question, 99 of 100"), Figure::new("ms", p99)).bound(Bound::Max(1.0)),
-    ])
+    ];
+    rows.extend(by_sql);
+    Ok(rows)
 }
 
 /// How everyone gets to his next position.

@@ -105,7 +105,7 @@ fn rows(
     let echo = Row::more(&what, cpu(&ours.costs), &bare_name, cpu(&bare.costs));
     let peer = Row::less(&what, cpu(&ours.costs), "socket.io + Redis GEO", cpu(&node.costs));
     vec![
-        scale.bound(echo, Bound::RatioMax(1.7)),
+        scale.bound(echo, Bound::RatioMax(1.4)),
         Row::more(&what, cpu(&ours.costs), "bare tungstenite relay", cpu(&through.costs)),
         scale.bound(peer, Bound::RatioMin(5.0)),
         Row::alone("relay: PostgreSQL's CPU per position, apart", cpu(&database)),

@@ -1,4 +1,4 @@
-//! From an HTTP request to the TCP stream below it (RFC 6455, section 4.2).
+//! From an HTTP request to a socket on the TCP stream below it (RFC 6455, section 4.2).
 //!
 //! Decides nothing about who may: that is `upgrade`'s.
 
@@ -7,12 +7,13 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use base::{Code, Problem};
-use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::websocket::WebSocket;
 
 /// The one version there is.
 pub(crate) const VERSION: HeaderValue = HeaderValue::from_static("13");
@@ -46,7 +47,7 @@ impl Handshake {
         Ok(Self { accept, upgrade })
     }
 
-    /// The answer after which [`Self::stream`] is the client's.
+    /// The answer after which [`Self::socket`] is the client's.
     pub(crate) fn answer(&self, protocol: Option<&'static str>) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -60,9 +61,9 @@ impl Handshake {
         response
     }
 
-    /// The stream, once the answer is sent, on the caller's runtime; and what the client said
-    /// already. `None` when it left before.
-    pub(crate) async fn stream(self) -> Option<(TcpStream, Bytes)> {
+    /// The socket, once the answer is sent, on the caller's runtime; `None` when the client left
+    /// before. Nothing of the request stays in memory.
+    pub(crate) async fn socket(self) -> Option<WebSocket<TcpStream>> {
         let upgraded = self.upgrade.await.ok()?;
         let Ok(parts) = downcast::<TokioIo<TcpStream>>(upgraded) else {
             tracing::error!("a socket was upgraded from something that is no TCP stream");
@@ -71,7 +72,7 @@ impl Handshake {
         // To be woken by the runtime of whoever calls, not by the one that took the request.
         let stream = parts.io.into_inner().into_std().and_then(TcpStream::from_std);
         let failed = |error| tracing::error!(%error, "a socket could not be moved to its core");
-        Some((stream.map_err(failed).ok()?, parts.read_buf))
+        Some(WebSocket::new(stream.map_err(failed).ok()?, &parts.read_buf))
     }
 }
 

@@ -23,7 +23,6 @@ use crate::hub::Hub;
 use crate::limits::MessageRate;
 use crate::session::{Desk, Session};
 use crate::tests::Stub;
-use crate::websocket::WebSocket;
 
 const USER: UserId = UserId::from_u128(1);
 
@@ -48,14 +47,14 @@ impl Node {
                 let handshake = Handshake::of(&mut request).unwrap();
                 let answer = handshake.answer(None);
                 tasks.spawn("socket", async move {
-                    let (stream, early) = handshake.stream().await.unwrap();
+                    let transport = Box::new(handshake.socket().await.unwrap());
                     let made = Made {
                         id: hub.next_id(),
                         caller: caller(),
                         format: Format::Json,
                         now_ms: 0,
                         meters: Arc::clone(hub.meters()),
-                        transport: Box::new(WebSocket::new(stream, &early)),
+                        transport,
                     };
                     let desk: Arc<dyn Desk> = desk;
                     let socket = Arc::new(Connection::new(made));

@@ -19,7 +19,6 @@ use crate::connection::{Connection, Made};
 use crate::handshake::{self, Handshake};
 use crate::session::Session;
 use crate::transport::Transport;
-use crate::websocket::WebSocket;
 
 const TEXT: &str = "smartline.v1";
 const BINARY: &str = "smartline.v1.bin";
@@ -45,10 +44,9 @@ async fn upgrade(State(realtime): State<Realtime>, mut request: Request) -> Resp
     // Under the supervisor, so that a drain waits for it and a panic ends it alone.
     let (tasks, core) = (realtime.tasks().clone(), realtime.core().clone());
     tasks.spawn_on(&core, "socket", async move {
-        if let Some((stream, early)) = handshake.stream().await {
-            let transport = Box::new(WebSocket::new(stream, &early));
-            let session = session(&realtime, caller, format, transport);
-            // It may outlive the rest of the house for the moments of a drain.
+        if let Some(socket) = handshake.socket().await {
+            let session = session(&realtime, caller, format, Box::new(socket));
+            // The threads must be able to end while a session says goodbye on them.
             drop(realtime);
             session.run().await;
         }

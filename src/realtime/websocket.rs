@@ -14,7 +14,6 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use rooms::Body;
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -62,7 +61,7 @@ struct Output {
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> WebSocket<S> {
     /// `early` was read of the stream already, behind the request that opened the socket.
-    pub(crate) fn new(stream: S, early: &Bytes) -> Self {
+    pub(crate) fn new(stream: S, early: &[u8]) -> Self {
         let (reader, mut input) = (Reader::default(), Input::default());
         input.keep(early);
         let output = Output::default();

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use base::limits;
+use bytes::Bytes;
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -104,7 +105,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// What the messages are, one word each, until the stream or the protocol ends.
 fn ours(bytes: &[u8], chunk: usize) -> (Vec<String>, Vec<u8>) {
-    let mut socket = WebSocket::new(Script::new(bytes, chunk), &Bytes::new());
+    let mut socket = WebSocket::new(Script::new(bytes, chunk), &[]);
     let mut cx = Context::from_waker(Waker::noop());
     let mut said = Vec::new();
     while let Poll::Ready(Ok(received)) = socket.poll_receive(&mut cx) {
@@ -189,7 +190,7 @@ proptest! {
 #[test]
 fn pings_are_answered_with_their_payload_and_only_the_newest_waits() {
     let pings: Vec<u8> = (0..50).flat_map(|n| masked(0x89, &[n; 100])).collect();
-    let mut socket = WebSocket::new(Script::new(&pings, 4096), &Bytes::new());
+    let mut socket = WebSocket::new(Script::new(&pings, 4096), &[]);
     let mut cx = Context::from_waker(Waker::noop());
     for n in 0..50 {
         assert!(matches!(socket.poll_receive(&mut cx), Poll::Ready(Ok(Received::Sign))));
@@ -204,7 +205,7 @@ fn pings_are_answered_with_their_payload_and_only_the_newest_waits() {
 
 #[test]
 fn a_stream_that_takes_little_gets_every_byte_once_and_then_nothing_after_the_close() {
-    let mut socket = WebSocket::new(Script::new(&[], 1), &Bytes::new());
+    let mut socket = WebSocket::new(Script::new(&[], 1), &[]);
     socket.stream.room = 0;
     let mut cx = Context::from_waker(Waker::noop());
     let mut sent = Vec::new();
