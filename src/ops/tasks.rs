@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
-/// Starts tasks and ends them together. Cheap to clone.
-#[derive(Clone, Default)]
+/// Starts tasks and ends them together, on the runtime where it was made: whoever asks, from
+/// whatever thread, the work is the house's. Cheap to clone.
+#[derive(Clone)]
 pub struct Tasks {
+    home: Handle,
     tracker: TaskTracker,
     stopping: CancellationToken,
     /// A task without which the node is of no use ended by itself.
@@ -33,17 +35,24 @@ pub enum Stopped {
 }
 
 impl Tasks {
+    /// Within a runtime.
+    #[expect(clippy::new_without_default, reason = "it needs a runtime around it")]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            home: Handle::current(),
+            tracker: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            broken: Arc::default(),
+        }
     }
 
     /// Runs `work` until it ends by itself; it must watch [`Tasks::stopping`] wherever it waits.
     /// A panic is logged with the task's name and counted, and ends that task only.
     pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
-        self.tracker.spawn(guarded(name, work));
+        self.spawn_on(&self.home, name, work);
     }
 
-    /// Like [`Tasks::spawn`], on another runtime than the caller's.
+    /// Like [`Tasks::spawn`], on another runtime.
     pub fn spawn_on(
         &self,
         runtime: &Handle,
@@ -135,6 +144,23 @@ mod tests {
         tasks.spawn_vital("vital", tasks.stopping().cancelled_owned());
         tasks.stop(Duration::from_secs(5)).await;
         assert!(!tasks.is_broken(), "ending with the node is no failure");
+    }
+
+    #[tokio::test]
+    async fn work_runs_at_home_whoever_asks_for_it() {
+        let tasks = Tasks::new();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let asked = tasks.clone();
+        let elsewhere = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async move {
+                asked.spawn("work", async move {
+                    tell.send(Handle::current().id()).ok();
+                });
+            });
+        });
+        elsewhere.join().unwrap();
+        assert_eq!(told.await.unwrap(), Handle::current().id());
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use rooms::codec::Position;
 use rooms::{Outlet, Topic};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 
 use crate::answer::{self, ServerTime};
 use crate::connection::Connection;
@@ -129,6 +130,7 @@ pub(crate) struct FlowsDesk {
 struct Asked<'a> {
     socket: &'a Arc<Connection>,
     message: &'a Message<'a>,
+    flows: &'a Flows,
 }
 
 impl FlowsDesk {
@@ -159,7 +161,7 @@ impl Desk for FlowsDesk {
         if !kind.roles().contains(&socket.role()) {
             return Taken::Refused(forbidden());
         }
-        let asked = Asked { socket, message };
+        let asked = Asked { socket, message, flows: &self.flows };
         self.take(kind, &asked).unwrap_or_else(Taken::Malformed)
     }
 }
@@ -186,23 +188,26 @@ impl FlowsDesk {
             }
             Kind::TripUnsubscribe => {
                 let data: TripRef = asked.message.data()?;
-                self.flows.rooms.leave(Topic::Trip(data.trip_id), asked.socket.id());
-                Ok(asked.done(NoView {}))
+                let (rooms, socket) = (self.flows.rooms.clone(), asked.socket.id());
+                Ok(asked.in_turn(move || rooms.leave(Topic::Trip(data.trip_id), socket)))
             }
             Kind::TripRequest => self.trip_request(asked),
             Kind::TripCancel => self.trip_cancel(asked),
             Kind::NearbySubscribe => self.nearby_subscribe(asked),
             Kind::NearbyUnsubscribe => {
                 let NoData {} = asked.message.data()?;
-                self.flows.rooms.leave_cells(asked.socket.id());
-                asked.socket.forget_cells();
-                Ok(asked.done(NoView {}))
+                let (rooms, socket) = (self.flows.rooms.clone(), Arc::clone(asked.socket));
+                Ok(asked.in_turn(move || {
+                    rooms.leave_cells(socket.id());
+                    socket.forget_cells();
+                }))
             }
             Kind::LiveSubscribe => self.live_subscribe(asked),
             Kind::LiveUnsubscribe => {
                 let NoData {} = asked.message.data()?;
-                self.live.leave(&self.flows.rooms, asked.socket.id());
-                Ok(asked.done(NoView {}))
+                let (rooms, socket) = (self.flows.rooms.clone(), asked.socket.id());
+                let live = Arc::clone(&self.live);
+                Ok(asked.in_turn(move || live.leave(&rooms, socket)))
             }
             Kind::Auth => self.auth(asked),
             Kind::Ping => {
@@ -294,12 +299,17 @@ impl FlowsDesk {
 
     fn nearby_subscribe(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
         let map = asked.message.data::<NearbySubscribeData>()?.asked()?;
-        let (rooms, fleet) = (&self.flows.rooms, &self.flows.fleet);
-        asked.socket.forget_cells();
-        let joined = self
-            .nearby
-            .join(rooms, fleet, &asked.outlet(), &map, |view| answer::ack(asked.message.id, view));
-        Ok(joined.map_or_else(|error| Taken::Refused(error.into()), |()| Taken::Done))
+        let (flows, nearby) = (self.flows.clone(), Arc::clone(&self.nearby));
+        let (socket, id) = (Arc::clone(asked.socket), asked.message.id.map(RawValue::to_owned));
+        Ok(asked.away(async move {
+            socket.forget_cells();
+            let outlet: Arc<dyn Outlet> = Arc::clone(&socket) as _;
+            let acknowledge = |view| answer::ack(id.as_deref(), view);
+            let joined = nearby.join(&flows.rooms, &flows.fleet, &outlet, &map, acknowledge);
+            if let Err(error) = joined {
+                socket.reply(answer::refusal(id.as_deref(), &error.into()));
+            }
+        }))
     }
 
     fn live_subscribe(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
@@ -308,11 +318,15 @@ impl FlowsDesk {
             Ok(city) => city.id,
             Err(problem) => return Ok(Taken::Refused(problem)),
         };
-        let flows = &self.flows;
-        let joined = self.live.join(&flows.rooms, flows, &asked.outlet(), city, |view| {
-            answer::ack(asked.message.id, view)
-        });
-        Ok(joined.map_or_else(|error| Taken::Refused(error.into()), |()| Taken::Done))
+        let (flows, live) = (self.flows.clone(), Arc::clone(&self.live));
+        let (socket, id) = (Arc::clone(asked.socket), asked.message.id.map(RawValue::to_owned));
+        Ok(asked.away(async move {
+            let outlet: Arc<dyn Outlet> = Arc::clone(&socket) as _;
+            let acknowledge = |view| answer::ack(id.as_deref(), view);
+            if let Err(error) = live.join(&flows.rooms, &flows, &outlet, city, acknowledge) {
+                socket.reply(answer::refusal(id.as_deref(), &error.into()));
+            }
+        }))
     }
 
     fn auth(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
@@ -400,7 +414,7 @@ impl Asked<'_> {
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Taken {
         let (socket, id) = (Arc::clone(self.socket), self.message.id.map(RawValue::to_owned));
-        Taken::Later(Box::pin(async move {
+        self.away(async move {
             let result = tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| {
                 Err(Problem::new(Code::Timeout, "this took too long; ask how it stands"))
             });
@@ -412,6 +426,32 @@ impl Asked<'_> {
                 }
                 Err(problem) => socket.reply(answer::refusal(id.as_deref(), &problem)),
             }
+        })
+    }
+
+    /// Done when the commands before it are: one that follows must not be overtaken by leaving.
+    fn in_turn(&self, act: impl FnOnce() + Send + 'static) -> Taken {
+        self.later(async move {
+            act();
+            Ok(NoView {})
+        })
+    }
+
+    /// Work that takes a while is the house's: the thread here belongs to many sockets.
+    fn away(&self, work: impl Future<Output = ()> + Send + 'static) -> Taken {
+        let (done, over) = oneshot::channel();
+        let (tasks, rooms) = (self.flows.tasks.clone(), self.flows.rooms.clone());
+        let socket = self.socket.id();
+        Taken::Later(Box::pin(async move {
+            tasks.spawn("command", async move {
+                work.await;
+                // Nobody waits any more: the socket left its rooms, and must not be in new ones.
+                if done.send(()).is_err() {
+                    rooms.gone(socket);
+                }
+            });
+            // An error means that it broke off, which is logged where it happened.
+            over.await.ok();
         }))
     }
 }

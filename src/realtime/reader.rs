@@ -80,7 +80,7 @@ impl Reader {
         if opcode == Opcode::Binary {
             return Ok(Read::Binary(whole));
         }
-        String::from_utf8(whole.into_vec()).map(Read::Text).map_err(|_| Broken::Protocol)
+        String::from_utf8(whole.into_vec()).map(Read::Text).map_err(|_| Broken::Text)
     }
 }
 

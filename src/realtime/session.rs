@@ -107,6 +107,9 @@ impl Session {
                 Woken::Broken(Broken::Protocol) => {
                     return Poll::Ready(Some(close::PROTOCOL));
                 }
+                Woken::Broken(Broken::Text) => {
+                    return Poll::Ready(Some(close::NOT_TEXT));
+                }
                 Woken::Broken(Broken::Gone) => return Poll::Ready(None),
             }
         }
@@ -125,13 +128,15 @@ impl Session {
         let now_ms = self.hub.now_ms();
         self.socket.hear(now_ms);
         self.desk.heard(&self.socket);
+        let allowed = self.allowance.take(now_ms);
         let format = match received {
             Received::Text(_) => Format::Json,
             Received::Binary(_) => Format::Binary,
+            Received::Sign if !allowed => return self.strike(),
             Received::Sign | Received::Closing => return,
         };
         self.hub.meters().up[format_index(format)].increment(1);
-        if !self.allowance.take(now_ms) {
+        if !allowed {
             // The id is not known yet, and reading it is what is being limited.
             let why = "too many messages, slow down";
             self.refuse(&Problem::new(Code::RateLimited, why));
@@ -235,7 +240,7 @@ async fn say_farewell(socket: &Connection, why: Close) {
     if tokio::time::timeout(HANG_UP, said).await.is_err() {
         return;
     }
-    if why == close::TOO_BIG || why == close::PROTOCOL {
+    if [close::TOO_BIG, close::PROTOCOL, close::NOT_TEXT].contains(&why) {
         tokio::time::sleep(LINGER).await;
         return;
     }

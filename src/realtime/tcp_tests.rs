@@ -10,19 +10,21 @@ use axum::extract::Request;
 use axum::routing::any;
 use base::{Caller, Clock, Dice, Millis, Role, SessionId, TripId, UserId};
 use bytes::Bytes;
-use futures_util::{Sink, Stream};
+use futures_util::{FutureExt, Sink, Stream};
 use rooms::{Format, Frame, Outlet, Rooms, Topic};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::connection::{Connection, Made};
+use crate::connection::{Connection, Made, Meters};
 use crate::handshake::Handshake;
 use crate::hub::Hub;
 use crate::limits::MessageRate;
 use crate::session::{Desk, Session};
 use crate::tests::Stub;
+use crate::websocket::WebSocket;
 
 const USER: UserId = UserId::from_u128(1);
 
@@ -211,4 +213,25 @@ async fn a_client_is_told_why_it_is_sent_away() {
     fits.say(&text).await;
     assert_eq!(fits.text().await, r#"{"type":"ack","id":"2","data":1}"#);
     node.tasks.stopping().cancel();
+}
+
+#[tokio::test]
+async fn a_publisher_writes_to_hundreds_of_sockets_in_one_turn() {
+    let meters = Arc::new(Meters::new());
+    let (mut sockets, mut clients) = (Vec::new(), Vec::new());
+    for id in 0..400 {
+        let (server, client) = tokio::io::duplex(64);
+        let (caller, format, meters) = (caller(), Format::Json, Arc::clone(&meters));
+        let transport = Box::new(WebSocket::new(server, &[]));
+        sockets.push(Connection::new(Made { id, caller, format, now_ms: 0, meters, transport }));
+        clients.push(client);
+    }
+    // No await in between: a task that writes may not be told to wait.
+    sockets.iter().for_each(|socket| socket.reply(Bytes::from_static(b"{}")));
+    for (id, client) in clients.iter_mut().enumerate() {
+        let mut frame = [0; 4];
+        let read = tokio::task::unconstrained(client.read_exact(&mut frame)).now_or_never();
+        assert!(read.is_some_and(|read| read.is_ok()), "socket {id} was left to its own task");
+        assert_eq!(frame, [0x81, 2, b'{', b'}']);
+    }
 }

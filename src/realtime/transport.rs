@@ -31,8 +31,10 @@ pub(crate) enum Outgoing {
 pub(crate) enum Broken {
     /// A frame or message over the limit.
     TooBig,
-    /// Not WebSocket, or text that is no UTF-8.
+    /// Not WebSocket.
     Protocol,
+    /// Text that is no UTF-8.
+    Text,
     /// The connection ended.
     Gone,
 }

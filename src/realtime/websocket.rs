@@ -17,6 +17,7 @@ use std::task::{Context, Poll, ready};
 use rooms::Body;
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::poll_proceed;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::close::Close;
@@ -68,16 +69,20 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> WebSocket<S> {
         Self { stream, reader, input, output, ping: None, closed: false, ended: false }
     }
 
-    /// The next message out of what was read before.
-    fn take_kept(&mut self) -> Result<Option<Received>, Broken> {
-        while !self.input.rest().is_empty() {
-            let Some((read, size)) = self.reader.take(self.input.rest())? else { break };
+    /// The next frame, out of what was read before or of one read; `None` when it is not all there
+    /// or no message by itself. Each is taken from what the task may do before it gives way, so
+    /// that a client with many frames is not served before all others.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Received>, Broken>> {
+        let turn = ready!(poll_proceed(cx));
+        if !self.input.rest().is_empty()
+            && let Some((read, size)) = self.reader.take(self.input.rest())?
+        {
+            turn.made_progress();
             self.input.advance(size);
-            if let Some(received) = self.understand(read) {
-                return Ok(Some(received));
-            }
+            return Poll::Ready(Ok(self.understand(read)));
         }
-        Ok(None)
+        drop(turn);
+        self.poll_read(cx)
     }
 
     /// Reads once. A whole frame, the common case, is used where it was read.
@@ -149,10 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for WebSocket<S> {
             return Poll::Ready(Err(Broken::Gone));
         }
         loop {
-            if let Some(received) = self.take_kept()? {
-                return Poll::Ready(Ok(received));
-            }
-            match self.poll_read(cx) {
+            match self.poll_frame(cx) {
                 Poll::Ready(Ok(None)) => {}
                 Poll::Ready(Ok(Some(received))) => return Poll::Ready(Ok(received)),
                 Poll::Ready(Err(broken)) => return Poll::Ready(Err(broken)),
@@ -172,8 +174,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for WebSocket<S> {
     }
 
     fn send(&mut self, message: Outgoing) -> Result<(), Broken> {
+        // What still waits behind a close frame, the client's or ours, has nowhere to go.
         if self.closed {
-            return Err(Broken::Gone);
+            return Ok(());
         }
         match message {
             Outgoing::Body(Body::Text(json)) => self.output.put(Opcode::Text, &json),
@@ -220,6 +223,9 @@ impl Input {
 
 impl Output {
     fn put(&mut self, opcode: Opcode, payload: &[u8]) {
+        // What was written makes room first.
+        self.bytes.drain(..self.written);
+        self.written = 0;
         frame::put(&mut self.bytes, opcode, payload);
     }
 

@@ -222,9 +222,25 @@ fn a_stream_that_takes_little_gets_every_byte_once_and_then_nothing_after_the_cl
     socket.stream.room = usize::MAX;
     socket.send(Outgoing::Close(crate::close::SLOW)).unwrap();
     assert!(socket.poll_flush(&mut cx).is_ready());
-    assert_eq!(socket.send(Outgoing::Ping), Err(Broken::Gone));
+    socket.send(Outgoing::Ping).unwrap();
+    assert!(socket.poll_flush(&mut cx).is_ready());
     let mut got = answers(&socket.stream.written);
     assert!(matches!(got.pop(), Some(Message::Close(Some(frame))) if frame.code == 1013.into()));
     assert_eq!(got, sent);
     assert!(socket.output.bytes.capacity() <= KEEP, "an emptied buffer gives its memory back");
+}
+
+#[tokio::test]
+async fn many_frames_in_one_read_give_way_to_others() {
+    let pings: Vec<u8> = (0..600).flat_map(|_| masked(0x89, &[])).collect();
+    let mut socket = WebSocket::new(Script::new(&pings, 4096), &[]);
+    let mut taken = 0;
+    std::future::poll_fn(|cx| {
+        while let Poll::Ready(Ok(_)) = socket.poll_receive(cx) {
+            taken += 1;
+        }
+        Poll::Ready(())
+    })
+    .await;
+    assert!((1..600).contains(&taken), "{taken} frames before anybody else's turn");
 }
