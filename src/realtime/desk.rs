@@ -8,7 +8,7 @@ use base::{Caller, Code, Problem, Role, TripId};
 use fleet::{Fix, Seat};
 use flows::{Advance, Answer, Flows, OnlineWish, Step, TripForm};
 use rooms::codec::Position;
-use rooms::{Outlet, Topic};
+use rooms::{FollowError, Outlet, Topic};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
@@ -300,15 +300,11 @@ impl FlowsDesk {
     fn nearby_subscribe(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
         let map = asked.message.data::<NearbySubscribeData>()?.asked()?;
         let (flows, nearby) = (self.flows.clone(), Arc::clone(&self.nearby));
-        let (socket, id) = (Arc::clone(asked.socket), asked.message.id.map(RawValue::to_owned));
-        Ok(asked.away(async move {
+        let socket = Arc::clone(asked.socket);
+        Ok(asked.watch(move |outlet, id| {
             socket.forget_cells();
-            let outlet: Arc<dyn Outlet> = Arc::clone(&socket) as _;
-            let acknowledge = |view| answer::ack(id.as_deref(), view);
-            let joined = nearby.join(&flows.rooms, &flows.fleet, &outlet, &map, acknowledge);
-            if let Err(error) = joined {
-                socket.reply(answer::refusal(id.as_deref(), &error.into()));
-            }
+            let acknowledge = |view| answer::ack(id, view);
+            nearby.join(&flows.rooms, &flows.fleet, outlet, &map, acknowledge)
         }))
     }
 
@@ -319,13 +315,8 @@ impl FlowsDesk {
             Err(problem) => return Ok(Taken::Refused(problem)),
         };
         let (flows, live) = (self.flows.clone(), Arc::clone(&self.live));
-        let (socket, id) = (Arc::clone(asked.socket), asked.message.id.map(RawValue::to_owned));
-        Ok(asked.away(async move {
-            let outlet: Arc<dyn Outlet> = Arc::clone(&socket) as _;
-            let acknowledge = |view| answer::ack(id.as_deref(), view);
-            if let Err(error) = live.join(&flows.rooms, &flows, &outlet, city, acknowledge) {
-                socket.reply(answer::refusal(id.as_deref(), &error.into()));
-            }
+        Ok(asked.watch(move |outlet, id| {
+            live.join(&flows.rooms, &flows, outlet, city, |view| answer::ack(id, view))
         }))
     }
 
@@ -425,6 +416,22 @@ impl Asked<'_> {
                     }
                 }
                 Err(problem) => socket.reply(answer::refusal(id.as_deref(), &problem)),
+            }
+        })
+    }
+
+    /// Joins a picture; `join` acknowledges by itself, so that it comes before the picture.
+    fn watch(
+        &self,
+        join: impl FnOnce(&Arc<dyn Outlet>, Option<&RawValue>) -> Result<(), FollowError>
+        + Send
+        + 'static,
+    ) -> Taken {
+        let (socket, outlet) = (Arc::clone(self.socket), self.outlet());
+        let id = self.message.id.map(RawValue::to_owned);
+        self.away(async move {
+            if let Err(error) = join(&outlet, id.as_deref()) {
+                socket.reply(answer::refusal(id.as_deref(), &error.into()));
             }
         })
     }

@@ -76,10 +76,17 @@ impl Handshake {
     }
 }
 
-/// Is `word` among the comma-separated values of the header?
 fn names(headers: &HeaderMap, header: &HeaderName, word: &str) -> bool {
-    let values = headers.get_all(header).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case(word))
+    listed(headers, header).any(|name| name.eq_ignore_ascii_case(word))
+}
+
+/// The comma-separated values of a header, however often it stands there.
+pub(crate) fn listed<'a>(
+    headers: &'a HeaderMap,
+    header: &HeaderName,
+) -> impl Iterator<Item = &'a str> + use<'a> {
+    let lines = headers.get_all(header).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
 #[cfg(test)]

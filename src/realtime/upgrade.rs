@@ -111,12 +111,7 @@ fn protocol(headers: &HeaderMap) -> Option<(&'static str, Format)> {
 }
 
 fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
+    handshake::listed(headers, &header::SEC_WEBSOCKET_PROTOCOL)
 }
 
 fn refusal(problem: &Problem) -> Response {
