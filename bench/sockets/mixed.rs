@@ -14,7 +14,7 @@ use super::rides::ride;
 use super::town::Town;
 use super::wire::Format;
 use crate::cpu::{Cpu, resident};
-use crate::table::{Figure, Row};
+use crate::table::{Bound, Figure, Row};
 
 /// Account numbers of the three kinds of people.
 const PAIRS: usize = 150;
@@ -27,8 +27,10 @@ const MAP_EVERY: Duration = Duration::from_secs(1);
 /// Tokens live for 15 minutes: everybody comes back with a fresh one before.
 const SHIFT: Duration = Duration::from_secs(8 * 60);
 const SAMPLE: Duration = Duration::from_secs(5);
-/// Share of a soak that warms up.
-const WARM: f64 = 0.25;
+/// What comes before a soak: rings of recent events fill, ten minutes of requests make the surge.
+const WARM_UP: Duration = Duration::from_secs(2 * 8 * 60);
+/// Memory is level when its trend adds less than this over the whole soak, %.
+const LEVEL: f64 = 5.0;
 
 /// How many of each.
 struct Load {
@@ -39,7 +41,7 @@ struct Load {
 }
 
 /// What one stretch of load showed.
-struct Seen {
+struct Shift {
     cpu: f64,
     relay: f64,
     map: f64,
@@ -70,7 +72,7 @@ impl Load {
         town: &mut Town,
         pairs: &Pairs,
         length: Duration,
-    ) -> anyhow::Result<Seen> {
+    ) -> anyhow::Result<Shift> {
         let relay = pairs.open(town, Format::Binary).await?;
         let free = self.pairs..self.pairs + self.free;
         let map = go_online(town, free.clone()).await?;
@@ -89,7 +91,7 @@ impl Load {
         let (seen, shown, count) = (seen?, shown?, driven?);
         drop(map);
         go_offline(town, free).await?;
-        Ok(Seen {
+        Ok(Shift {
             cpu: used.as_secs_f64() / length.as_secs_f64() * 100.0,
             relay: seen.lag(0.99),
             map: shown.lag(0.99),
@@ -120,7 +122,7 @@ pub(crate) async fn run(town: &mut Town, scale: &Scale) -> anyhow::Result<Vec<Ro
         }
     }
     pairs.end(town).await?;
-    let figure = |unit, of: fn(&Seen) -> f64| Figure::new(unit, seen.iter().map(of).collect());
+    let figure = |unit, of: fn(&Shift) -> f64| Figure::new(unit, seen.iter().map(of).collect());
     Ok(vec![
         Row::alone(load.name("mixed"), figure("% of a core", |seen| seen.cpu)),
         Row::alone("mixed: p99 from driver to rider", figure("ms", |seen| seen.relay)),
@@ -129,28 +131,29 @@ pub(crate) async fn run(town: &mut Town, scale: &Scale) -> anyhow::Result<Vec<Ro
     ])
 }
 
-/// The same for so long; how memory goes.
+/// The same for so long, after a warm-up that is not judged; how memory goes.
 pub(crate) async fn soak(
     town: &mut Town,
     scale: &Scale,
     length: Duration,
 ) -> anyhow::Result<Vec<Row>> {
     let load = Load::new(scale);
-    eprintln!("soak: {} drivers", load.all());
+    let warm_up = scale.span(WARM_UP.as_secs(), 10);
+    eprintln!("soak: {} drivers, {} s of warm-up first", load.all(), warm_up.as_secs());
     let pairs = load.people(town).await?;
-    let (begin, pid) = (Instant::now(), town.pid());
+    let (begin, pid, whole) = (Instant::now(), town.pid(), warm_up + length);
     let sampled = tokio::spawn(async move {
         let mut samples = Vec::new();
-        while begin.elapsed() < length {
+        while begin.elapsed() < whole {
             samples.push((begin.elapsed().as_secs_f64() / 60.0, resident(pid)? as f64 / 1024.0));
             sleep(SAMPLE).await;
         }
         anyhow::Ok(samples)
     });
     let mut seen = Vec::new();
-    while begin.elapsed() < length {
+    while begin.elapsed() < whole {
         town.renew_tokens().await?;
-        let left = length.saturating_sub(begin.elapsed()).max(Duration::from_secs(1));
+        let left = whole.saturating_sub(begin.elapsed()).max(Duration::from_secs(1));
         let shift = load.shift(town, &pairs, left.min(SHIFT)).await?;
         eprintln!(
             "  {:.0} min: {:.0} MiB, CPU {:.1} %, relay p99 {:.1} ms, map p99 {:.0} ms, {} trips, \
@@ -166,18 +169,28 @@ pub(crate) async fn soak(
         seen.push(shift);
     }
     let samples = sampled.await??;
-    let warm = (samples.len() as f64 * WARM) as usize;
-    let last = samples.last().map_or(f64::NAN, |sample| sample.1 / 1024.0);
-    let figure = |unit, of: fn(&Seen) -> f64| Figure::new(unit, seen.iter().map(of).collect());
-    Ok(vec![
+    let warm = samples.iter().take_while(|(minute, _)| *minute * 60.0 < warm_up.as_secs_f64());
+    Ok(soaked(scale, &load, &seen, &samples[warm.count()..]))
+}
+
+/// `samples` are (minute, KiB) after the warm-up.
+fn soaked(scale: &Scale, load: &Load, seen: &[Shift], samples: &[(f64, f64)]) -> Vec<Row> {
+    let last = samples.last().map_or(f64::NAN, |sample| sample.1);
+    let minutes = samples.last().zip(samples.first()).map_or(0.0, |(last, first)| last.0 - first.0);
+    let trend = slope(samples);
+    let figure = |unit, of: fn(&Shift) -> f64| Figure::new(unit, seen.iter().map(of).collect());
+    let growth = Figure::new("%", vec![trend * minutes / last * 100.0]);
+    let growth = Row::alone(format!("soak: growth of memory in {minutes:.0} min"), growth);
+    let lost = Row::alone("soak: trip events that did not arrive", figure("", |seen| seen.lost));
+    vec![
         Row::alone(load.name("soak"), figure("% of a core", |seen| seen.cpu)),
-        Row::alone("soak: growth of memory", {
-            Figure::new("KiB/min", vec![slope(&samples[warm..])])
-        }),
-        Row::alone("soak: memory at the end", Figure::new("MiB", vec![last])),
+        scale.bound(growth, Bound::Max(LEVEL)),
+        Row::alone("soak: memory per minute", Figure::new("KiB", vec![trend])),
+        Row::alone("soak: memory at the end", Figure::new("MiB", vec![last / 1024.0])),
+        Row::alone("soak: trips", Figure::new("", vec![seen.iter().map(|s| s.trips).sum()])),
         Row::alone("soak: p99 from driver to rider", figure("ms", |seen| seen.relay)),
-        Row::alone("soak: trip events that did not arrive", figure("", |seen| seen.lost)),
-    ])
+        scale.bound(lost, Bound::Max(0.0)),
+    ]
 }
 
 /// Least squares.

@@ -97,7 +97,7 @@ impl Flows {
                 if let (EventName::Started, Some(driver)) = (event.event, trip.driver) {
                     self.fleet.start_meter(driver, trip.id);
                 }
-                self.publish(trip.id, &event);
+                self.publish(&trip, &event);
             }
             trips::Effect::NeedsDriver { trip } => self.search(trip),
             trips::Effect::OfferEnded { trip, driver, outcome } => {
@@ -118,10 +118,13 @@ impl Flows {
         }
     }
 
-    fn publish(&self, trip: TripId, event: &TripEvent) {
+    fn publish(&self, trip: &Trip, event: &TripEvent) {
         let seq = u64::try_from(event.seq).unwrap_or(0);
-        let frame = trip_event_frame(trip, seq, &TripEventView::from(event));
-        self.rooms.publish_event(Topic::Trip(trip), seq, frame);
+        let frame = trip_event_frame(trip.id, seq, &TripEventView::from(event));
+        self.rooms.publish_event(Topic::Trip(trip.id), seq, frame);
+        if trip.is_over() {
+            self.rooms.end(Topic::Trip(trip.id), seq);
+        }
     }
 
     /// Looks up who drove this rider before, without making other effects wait, and searches.

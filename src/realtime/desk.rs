@@ -376,12 +376,16 @@ async fn follow(
     // A number that was never given out is a mistake or of another life: start over.
     let after = after.filter(|seq| i64::try_from(*seq).is_ok_and(|seq| seq <= newest.into()));
     let followed = flows.rooms.follow(topic, after, outlet, &flows.replay(caller)).await?;
-    // A driver may have lost the trip between the two: then the room's list was cleaned too early.
-    if caller.role == Role::Driver
-        && let Err(problem) = flows.follow_trip(&caller, trip).await
-    {
-        flows.rooms.leave(topic, outlet.id());
-        return Err(problem);
+    // Meanwhile a driver may have lost the trip, or it ended: the room's list was cleaned too early.
+    match flows.follow_trip(&caller, trip).await {
+        Err(problem) => {
+            flows.rooms.leave(topic, outlet.id());
+            return Err(problem);
+        }
+        Ok(trip) if trip.is_over() => {
+            flows.rooms.end(topic, u64::try_from(trip.version).unwrap_or(0));
+        }
+        Ok(_) => {}
     }
     Ok(RoomView { room: topic.to_string(), epoch: TRIP_EPOCH, seq: followed.seq })
 }

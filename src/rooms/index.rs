@@ -141,7 +141,10 @@ impl Rooms {
             // What this round handed over makes place for the next one.
             outlet.turn();
             match caught {
-                Caught::Up(seq) => return Ok(seq),
+                Caught::Up(seq) => {
+                    self.dismiss(topic, Room::dismiss);
+                    return Ok(seq);
+                }
                 Caught::Behind(seq) => from = Some(seq),
                 Caught::Torn => from = None,
                 Caught::Gone => return Err(FollowError::Gone),
@@ -233,8 +236,19 @@ impl Rooms {
 
     /// Takes every socket of `user` out of the room: he has no part in it any more.
     pub fn expel(&self, topic: Topic, user: UserId) {
+        self.dismiss(topic, |room| room.expel(user));
+    }
+
+    /// Event `seq` was the topic's last: whoever has it leaves, and whoever still catches up leaves
+    /// once it has it.
+    pub fn end(&self, topic: Topic, seq: u64) {
+        self.dismiss(topic, |room| room.end(seq));
+    }
+
+    /// Takes out of the room whom `choose` removed from it.
+    fn dismiss(&self, topic: Topic, choose: impl FnOnce(&mut Room) -> Vec<u64>) {
         let Entry::Occupied(mut room) = self.0.rooms.entry(topic) else { return };
-        let gone = room.get_mut().expel(user);
+        let gone = choose(room.get_mut());
         if room.get().is_empty() {
             room.remove();
         } else {
@@ -253,7 +267,11 @@ impl Rooms {
         let Some(mut room) = self.0.rooms.get_mut(&topic) else { return };
         let told = room.tell(topic, seq, &frame);
         room.followers.iter().for_each(|follower| turns.add(&follower.outlet));
+        let ending = room.ends();
         drop(room);
+        if ending {
+            self.dismiss(topic, Room::dismiss);
+        }
         if told == Told::Early {
             let mut torn = self.0.torn.lock();
             if !torn.contains(&topic) {

@@ -21,6 +21,8 @@ const PATIENCE: u8 = 2;
 pub(crate) struct Room {
     pub(crate) followers: Vec<Follower>,
     newest: Newest,
+    /// Number of the last event there will ever be.
+    ends: Option<u64>,
 }
 
 pub(crate) struct Follower {
@@ -176,6 +178,27 @@ impl Room {
             }
         }
         told
+    }
+
+    /// Nothing comes after event `seq`: whoever has it leaves, now or when it catches up.
+    pub(crate) fn end(&mut self, seq: u64) -> Vec<u64> {
+        self.ends = Some(seq);
+        self.dismiss()
+    }
+
+    /// Is its last event known?
+    pub(crate) fn ends(&self) -> bool {
+        self.ends.is_some()
+    }
+
+    /// Removes the sockets that have everything there will ever be; their ids.
+    pub(crate) fn dismiss(&mut self) -> Vec<u64> {
+        let Some(ends) = self.ends else { return Vec::new() };
+        let through = |f: &Follower| matches!(f.state, State::Live { last, .. } if last >= ends);
+        let ids = |f: &Follower| through(f).then(|| f.outlet.id());
+        let gone = self.followers.iter().filter_map(ids).collect();
+        self.followers.retain(|follower| !through(follower));
+        gone
     }
 
     /// Is `at` not older than the newest position shown for `key`? Then it is the newest.

@@ -443,3 +443,29 @@ fn rooms_are_named_on_the_wire_as_they_are_read() {
         assert!(read.is_none_or(|name| name == text));
     }
 }
+
+#[test]
+fn whoever_has_the_last_event_leaves_and_the_late_leave_once_they_have_it() {
+    let (rooms, store) = (rooms(), Store { newest: AtomicU64::new(2) });
+    let (prompt, late) = (Reader::new(1), Reader::new(2));
+    for reader in [&prompt, &late] {
+        now(rooms.follow(trip(), Some(2), &reader.outlet(), &store)).unwrap();
+    }
+    rooms.publish_event(trip(), 3, frame("3".to_owned()));
+    // Its last event is known before the one ahead of it was published.
+    rooms.publish_event(trip(), 5, frame("5".to_owned()));
+    rooms.end(trip(), 5);
+    assert_eq!(rooms.followers(trip()), 2);
+    rooms.publish_event(trip(), 4, frame("4".to_owned()));
+    assert_eq!(rooms.followers(trip()), 0);
+    for reader in [&prompt, &late] {
+        assert_in_order(&reader.seen(), 2);
+        assert_ends_at(reader, 5);
+    }
+    // Who comes after the end is told all of it and stays no longer.
+    store.newest.store(5, Ordering::SeqCst);
+    let after = Reader::new(3);
+    now(rooms.follow(trip(), Some(4), &after.outlet(), &store)).unwrap();
+    rooms.end(trip(), 5);
+    assert_eq!((after.seen(), rooms.followers(trip())), (vec!["5".to_owned()], 0));
+}

@@ -271,6 +271,13 @@ impl Trip {
         }
     }
 
+    /// Does nothing come after this? An ended trip may still be paid.
+    pub const fn is_over(&self) -> bool {
+        let settled = !matches!(self.status, Status::Completed)
+            || matches!(self.payment_status, PaymentStatus::Paid);
+        !self.status.is_live() && settled
+    }
+
     /// Accepted by a driver who is still ending another trip.
     pub const fn is_queued(&self) -> bool {
         self.queued_behind.is_some()

@@ -1,7 +1,8 @@
 // The backend most would write first: socket.io for the sockets, Redis GEO for the live map.
 //
-// A driver's `location` goes to Redis (GEOADD) and to the room of his trip or of his map cell.
-// Nothing is authenticated, checked or stored, so what it costs is a lower bound.
+// A driver's `location` goes to Redis (GEOADD, and RPUSH to the track of his trip, in one write) and
+// to the room of his trip or of his map cell. Nothing is authenticated or checked, and nothing is
+// kept beyond Redis, so what it costs is a lower bound.
 // Prints `ready PORT` when it listens.
 
 import { createServer } from "node:http";
@@ -34,7 +35,10 @@ io.on("connection", (socket) => {
     done();
   });
   socket.on("location", async (seen) => {
-    await redis.geoAdd("drivers", { member: seen.id, longitude: seen.lng, latitude: seen.lat });
+    // The client sends together what is asked for in one turn.
+    const kept = [redis.geoAdd("drivers", { member: seen.id, longitude: seen.lng, latitude: seen.lat })];
+    if (seen.trip) kept.push(redis.rPush(`track:${seen.trip}`, `${seen.lat},${seen.lng},${seen.at}`));
+    await Promise.all(kept);
     const room = seen.trip ? `trip:${seen.trip}` : cell(seen.lat, seen.lng);
     io.to(room).emit("location", seen);
   });
