@@ -7,12 +7,14 @@
 #![expect(clippy::panic, reason = "a test that can not go on fails, with what it saw")]
 
 mod access;
+mod aftermath;
 mod bad_input;
 mod contract;
 mod crash;
 mod fences;
 mod harness;
 mod live;
+mod once;
 mod payments;
 mod privacy;
 mod races;
