@@ -10,6 +10,7 @@
 //!   through the effects of `trips`, `dispatch` and `fleet`, carried out in order by [`effects`].
 
 mod answer_offer;
+mod audit;
 mod book_trip;
 mod cancel_trip;
 mod city_map;

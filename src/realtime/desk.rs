@@ -1,6 +1,6 @@
 //! Messages become calls of the flows: what each type means, and who may send it.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -301,7 +301,7 @@ impl FlowsDesk {
         let map = asked.message.data::<NearbySubscribeData>()?.asked()?;
         let (flows, nearby) = (self.flows.clone(), Arc::clone(&self.nearby));
         let socket = Arc::clone(asked.socket);
-        Ok(asked.watch(move |outlet, id| {
+        Ok(asked.watch(ready(Ok(())), move |outlet, id| {
             socket.forget_cells();
             let acknowledge = |view| answer::ack(id, view);
             nearby.join(&flows.rooms, &flows.fleet, outlet, &map, acknowledge)
@@ -315,7 +315,9 @@ impl FlowsDesk {
             Err(problem) => return Ok(Taken::Refused(problem)),
         };
         let (flows, live) = (self.flows.clone(), Arc::clone(&self.live));
-        Ok(asked.watch(move |outlet, id| {
+        let (noting, caller) = (self.flows.clone(), asked.socket.caller());
+        let noted = async move { noting.note_watch(&caller, city).await };
+        Ok(asked.watch(noted, move |outlet, id| {
             live.join(&flows.rooms, &flows, outlet, city, |view| answer::ack(id, view))
         }))
     }
@@ -376,8 +378,8 @@ async fn follow(
     // A number that was never given out is a mistake or of another life: start over.
     let after = after.filter(|seq| i64::try_from(*seq).is_ok_and(|seq| seq <= newest.into()));
     let followed = flows.rooms.follow(topic, after, outlet, &flows.replay(caller)).await?;
-    // Meanwhile a driver may have lost the trip, or it ended: the room's list was cleaned too early.
-    match flows.follow_trip(&caller, trip).await {
+    // Meanwhile a driver may have lost the trip, or it ended: the room's list was cleaned too soon.
+    match flows.followed(&caller, trip).await {
         Err(problem) => {
             flows.rooms.leave(topic, outlet.id());
             return Err(problem);
@@ -424,9 +426,11 @@ impl Asked<'_> {
         })
     }
 
-    /// Joins a picture; `join` acknowledges by itself, so that it comes before the picture.
+    /// Joins a picture once `first` is done; `join` acknowledges by itself, so that it comes before
+    /// the picture.
     fn watch(
         &self,
+        first: impl Future<Output = Result<(), Problem>> + Send + 'static,
         join: impl FnOnce(&Arc<dyn Outlet>, Option<&RawValue>) -> Result<(), FollowError>
         + Send
         + 'static,
@@ -434,8 +438,12 @@ impl Asked<'_> {
         let (socket, outlet) = (Arc::clone(self.socket), self.outlet());
         let id = self.message.id.map(RawValue::to_owned);
         self.away(async move {
-            if let Err(error) = join(&outlet, id.as_deref()) {
-                socket.reply(answer::refusal(id.as_deref(), &error.into()));
+            let joined = match first.await {
+                Ok(()) => join(&outlet, id.as_deref()).map_err(Problem::from),
+                Err(problem) => Err(problem),
+            };
+            if let Err(problem) = joined {
+                socket.reply(answer::refusal(id.as_deref(), &problem));
             }
         })
     }

@@ -1,6 +1,7 @@
 //! The routes, by area. Each handler says who may call it in its type, and only translates.
 
 mod admin;
+mod audit;
 mod auth;
 mod drivers;
 mod live;
@@ -23,5 +24,6 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(trips::routes())
         .merge(wallet::routes())
         .merge(admin::routes())
+        .merge(audit::routes())
         .merge(live::routes())
 }

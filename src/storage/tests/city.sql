@@ -29,3 +29,5 @@ SELECT ledger_post(gen_random_uuid(), id::text, 'adjustment', id, 'authorising',
   ARRAY[1, 27]::smallint[], ARRAY[id, '00000000-0000-0000-0000-000000000000'],
   ARRAY[500, -500]::bigint[], ARRAY[NULL, NULL]::bigint[])
 FROM users WHERE role = 'rider';
+INSERT INTO audit_log (id, actor_id, action, object_kind, object_id)
+SELECT id, id, 'driver.read', 'driver', '21' FROM users WHERE role = 'admin';

@@ -45,7 +45,7 @@ async fn count(conn: &mut PgConnection, table: &str) -> i64 {
 async fn everybody_sees_his_own_rows_and_nothing_else() {
     let db = city().await;
     //                 rider other driver asked stranger admin system
-    let expected: [(&str, [i64; 7]); 15] = [
+    let expected: [(&str, [i64; 7]); 16] = [
         ("users", [1, 1, 1, 1, 1, 6, 6]),
         ("sessions", [1, 1, 1, 1, 1, 1, 6]),
         ("drivers", [0, 0, 1, 1, 1, 3, 3]),
@@ -61,6 +61,7 @@ async fn everybody_sees_his_own_rows_and_nothing_else() {
         ("outbox", [0, 0, 0, 0, 0, 0, 1]),
         ("ledger_entry", [1, 1, 0, 0, 0, 4, 4]),
         ("ledger_journal", [1, 1, 0, 0, 0, 2, 2]),
+        ("audit_log", [0, 0, 0, 0, 0, 1, 1]),
     ];
     for (table, counts) in expected {
         for ((name, who), expected) in all_people().into_iter().zip(counts) {
@@ -153,6 +154,40 @@ async fn nobody_changes_what_is_not_his_to_change() {
     check(&system, "UPDATE driver_history SET lat = 0", "no permission").await;
     check(&driver, "UPDATE tariffs SET per_km = 1", "0 rows").await;
     check(&admin, "UPDATE tariffs SET per_km = 1", "8 rows").await;
+}
+
+/// Who is found out must not be able to hide it, nor to put it on somebody else.
+#[tokio::test]
+async fn the_audit_log_is_only_ever_added_to_and_signed_truly() {
+    let db = city().await;
+    let (rider, admin) = (caller(RIDER, Role::Rider), caller(ADMIN, Role::Admin));
+    let check = async |who: &Who, sql: &'static str, expected: &str| {
+        assert_eq!(attempt(&db, who, sql).await, expected, "{who:?}: {sql}");
+    };
+    const OWN: &str = "INSERT INTO audit_log (id, actor_id, action, object_kind, object_id)
+        VALUES (gen_random_uuid(), lpad('31', 32, '0')::uuid, 'driver.read', 'driver', '1')";
+    const ANOTHERS: &str = "INSERT INTO audit_log (id, actor_id, action, object_kind, object_id)
+        VALUES (gen_random_uuid(), lpad('32', 32, '0')::uuid, 'driver.read', 'driver', '1')";
+    check(&admin, OWN, "1 rows").await;
+    check(&admin, ANOTHERS, "not his row").await;
+    check(&rider, OWN, "not his row").await;
+    check(&Who::System, ANOTHERS, "1 rows").await;
+    check(&admin, "UPDATE audit_log SET actor_id = NULL", "no permission").await;
+    check(&Who::System, "DELETE FROM audit_log", "no permission").await;
+    check(
+        &Who::System,
+        "INSERT INTO audit_log (id, at, action, object_kind, object_id)
+         VALUES (gen_random_uuid(), now() - interval '1 day', 'driver.read', 'driver', '1')",
+        "no permission",
+    )
+    .await;
+    let mut owner = testing::owner(&db).await;
+    for sql in
+        ["UPDATE audit_log SET actor_id = NULL", "DELETE FROM audit_log", "TRUNCATE audit_log"]
+    {
+        let error = owner.execute(sql).await.unwrap_err();
+        assert!(breaks(&error, "audit_never_changes"), "{sql}: {error}");
+    }
 }
 
 #[tokio::test]
