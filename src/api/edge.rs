@@ -80,6 +80,11 @@ fn close(response: &mut Response, outcome: &Outcome, meta: Meta<'_>, problem_jso
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Outcome::Refused(problem) = outcome
+        && let Some(seconds) = problem.details["retryAfter"].as_u64()
+    {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
     }

@@ -18,13 +18,13 @@ mod envelope;
 mod fields;
 mod guard;
 mod headers;
-mod limiter;
 mod live_page;
 mod node;
 mod openapi;
 mod policy;
 mod reply;
 mod routes;
+mod shedding;
 mod state;
 
 #[cfg(test)]
@@ -32,4 +32,4 @@ mod tests;
 
 pub use node::operators_router;
 pub use openapi::{openapi, refusals};
-pub use state::{ApiState, Config, RateLimits, router};
+pub use state::{ApiState, Config, router};

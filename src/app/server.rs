@@ -15,7 +15,10 @@ use dispatch::{Dispatch, DispatchConfig};
 use fleet::{Fleet, FleetConfig};
 use flows::{Flows, House, INBOX, Inbox};
 use identity::{HashCost, Identity, Keys, Settings};
-use ops::{Dependency, Health, LogFormat, Meters, Phase, Tasks};
+use ops::{
+    Breakers, Crowd, Dependency, Health, Limiter, LogFormat, Meters, Phase, RateLimits, Rates,
+    Tasks,
+};
 use pricing::Pricing;
 use realtime::Realtime;
 use rooms::Rooms;
@@ -48,6 +51,10 @@ pub struct Setup {
     pub operators: Option<SocketAddr>,
     pub keys: Keys,
     pub rate_limits: Switch,
+    pub rates: Rates,
+    /// Held at once by one address.
+    pub connections_per_address: usize,
+    pub sockets_per_address: usize,
     pub origins: Vec<String>,
     pub trusted_proxies: usize,
     pub socket_threads: Option<NonZeroUsize>,
@@ -67,6 +74,9 @@ impl Setup {
             operators: None,
             keys: Keys { secret: SecretString::from("t".repeat(32)), previous: None },
             rate_limits: Switch::Off,
+            rates: Rates::default(),
+            connections_per_address: 2000,
+            sockets_per_address: 1000,
             origins: vec!["https://app.example.com".to_owned()],
             trusted_proxies: 0,
             socket_threads: None,
@@ -115,7 +125,10 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
     let state =
         api::ApiState::new(flows.clone(), health.clone(), meters.clone(), api_config(&setup));
     let router = api::router(state.clone()).merge(realtime::router(realtime.clone()));
-    listen::serve(&tasks, "apps' address", listener, router);
+    // Behind a proxy all connections come from its address.
+    let counted = setup.rate_limits == Switch::On && setup.trusted_proxies == 0;
+    let crowd = Crowd::new(counted.then_some(setup.connections_per_address));
+    listen::serve(&tasks, "apps' address", listener, router, crowd);
     if let Some(operators) = setup.operators {
         listen::serve_operators(&tasks, operators, api::operators_router(state)).await;
     }
@@ -143,8 +156,15 @@ async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Fl
         Trips::start(db.clone(), tasks, clock.clone(), to_trips, trips::TripsConfig::default());
     let (view, ways, config) = (map.clone(), router.clone(), setup.dispatch.clone());
     let desk = Dispatch::start(db.clone(), tasks, clock.clone(), view, ways, to_dispatch, config);
+    let switch = match setup.rate_limits {
+        Switch::On => RateLimits::On,
+        Switch::Off => RateLimits::Off,
+    };
+    let limiter = Limiter::new(switch, setup.rates.clone(), clock.clone(), None);
     let flows = Flows::new(House {
         db: db.clone(),
+        breakers: Breakers::new(clock.clone()),
+        limiter,
         clock,
         rooms: Rooms::new(&dice),
         router,
@@ -163,6 +183,8 @@ fn realtime_config(setup: &Setup) -> realtime::Config {
     realtime::Config {
         origins: setup.origins.clone(),
         rate_limits: setup.rate_limits == Switch::On,
+        sockets_per_address: setup.sockets_per_address,
+        trusted_proxies: setup.trusted_proxies,
         threads: setup.socket_threads,
         ..realtime::Config::default()
     }
@@ -171,10 +193,6 @@ fn realtime_config(setup: &Setup) -> realtime::Config {
 fn api_config(setup: &Setup) -> api::Config {
     api::Config {
         origins: setup.origins.clone(),
-        rate_limits: match setup.rate_limits {
-            Switch::On => api::RateLimits::On,
-            Switch::Off => api::RateLimits::Off,
-        },
         trusted_proxies: setup.trusted_proxies,
         metrics_token: setup.metrics_token.clone(),
         ..api::Config::default()
@@ -305,6 +323,9 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         operators: Some(args.ops_listen),
         keys: Keys { secret, previous: secrets.jwt_previous.clone() },
         rate_limits: args.rate_limits,
+        rates: args.rates.clone().unwrap_or_default(),
+        connections_per_address: args.connections_per_address.get(),
+        sockets_per_address: args.sockets_per_address.get(),
         origins: args.origins.clone(),
         trusted_proxies: args.trusted_proxies,
         socket_threads: args.socket_threads,

@@ -35,7 +35,7 @@ use base::Clock;
 use dispatch::Dispatch;
 use fleet::Fleet;
 use identity::Identity;
-use ops::Tasks;
+use ops::{Breakers, Limiter, Tasks};
 use pricing::Pricing;
 use rooms::Rooms;
 use routing::Router;
@@ -68,6 +68,8 @@ pub struct House {
     pub trips: Trips,
     pub dispatch: Dispatch,
     pub tasks: Tasks,
+    pub limiter: Limiter,
+    pub breakers: Breakers,
 }
 
 /// Cheap to clone; derefs to the rooms for reads that change nothing.

@@ -1,12 +1,13 @@
 //! Messages become calls of the flows: what each type means, and who may send it.
 
-use std::future::{Future, ready};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Caller, Code, Problem, Role, TripId};
 use fleet::{Fix, Seat};
 use flows::{Advance, Answer, Flows, OnlineWish, Step, TripForm};
+use ops::{Counted, Limit};
 use rooms::codec::Position;
 use rooms::{FollowError, Outlet, Topic};
 use serde::Serialize;
@@ -263,7 +264,11 @@ impl FlowsDesk {
             OfferAction::Decline => Answer::Decline,
         };
         let (flows, driver) = (self.flows.clone(), asked.socket.user().as_driver());
-        Ok(asked.later(async move { flows.answer_offer(driver, data.trip_id, answer).await }))
+        let admitted = asked.admitted(Limit::DriverResponse);
+        Ok(asked.later(async move {
+            admitted.await?;
+            flows.answer_offer(driver, data.trip_id, answer).await
+        }))
     }
 
     fn trip_status(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
@@ -274,7 +279,9 @@ impl FlowsDesk {
             TripStep::Completed => Step::Completed,
         };
         let (flows, caller) = (self.flows.clone(), asked.socket.caller());
+        let admitted = asked.admitted(Limit::TripStatus);
         Ok(asked.later(async move {
+            admitted.await?;
             let advance = Advance { step, pin: data.pin };
             let driver = caller.user.as_driver();
             let trip = flows.advance_trip(driver, data.trip_id, advance).await?;
@@ -285,7 +292,11 @@ impl FlowsDesk {
     fn trip_request(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
         let request = asked.message.data::<TripForm>()?.request()?;
         let (flows, caller) = (self.flows.clone(), asked.socket.caller());
-        Ok(asked.later(async move { flows.request_trip(&caller, request).await }))
+        let admitted = asked.admitted(Limit::TripRequest);
+        Ok(asked.later(async move {
+            admitted.await?;
+            flows.request_trip(&caller, request).await
+        }))
     }
 
     fn trip_cancel(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
@@ -301,7 +312,7 @@ impl FlowsDesk {
         let map = asked.message.data::<NearbySubscribeData>()?.asked()?;
         let (flows, nearby) = (self.flows.clone(), Arc::clone(&self.nearby));
         let socket = Arc::clone(asked.socket);
-        Ok(asked.watch(ready(Ok(())), move |outlet, id| {
+        Ok(asked.watch(asked.admitted(Limit::Nearby), move |outlet, id| {
             socket.forget_cells();
             let acknowledge = |view| answer::ack(id, view);
             nearby.join(&flows.rooms, &flows.fleet, outlet, &map, acknowledge)
@@ -395,6 +406,12 @@ async fn follow(
 impl Asked<'_> {
     fn outlet(&self) -> Arc<dyn Outlet> {
         Arc::clone(self.socket) as _
+    }
+
+    /// Takes from the same bucket as the route of the same meaning.
+    fn admitted(&self, limit: Limit) -> impl Future<Output = Result<(), Problem>> + Send + use<> {
+        let (limiter, user) = (self.flows.limiter.clone(), self.socket.user());
+        async move { limiter.admit(limit, Counted::User(user)).await }
     }
 
     /// Acknowledges at once.

@@ -13,6 +13,7 @@ mod contract;
 mod crash;
 mod fences;
 mod harness;
+mod limits;
 mod live;
 mod payments;
 mod privacy;

@@ -6,6 +6,7 @@ mod auth;
 mod drivers;
 mod live;
 mod location;
+mod operations;
 mod places;
 mod pricing;
 mod trips;
@@ -26,4 +27,5 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(admin::routes())
         .merge(audit::routes())
         .merge(live::routes())
+        .merge(operations::routes())
 }
