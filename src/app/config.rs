@@ -57,7 +57,8 @@ pub struct DataArgs {
     pub log_format: LogStyle,
 }
 
-/// Run the server. Secrets come from the environment, each also as NAME_FILE: JWT_SECRET (≥ 32
+/// Run the server. Secrets come from the environment, each also as NAME_FILE: REDIS_URL (several
+/// nodes count their limits together there; each alone while it is away), JWT_SECRET (≥ 32
 /// characters; the private database's owner gets one made and kept in the data directory),
 /// JWT_SECRET_PREVIOUS (only verifies), SMARTLINE_METRICS_TOKEN (lets /metrics be read on the main
 /// address).
@@ -120,6 +121,7 @@ pub struct Secrets {
     pub jwt: Option<SecretString>,
     pub jwt_previous: Option<SecretString>,
     pub metrics_token: Option<SecretString>,
+    pub redis_url: Option<SecretString>,
 }
 
 impl Secrets {
@@ -130,6 +132,7 @@ impl Secrets {
             jwt: secret("JWT_SECRET")?,
             jwt_previous: secret("JWT_SECRET_PREVIOUS")?,
             metrics_token: secret("SMARTLINE_METRICS_TOKEN")?,
+            redis_url: secret("REDIS_URL")?,
         })
     }
 }

@@ -7,17 +7,19 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use base::{Clock, Dice};
+use bus::Redis;
 use dispatch::{Dispatch, DispatchConfig};
 use fleet::{Fleet, FleetConfig};
 use flows::{Flows, House, INBOX, Inbox};
 use identity::{HashCost, Identity, Keys, Settings};
 use ops::{
     Breakers, Crowd, Dependency, Health, Limiter, LogFormat, Meters, Phase, RateLimits, Rates,
-    Tasks,
+    SharedCounts, Tasks,
 };
 use pricing::Pricing;
 use realtime::Realtime;
@@ -59,6 +61,7 @@ pub struct Setup {
     pub trusted_proxies: usize,
     pub socket_threads: Option<NonZeroUsize>,
     pub metrics_token: Option<SecretString>,
+    pub redis_url: Option<SecretString>,
     pub hash_cost: HashCost,
     pub fleet: FleetConfig,
     pub dispatch: DispatchConfig,
@@ -81,6 +84,7 @@ impl Setup {
             trusted_proxies: 0,
             socket_threads: None,
             metrics_token: None,
+            redis_url: None,
             hash_cost: HashCost::Cheap,
             fleet: FleetConfig::default(),
             dispatch: DispatchConfig::default(),
@@ -114,7 +118,7 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
     watch_database(&tasks, &db, &health);
     storage::keep_partitions(db.clone(), &tasks, setup.clock.clone(), storage::HISTORY_DAYS);
 
-    let flows = furnish(&mut setup, &db, &tasks).await?;
+    let flows = furnish(&mut setup, &db, &tasks, &health).await?;
     let live = flows.trips.rebuild().await.context("live trips could not be rebuilt")?;
     if live > 0 {
         info!(live, "live trips go on");
@@ -138,7 +142,12 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
 }
 
 /// Builds the rooms, lowest layer first, and joins them by their effects.
-async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Flows> {
+async fn furnish(
+    setup: &mut Setup,
+    db: &Db,
+    tasks: &Tasks,
+    health: &Health,
+) -> anyhow::Result<Flows> {
     let (clock, dice) = (setup.clock.clone(), Dice::system());
     let (to_trips, trips) = mpsc::channel(INBOX);
     let (to_dispatch, dispatch) = mpsc::channel(INBOX);
@@ -146,6 +155,7 @@ async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Fl
     let settings = Settings { keys: setup.keys.clone(), hash_cost: setup.hash_cost, hash_slots: 2 };
     let identity = Identity::start(db.clone(), tasks, clock.clone(), &settings)?;
     identity.load_revocations().await?;
+    identity.load_api_keys().await?;
     let router = Router::new(setup.speeds.take());
     let quote_key = pricing::QuoteKey::derive(setup.keys.secret.expose_secret().as_bytes());
     let pricing = Pricing::start(db.clone(), tasks, clock.clone(), quote_key).await?;
@@ -156,14 +166,11 @@ async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Fl
         Trips::start(db.clone(), tasks, clock.clone(), to_trips, trips::TripsConfig::default());
     let (view, ways, config) = (map.clone(), router.clone(), setup.dispatch.clone());
     let desk = Dispatch::start(db.clone(), tasks, clock.clone(), view, ways, to_dispatch, config);
-    let switch = match setup.rate_limits {
-        Switch::On => RateLimits::On,
-        Switch::Off => RateLimits::Off,
-    };
-    let limiter = Limiter::new(switch, setup.rates.clone(), clock.clone(), None);
+    let breakers = Breakers::new(clock.clone());
+    let limiter = limiter(setup, &breakers, tasks, health)?;
     let flows = Flows::new(House {
         db: db.clone(),
-        breakers: Breakers::new(clock.clone()),
+        breakers,
         limiter,
         clock,
         rooms: Rooms::new(&dice),
@@ -177,6 +184,28 @@ async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Fl
     });
     flows::run(&flows, tasks, Inbox { trips, dispatch, fleet });
     Ok(flows)
+}
+
+/// The limits, counted together with other nodes where there is a Redis.
+fn limiter(
+    setup: &Setup,
+    breakers: &Breakers,
+    tasks: &Tasks,
+    health: &Health,
+) -> anyhow::Result<Limiter> {
+    let switch = match setup.rate_limits {
+        Switch::On => RateLimits::On,
+        Switch::Off => RateLimits::Off,
+    };
+    let shared: Option<Arc<dyn SharedCounts>> = match &setup.redis_url {
+        Some(url) => {
+            let redis = Redis::open(url, breakers).context("REDIS_URL")?;
+            redis.keep_watch(tasks, health.clone());
+            Some(Arc::new(redis))
+        }
+        None => None,
+    };
+    Ok(Limiter::new(switch, setup.rates.clone(), setup.clock.clone(), shared))
 }
 
 fn realtime_config(setup: &Setup) -> realtime::Config {
@@ -330,6 +359,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         trusted_proxies: args.trusted_proxies,
         socket_threads: args.socket_threads,
         metrics_token: secrets.metrics_token.clone(),
+        redis_url: secrets.redis_url.clone(),
         hash_cost: if demo { HashCost::Cheap } else { HashCost::Standard },
         fleet,
         dispatch: DispatchConfig::default(),

@@ -1,10 +1,13 @@
 //! How often, how many, from where: floods end where they come from (SECURITY: rate limits).
 
+use std::sync::Arc;
+
 use app::{Setup, Switch};
+use bus::testing::RedisServer;
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::harness::{CAIRO, Person, Server, Socket, far_from, point, send};
+use crate::harness::{CAIRO, Person, Reply, Server, Socket, far_from, point, send};
 
 /// Limits that refill so slowly that no test sees it; accounts are made freely.
 const RATES: &str = "signup=1000/60,login=1000/60,login-phone=3/86400,check-phone=5/86400,\
@@ -144,11 +147,55 @@ async fn an_address_holds_so_many_sockets_and_the_others_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operators_see_the_circuit_breakers() {
-    let server = Server::start().await;
-    let (admin, rider) = (Person::admin(&server).await, Person::rider(&server).await);
-    assert!(admin.get("/admin/breakers").await.data()["breakers"].is_array());
+async fn nodes_count_together_through_redis_and_each_alone_when_it_is_killed() {
+    let redis = RedisServer::start().await;
+    let url = redis.url();
+    let joined = |setup: &mut Setup| {
+        limited(setup);
+        setup.redis_url = Some(url.clone());
+    };
+    let (one, other) = (Server::with(joined).await, Server::with(joined).await);
+    for server in [&one, &other] {
+        until(server, "/health/ready?strict=1", 200).await;
+    }
+    let ask = async |server: &Server, phone: &str| {
+        let body = Some(json!({"phone": phone}));
+        let url = server.url("/api/v1/auth/check-phone");
+        send(&server.http, &url, None, body).await.status
+    };
+    // By address they share one bucket of five.
+    for (server, phone) in [(&one, "01012345671"), (&other, "01012345672"), (&one, "01012345673")] {
+        assert_eq!(ask(server, phone).await, 200);
+    }
+    assert_eq!(ask(&other, "01012345674").await, 200);
+    assert_eq!(ask(&other, "01012345675").await, 200);
+    assert_eq!(ask(&other, "01012345676").await, 429, "five in all, two of them elsewhere");
+
+    let admin = Person::admin(&one).await;
+    let rider = Arc::new(Person::rider(&one).await);
+    for _ in 0..3 {
+        assert_ne!(rider.post("/trips/request", ride()).await.status, 429);
+    }
+    redis.kill().await;
+    for _ in 0..2 {
+        assert_ne!(rider.post("/trips/request", ride()).await.status, 429, "not closed");
+    }
+    rider.post("/trips/request", ride()).await.refused(429, "RATE_LIMITED");
+    until(&one, "/health/ready?strict=1", 503).await;
+    assert_eq!(get(&one, "/health/ready").await.status, 200, "sockets are served all the same");
+    let breakers = admin.get("/admin/breakers").await.data()["breakers"].clone();
+    assert_eq!(breakers[0]["name"], "redis");
     rider.get("/admin/breakers").await.refused(403, "FORBIDDEN");
-    let url = server.url("/api/v1/admin/breakers");
-    send(&server.http, &url, None, None).await.refused(401, "UNAUTHENTICATED");
+    get(&one, "/api/v1/admin/breakers").await.refused(401, "UNAUTHENTICATED");
+}
+
+async fn get(server: &Server, path: &str) -> Reply {
+    send(&server.http, &server.url(path), None, None).await
+}
+
+/// Asks until the answer is `status`.
+async fn until(server: &Server, path: &str, status: u16) {
+    while get(server, path).await.status != status {
+        tokio::task::yield_now().await;
+    }
 }

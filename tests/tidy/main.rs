@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Rooms by layer. A room may use `base`, and rooms of lower layers.
 const LAYERS: &[(u8, &[&str])] = &[
     (0, &["base"]),
-    (1, &["ops", "storage", "rooms"]),
+    (1, &["ops", "storage", "rooms", "bus"]),
     (2, &["geo", "routing", "pricing", "ledger", "identity"]),
     (3, &["fleet", "trips"]),
     (4, &["dispatch"]),
@@ -20,7 +20,7 @@ const LAYERS: &[(u8, &[&str])] = &[
 
 /// Edges inside a layer that are allowed all the same.
 const SIDEWAYS: &[(&str, &str)] =
-    &[("storage", "ops"), ("rooms", "ops"), ("pricing", "geo"), ("routing", "geo")];
+    &[("storage", "ops"), ("rooms", "ops"), ("bus", "ops"), ("pricing", "geo"), ("routing", "geo")];
 
 /// Words that may stand only in the named places, each with the reason it is fenced.
 const FENCES: &[Fence] = &[
@@ -46,6 +46,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["identity"]),
     ("argon2", &["identity"]),
     ("clap", &["app"]),
+    ("redis", &["bus"]),
 ];
 
 const FORBIDDEN_NAMES: &[&str] = &["utils", "helpers", "common", "manager", "service"];
