@@ -34,7 +34,7 @@ struct About {
 }
 
 pub(crate) async fn around(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
-    let identified = Identified::of(&edge.tokens, request.headers());
+    let identified = Identified::of(&edge.tokens, &edge.keys, request.headers());
     let about = About::of(&request, &identified);
     request.extensions_mut().insert(identified);
     let started = Instant::now();

@@ -1,12 +1,14 @@
 //! What stands before every route: version, room on the node, limits per caller, patience.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base::{Code, Problem};
+use identity::{ApiKeys, Partner};
 use metrics::counter;
 use ops::{By, Counted, Rate, Verdict, client_address, limited};
 
@@ -17,6 +19,7 @@ use crate::state::Edge;
 
 const DEPRECATION: HeaderName = HeaderName::from_static("deprecation");
 const SUNSET: HeaderName = HeaderName::from_static("sunset");
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Refuses when the node is too full or the caller asks too often, and ends what takes too long.
 pub(crate) async fn guard(State(edge): State<Edge>, request: Request, next: Next) -> Response {
@@ -30,10 +33,16 @@ pub(crate) async fn guard(State(edge): State<Edge>, request: Request, next: Next
         let problem = Problem::new(Code::Unavailable, "the service is busy, try again shortly");
         return Refusal(problem).into_response();
     };
+    let partner = partner(&request);
     let verdict = match counted(&edge, &request, route) {
         Some((rate, who)) => Some((rate, edge.limiter.check(&rate, who).await)),
         None => None,
     };
+    let refused = matches!(verdict, Some((_, Verdict::Waits(_))));
+    if let Some(partner) = partner {
+        let uses = if refused { ApiKeys::refused } else { ApiKeys::served };
+        uses(&edge.keys, partner.key);
+    }
     if let Some((rate, Verdict::Waits(wait))) = &verdict {
         let problem = limited(rate, *wait);
         let left = format!("\"{}\";r=0;t={}", rate.name, problem.details["retryAfter"]);
@@ -69,11 +78,23 @@ fn counted(edge: &Edge, request: &Request, route: &str) -> Option<(Rate, Counted
     let who = match (limit.by(), request.extensions().get::<Identified>()) {
         (By::Phone, _) => return None,
         (By::Address, _) => address(),
+        // A key has one bucket, whatever it is used for.
+        (By::User | By::Caller, Some(Identified::Partner(partner))) => {
+            let rate = Rate::new("api-key", partner.per_minute, MINUTE);
+            return Some((rate, Counted::Key(partner.key.0)));
+        }
         (By::User | By::Caller, Some(Identified::Known(caller))) => Counted::User(caller.user),
         (By::Caller, Some(Identified::Nobody | Identified::Refused(_)) | None) => address(),
         (By::User, Some(Identified::Nobody | Identified::Refused(_)) | None) => return None,
     };
     Some((*edge.limiter.rate(limit), who))
+}
+
+fn partner(request: &Request) -> Option<Partner> {
+    match request.extensions().get::<Identified>() {
+        Some(Identified::Partner(partner)) => Some(*partner),
+        _ => None,
+    }
 }
 
 fn address_of(request: &Request, trusted_proxies: usize) -> IpAddr {

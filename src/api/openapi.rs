@@ -5,7 +5,7 @@ use base::Code;
 use serde_json::{Value, json};
 use utoipa::PartialSchema;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref, Response, ResponseBuilder, Server,
 };
@@ -45,6 +45,11 @@ pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
         Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build(),
     );
     components.add_security_scheme("bearer", scheme);
+    let key = ApiKeyValue::with_description(
+        "X-API-Key",
+        "A partner's key; also taken as `Authorization: ApiKey …`.",
+    );
+    components.add_security_scheme("apiKey", SecurityScheme::ApiKey(ApiKey::Header(key)));
     let schemas = [
         ("ErrorCode", ErrorCode::schema()),
         ("ErrorBody", ErrorBody::schema()),

@@ -7,7 +7,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use base::Clock;
 use flows::Flows;
-use identity::Tokens;
+use identity::{ApiKeys, Tokens};
 use ops::{Health, Limiter, Meters};
 use secrecy::SecretString;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -57,6 +57,7 @@ pub(crate) struct Edge(Arc<EdgeParts>);
 pub(crate) struct EdgeParts {
     pub clock: Clock,
     pub tokens: Tokens,
+    pub keys: ApiKeys,
     pub limiter: Limiter,
     pub trusted_proxies: usize,
     pub load: Load,
@@ -83,6 +84,7 @@ pub fn router(state: ApiState) -> Router {
     let edge = Edge::from(EdgeParts {
         clock: flows.clock.clone(),
         tokens: flows.identity.tokens().clone(),
+        keys: flows.identity.api_keys().clone(),
         limiter: flows.limiter.clone(),
         trusted_proxies: config.trusted_proxies,
         load: Load::new(config.in_flight),

@@ -9,7 +9,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::routing::{get, post};
 use base::{Clock, Code, Millis, Problem, Role, SessionId, TripId, UserId};
-use identity::{Keys, LogIn, Tokens};
+use identity::{ApiKeys, Keys, LogIn, Tokens};
 use ops::{Limiter, RateLimits, Rates};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -59,6 +59,7 @@ fn made(config: &Config, switch: RateLimits, rates: Rates) -> Bench {
     let edge = Edge::from(EdgeParts {
         clock: clock.clone(),
         tokens: tokens.clone(),
+        keys: ApiKeys::new(clock.clone()),
         limiter,
         trusted_proxies: config.trusted_proxies,
         load: Load::new(config.in_flight),

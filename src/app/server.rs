@@ -155,6 +155,7 @@ async fn furnish(
     let settings = Settings { keys: setup.keys.clone(), hash_cost: setup.hash_cost, hash_slots: 2 };
     let identity = Identity::start(db.clone(), tasks, clock.clone(), &settings)?;
     identity.load_revocations().await?;
+    identity.load_api_keys().await?;
     let router = Router::new(setup.speeds.take());
     let quote_key = pricing::QuoteKey::derive(setup.keys.secret.expose_secret().as_bytes());
     let pricing = Pricing::start(db.clone(), tasks, clock.clone(), quote_key).await?;

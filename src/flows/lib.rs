@@ -20,6 +20,7 @@ mod follow_trip;
 mod go_online;
 mod money;
 mod onboard_driver;
+mod partners;
 mod quote_price;
 mod read;
 mod report_position;

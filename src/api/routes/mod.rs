@@ -1,6 +1,7 @@
 //! The routes, by area. Each handler says who may call it in its type, and only translates.
 
 mod admin;
+mod api_keys;
 mod audit;
 mod auth;
 mod drivers;
@@ -25,6 +26,7 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(trips::routes())
         .merge(wallet::routes())
         .merge(admin::routes())
+        .merge(api_keys::routes())
         .merge(audit::routes())
         .merge(live::routes())
         .merge(operations::routes())

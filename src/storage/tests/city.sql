@@ -31,3 +31,7 @@ SELECT ledger_post(gen_random_uuid(), id::text, 'adjustment', id, 'authorising',
 FROM users WHERE role = 'rider';
 INSERT INTO audit_log (id, actor_id, action, object_kind, object_id)
 SELECT id, id, 'driver.read', 'driver', '21' FROM users WHERE role = 'admin';
+INSERT INTO api_keys (id, name, key_hash, hint, scopes, per_minute, created_by, created_at)
+SELECT id, 'n', sha256('key'), 'abcd', ARRAY['pricing:estimate'], 60, id, now()
+FROM users WHERE role = 'admin';
+INSERT INTO api_key_usage SELECT id, current_date, 1, 0 FROM api_keys;
