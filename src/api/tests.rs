@@ -1,6 +1,8 @@
 //! The edge around routes of the test's own: no database is needed for what happens before a flow.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -110,7 +112,7 @@ fn probes() -> Router {
         .route("/rider", get(rider))
         .route("/driver", get(driver))
         .route("/admin", get(admin))
-        .route("/trips/{id}", get(trip))
+        .route("/trips/{id}", get(trip).post(trip))
         .route("/page", get(page))
         .route("/location/slow", get(slow))
         .route("/breaks", get(breaks))
@@ -403,6 +405,24 @@ async fn a_full_node_refuses_rather_than_queues() {
     let told = full.get("/api/v1/page", None).await;
     told.refused(503, Code::Unavailable);
     assert_eq!(told.header("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn when_room_is_short_trips_go_on_and_lists_wait() {
+    // Room for two, the second place only for what matters most.
+    let bench = bench(&Config { in_flight: 2, ..Config::default() });
+    let token = bench.token(Role::Admin);
+    let mut held = Box::pin(bench.get("/api/v1/location/slow", None));
+    let waits = poll_fn(|cx| Poll::Ready(held.as_mut().poll(cx).is_pending()));
+    assert!(waits.await);
+    bench.get("/api/v1/admin", Some(&token)).await.refused(503, Code::Unavailable);
+    bench.log_in().await.refused(503, Code::Unavailable);
+    let request = Request::post(format!("/api/v1/trips/{}", TripId::from_u128(9)))
+        .header(header::AUTHORIZATION, format!("Bearer {token}"));
+    let told = bench.send(request.body(Body::empty()).expect("a request")).await;
+    assert_eq!(told.status, StatusCode::OK);
+    drop(held);
+    assert_eq!(bench.get("/api/v1/admin", Some(&token)).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

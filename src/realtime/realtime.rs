@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base::{Caller, Dice, Problem};
 use flows::Flows;
-use ops::{Crowd, Seat, Tasks, client_address};
+use ops::{Counted, Crowd, Limit, Seat, Tasks, client_address};
 use rooms::Rooms;
 use tokio::runtime::Handle;
 
@@ -129,6 +129,11 @@ impl Realtime {
 
     pub(crate) fn origins(&self) -> &[String] {
         &self.0.origins
+    }
+
+    /// Does this account open sockets no faster than it may?
+    pub(crate) async fn admit_socket(&self, caller: &Caller) -> Result<(), Problem> {
+        self.0.flows.limiter.admit(Limit::Socket, Counted::User(caller.user)).await
     }
 
     /// A place for a socket from this address, while it holds fewer than it may.

@@ -38,6 +38,9 @@ async fn upgrade(State(realtime): State<Realtime>, mut request: Request) -> Resp
         Ok(admitted) => admitted,
         Err(problem) => return refusal(&problem),
     };
+    if let Err(problem) = realtime.admit_socket(&caller).await {
+        return refusal(&problem);
+    }
     let handshake = match Handshake::of(&mut request) {
         Ok(handshake) => handshake,
         Err(problem) => return refusal(&problem),
@@ -155,6 +158,9 @@ fn refusal(problem: &Problem) -> Response {
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if let Some(seconds) = problem.details["retryAfter"].as_u64() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

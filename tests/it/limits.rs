@@ -11,7 +11,7 @@ use crate::harness::{CAIRO, Person, Reply, Server, Socket, far_from, point, send
 
 /// Limits that refill so slowly that no test sees it; accounts are made freely.
 const RATES: &str = "signup=1000/60,login=1000/60,login-phone=3/86400,check-phone=5/86400,\
-                     check-phone-phone=5/86400,trip-request=5/86400,nearby=2/86400";
+                     check-phone-phone=5/86400,trip-request=5/86400,nearby=2/86400,socket=4/86400";
 
 fn limited(setup: &mut Setup) {
     setup.rate_limits = Switch::On;
@@ -144,6 +144,18 @@ async fn an_address_holds_so_many_sockets_and_the_others_theirs() {
     drop(first);
     // Its place is free as soon as the server has seen it go.
     while Socket::try_open(&server, Some(&riders[2].token)).await.is_err() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_opens_sockets_only_so_fast() {
+    let server = Server::with(limited).await;
+    let (rider, other) = (Person::rider(&server).await, Person::rider(&server).await);
+    let mut told = Vec::new();
+    for _ in 0..6 {
+        told.push(Socket::try_open(&server, Some(&rider.token)).await.err());
+    }
+    assert_eq!(told, [None, None, None, None, Some(429), Some(429)]);
+    Socket::open(&server, &other).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
