@@ -2,52 +2,75 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use base::{Caller, Code, DriverId, Problem, Role, UserId};
-use identity::Tokens;
+use identity::{ApiKeys, Partner, Scope, Tokens};
 
 use crate::reply::Refusal;
 
-/// What the request's token said; put there by the edge, once per request.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// What the request's token or key said; put there by the edge, once per request.
 #[derive(Clone)]
 pub(crate) enum Identified {
     Nobody,
     Known(Caller),
+    Partner(Partner),
     Refused(Problem),
 }
 
 impl Identified {
-    pub(crate) fn of(tokens: &Tokens, headers: &HeaderMap) -> Self {
-        let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    pub(crate) fn of(tokens: &Tokens, keys: &ApiKeys, headers: &HeaderMap) -> Self {
+        let tokens_given = headers.get_all(header::AUTHORIZATION).iter();
+        let mut given = tokens_given.chain(headers.get_all(API_KEY).iter());
         let Some(first) = given.next() else { return Self::Nobody };
-        let bearer = first.to_str().ok().and_then(|text| {
-            let (scheme, token) = text.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-        });
-        match bearer {
-            // Two headers: whoever put the second one there may see another caller than we do.
-            Some(token) if given.next().is_none() => match tokens.verify(token) {
-                Ok(caller) => Self::Known(caller),
-                Err(problem) => Self::Refused(problem),
-            },
-            _ => Self::Refused(unauthenticated()),
+        // Two of them: whoever put the second one there may see another caller than we do.
+        if given.next().is_some() {
+            return Self::Refused(unauthenticated());
+        }
+        let text = first.to_str().unwrap_or_default();
+        let (scheme, secret) = match headers.contains_key(API_KEY) {
+            true => ("apikey", text),
+            false => text.split_once(' ').unwrap_or_default(),
+        };
+        let secret = secret.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            tokens.verify(secret).map_or_else(Self::Refused, Self::Known)
+        } else if scheme.eq_ignore_ascii_case("apikey") {
+            keys.verify(secret).map_or_else(|| Self::Refused(unauthenticated()), Self::Partner)
+        } else {
+            Self::Refused(unauthenticated())
         }
     }
 
     pub(crate) fn user(&self) -> Option<UserId> {
         match self {
             Self::Known(caller) => Some(caller.user),
-            Self::Nobody | Self::Refused(_) => None,
+            Self::Nobody | Self::Partner(_) | Self::Refused(_) => None,
         }
     }
 
     fn caller(parts: &Parts) -> Result<Caller, Problem> {
         match parts.extensions.get::<Self>() {
             Some(Self::Known(caller)) => Ok(*caller),
+            Some(Self::Partner(_)) => Err(closed_to_keys()),
             Some(Self::Refused(problem)) => Err(problem.clone()),
             Some(Self::Nobody) | None => Err(unauthenticated()),
         }
     }
+
+    /// The partner, where it is one and its key opens `scope`.
+    fn partner(parts: &Parts, scope: Scope) -> Result<Option<Partner>, Problem> {
+        match parts.extensions.get::<Self>() {
+            Some(Self::Partner(partner)) if partner.may(scope) => Ok(Some(*partner)),
+            Some(Self::Partner(_)) => Err(closed_to_keys().with("scope", scope)),
+            Some(Self::Known(_) | Self::Refused(_) | Self::Nobody) | None => Ok(None),
+        }
+    }
+}
+
+fn closed_to_keys() -> Problem {
+    Problem::new(Code::Forbidden, "this key doesn't open that")
 }
 
 fn unauthenticated() -> Problem {
@@ -68,6 +91,14 @@ pub(crate) struct Member(pub Caller);
 
 #[derive(Clone, Copy)]
 pub(crate) struct Rider(pub Caller);
+
+/// Who may ask for prices: a rider, or a partner whose key opens them.
+#[derive(Clone, Copy)]
+pub(crate) struct PriceAsker(pub UserId);
+
+/// Who may look for cars: anyone who is logged in, or a partner whose key opens that.
+#[derive(Clone, Copy)]
+pub(crate) struct Looker;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Driver {
@@ -107,6 +138,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Rider {
             Role::Rider => Ok(Self(caller)),
             Role::Driver | Role::Admin => Err(forbidden("riders").into()),
         }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PriceAsker {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match Identified::partner(parts, Scope::PricingEstimate)? {
+            // No account has this id, so nobody books with a partner's quote.
+            Some(partner) => Ok(Self(UserId(partner.key.0))),
+            None => Ok(Self(Rider::from_request_parts(parts, state).await?.0.user)),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Looker {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        if Identified::partner(parts, Scope::LocationNearby)?.is_none() {
+            Anyone::from_request_parts(parts, state).await?;
+        }
+        Ok(Self)
     }
 }
 

@@ -34,7 +34,7 @@ struct About {
 }
 
 pub(crate) async fn around(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
-    let identified = Identified::of(&edge.tokens, request.headers());
+    let identified = Identified::of(&edge.tokens, &edge.keys, request.headers());
     let about = About::of(&request, &identified);
     request.extensions_mut().insert(identified);
     let started = Instant::now();
@@ -80,6 +80,11 @@ fn close(response: &mut Response, outcome: &Outcome, meta: Meta<'_>, problem_jso
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Outcome::Refused(problem) = outcome
+        && let Some(seconds) = problem.details["retryAfter"].as_u64()
+    {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
     }

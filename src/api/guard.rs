@@ -4,90 +4,130 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base::{Code, Problem};
+use identity::{ApiKeys, Partner};
 use metrics::counter;
+use ops::{By, Counted, Rate, Verdict, client_address, limited};
 
 use crate::callers::Identified;
-use crate::limiter::{Counted, Verdict};
-use crate::policy::{By, Rate, patience, rate, unversioned};
+use crate::policy::{Retiring, importance, limit, patience, unversioned};
 use crate::reply::Refusal;
 use crate::state::Edge;
 
-/// Refuses when the node is full or the caller asks too often, and ends what takes too long.
+const DEPRECATION: HeaderName = HeaderName::from_static("deprecation");
+const SUNSET: HeaderName = HeaderName::from_static("sunset");
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Refuses when the node is too full or the caller asks too often, and ends what takes too long.
 pub(crate) async fn guard(State(edge): State<Edge>, request: Request, next: Next) -> Response {
-    let Ok(_slot) = edge.slots.try_acquire() else {
-        counter!("smartline_requests_shed_total").increment(1);
+    let template = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = unversioned(template.as_deref().unwrap_or_default());
+    let method = request.method().clone();
+    let importance = importance(&method, route);
+    let Some(_place) = edge.load.enter(importance) else {
+        let name = importance.name();
+        counter!("smartline_requests_shed_total", "importance" => name).increment(1);
         let problem = Problem::new(Code::Unavailable, "the service is busy, try again shortly");
         return Refusal(problem).into_response();
     };
-    let template = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let route = unversioned(template.as_deref().unwrap_or_default());
-    let limited = rate(request.method(), route)
-        .filter(|_| edge.limiter.is_on())
-        .and_then(|rate| Some((rate, counted(&edge, &request, rate.by)?)));
-    let verdict = limited.map(|(rate, who)| (rate, edge.limiter.check(rate, who)));
-    if let Some((rate, Verdict::Waits(wait))) = verdict {
-        counter!("smartline_requests_limited_total", "limit" => rate.name).increment(1);
-        return refused(rate, wait);
+    let partner = partner(&request);
+    let verdict = match counted(&edge, &request, route) {
+        Some((rate, who)) => Some((rate, edge.limiter.check(&rate, who).await)),
+        None => None,
+    };
+    let refused = matches!(verdict, Some((_, Verdict::Waits(_))));
+    if let Some(partner) = partner {
+        let uses = if refused { ApiKeys::refused } else { ApiKeys::served };
+        uses(&edge.keys, partner.key);
+    }
+    if let Some((rate, Verdict::Waits(wait))) = &verdict {
+        let problem = limited(rate, *wait);
+        let left = format!("\"{}\";r=0;t={}", rate.name, problem.details["retryAfter"]);
+        let mut response = Refusal(problem).into_response();
+        limit_headers(&mut response, rate, &left);
+        return response;
     }
     let mut response = match tokio::time::timeout(patience(route), next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Refusal(Problem::new(Code::Timeout, "the answer took too long")).into_response(),
+        Err(_) => {
+            counter!("smartline_requests_timed_out_total").increment(1);
+            Refusal(Problem::new(Code::Timeout, "the answer took too long")).into_response()
+        }
     };
-    if let Some((rate, Verdict::Passes { remaining })) = verdict {
+    if let Some((rate, Verdict::Passes { remaining })) = &verdict {
         let left = format!("\"{}\";r={remaining}", rate.name);
         limit_headers(&mut response, rate, &left);
+    }
+    if let Some(retiring) = edge.retiring.iter().find(|r| r.covers(&method, route)) {
+        retiring_headers(&mut response, retiring);
     }
     response
 }
 
-/// Nobody is counted where the caller must be known and isn't: he gets 401 anyway.
-fn counted(edge: &Edge, request: &Request, by: By) -> Option<Counted> {
-    match by {
-        By::Address => Some(client_address(request, edge.trusted_proxies).into()),
-        By::User => {
-            let identified = request.extensions().get::<Identified>()?;
-            identified.user().map(Counted::User)
+/// Who is counted under which rate. Nobody where the caller must be known and isn't (he gets 401
+/// anyway), and not here what is counted by what a body says.
+fn counted(edge: &Edge, request: &Request, route: &str) -> Option<(Rate, Counted)> {
+    if !edge.limiter.is_on() {
+        return None;
+    }
+    let limit = limit(request.method(), route);
+    let address = || Counted::from(address_of(request, edge.trusted_proxies));
+    let who = match (limit.by(), request.extensions().get::<Identified>()) {
+        (By::Phone, _) => return None,
+        (By::Address, _) => address(),
+        // A key has one bucket, whatever it is used for.
+        (By::User | By::Caller, Some(Identified::Partner(partner))) => {
+            let rate = Rate::new("api-key", partner.per_minute, MINUTE);
+            return Some((rate, Counted::Key(partner.key.0)));
+        }
+        (By::User | By::Caller, Some(Identified::Known(caller))) => Counted::User(caller.user),
+        (By::Caller, Some(Identified::Nobody | Identified::Refused(_)) | None) => address(),
+        (By::User, Some(Identified::Nobody | Identified::Refused(_)) | None) => return None,
+    };
+    Some((*edge.limiter.rate(limit), who))
+}
+
+fn partner(request: &Request) -> Option<Partner> {
+    match request.extensions().get::<Identified>() {
+        Some(Identified::Partner(partner)) => Some(*partner),
+        _ => None,
+    }
+}
+
+fn address_of(request: &Request, trusted_proxies: usize) -> IpAddr {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
+    let chain = request.headers().get_all("x-forwarded-for").iter();
+    let chain: Vec<&str> =
+        chain.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(',')).collect();
+    client_address(peer, chain.into_iter(), trusted_proxies)
+}
+
+fn limit_headers(response: &mut Response, rate: &Rate, left: &str) {
+    let policy = format!("\"{}\";q={};w={}", rate.name, rate.count, rate.window.as_secs());
+    for (name, value) in [("ratelimit-policy", policy.as_str()), ("ratelimit", left)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(name, value);
         }
     }
 }
 
-/// The peer's address, or the one that the outermost proxy of ours saw. What stands further left in
-/// `X-Forwarded-For` is anyone's claim.
-fn client_address(request: &Request, trusted_proxies: usize) -> IpAddr {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
-    let Some(skip) = trusted_proxies.checked_sub(1) else { return peer };
-    let chain = request.headers().get_all("x-forwarded-for");
-    let chain: Vec<&str> =
-        chain.iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(',')).collect();
-    let seen = chain.iter().rev().nth(skip).and_then(|text| text.trim().parse().ok());
-    seen.unwrap_or(peer)
+impl Retiring {
+    fn covers(&self, method: &Method, route: &str) -> bool {
+        self.route == route && self.method == method.as_str()
+    }
 }
 
-fn refused(rate: &Rate, wait: Duration) -> Response {
-    let seconds = whole_seconds(wait);
-    let problem = Problem::new(Code::RateLimited, "too many requests, slow down")
-        .with("limit", rate.name)
-        .with("retryAfter", seconds);
-    let mut response = Refusal(problem).into_response();
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    limit_headers(&mut response, rate, &format!("\"{}\";r=0;t={seconds}", rate.name));
-    response
-}
-
-/// Rounded up: who comes back then is let through.
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
-}
-
-fn limit_headers(response: &mut Response, rate: &Rate, left: &str) {
-    let policy = format!("\"{}\";q={};w=60", rate.name, rate.per_minute);
-    for (name, value) in [("ratelimit-policy", policy.as_str()), ("ratelimit", left)] {
-        if let Ok(value) = HeaderValue::from_str(value) {
+fn retiring_headers(response: &mut Response, retiring: &Retiring) {
+    let since = format!("@{}", retiring.deprecated.0.div_euclid(1000));
+    let link = format!("<{}>; rel=\"deprecation\"", retiring.link);
+    let values =
+        [(DEPRECATION, since), (SUNSET, retiring.sunset.http_date()), (header::LINK, link)];
+    for (name, value) in values {
+        if let Ok(value) = HeaderValue::from_str(&value) {
             response.headers_mut().insert(name, value);
         }
     }
@@ -101,14 +141,20 @@ pub(crate) async fn pinned_version(request: Request, next: Next) -> Response {
     }
 }
 
+/// What is asked for first, unless version 1 is among what would do.
 fn asked_version<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     let query = uri.query().unwrap_or_default();
-    let in_query = query.split('&').find_map(|pair| pair.strip_prefix("version="));
-    in_query.or_else(|| {
-        let accept = headers.get(header::ACCEPT)?.to_str().ok()?;
-        let (_, rest) = accept.split_once("application/vnd.smartline.v")?;
-        rest.split(['+', ',', ';', ' ']).next()
-    })
+    if let Some(version) = query.split('&').find_map(|pair| pair.strip_prefix("version=")) {
+        return Some(version);
+    }
+    let accepted = headers.get_all(header::ACCEPT).into_iter();
+    let accepted = accepted.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+    let mut versions = accepted.filter_map(|kind| {
+        let rest = kind.trim().strip_prefix("application/vnd.smartline.v")?;
+        rest.split(['+', ';', ' ']).next()
+    });
+    let first = versions.next()?;
+    Some(if versions.any(|version| version == "1") { "1" } else { first })
 }
 
 fn unsupported(version: &str) -> Response {
@@ -140,28 +186,7 @@ pub(crate) async fn wrong_method() -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
-
     use super::*;
-
-    #[test]
-    fn only_our_proxies_are_believed() {
-        let check = |forwarded: &str, trusted: usize, expected: &str| {
-            let mut request = Request::new(Body::empty());
-            let peer: SocketAddr = "10.0.0.9:5000".parse().expect("an address");
-            request.extensions_mut().insert(ConnectInfo(peer));
-            let value = forwarded.parse().expect("a header value");
-            request.headers_mut().insert("x-forwarded-for", value);
-            assert_eq!(client_address(&request, trusted).to_string(), expected, "{forwarded}");
-        };
-        check("203.0.113.7", 0, "10.0.0.9");
-        check("203.0.113.7", 1, "203.0.113.7");
-        check("6.6.6.6, 203.0.113.7", 1, "203.0.113.7");
-        check("6.6.6.6, 203.0.113.7, 10.0.0.1", 2, "203.0.113.7");
-        check("6.6.6.6", 2, "10.0.0.9");
-        check("junk", 1, "10.0.0.9");
-        check("2001:db8::1", 1, "2001:db8::1");
-    }
 
     #[test]
     fn a_version_is_read_from_the_query_and_from_accept() {
@@ -176,5 +201,10 @@ mod tests {
         check("/api/trips?version=2", "*/*", Some("2"));
         check("/api/trips", "application/vnd.smartline.v1+json", Some("1"));
         check("/api/trips", "text/html, application/vnd.smartline.v7+json;q=0.9", Some("7"));
+        check(
+            "/api/trips",
+            "application/vnd.smartline.v2+json, application/vnd.smartline.v1+json;q=0.5",
+            Some("1"),
+        );
     }
 }

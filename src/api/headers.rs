@@ -65,6 +65,9 @@ pub(crate) fn cors(origins: &[String]) -> CorsLayer {
             HeaderName::from_static("x-request-id"),
             HeaderName::from_static("ratelimit"),
             HeaderName::from_static("ratelimit-policy"),
+            HeaderName::from_static("deprecation"),
+            HeaderName::from_static("sunset"),
+            header::LINK,
         ])
         .max_age(Duration::from_secs(600))
 }

@@ -19,13 +19,13 @@ mod fields;
 mod guard;
 mod headers;
 mod keyed;
-mod limiter;
 mod live_page;
 mod node;
 mod openapi;
 mod policy;
 mod reply;
 mod routes;
+mod shedding;
 mod state;
 
 #[cfg(test)]
@@ -33,4 +33,4 @@ mod tests;
 
 pub use node::operators_router;
 pub use openapi::{openapi, refusals};
-pub use state::{ApiState, Config, RateLimits, router};
+pub use state::{ApiState, Config, router};

@@ -1,18 +1,21 @@
 //! The OpenAPI document, generated from the routes, and the pages that show it.
 
 use axum::Router;
+use axum::http::Method;
 use base::Code;
+use ops::{By, Limit, Rates};
 use serde_json::{Value, json};
 use utoipa::PartialSchema;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
-    ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref, Response, ResponseBuilder, Server,
+    ContentBuilder, HeaderBuilder, InfoBuilder, LicenseBuilder, Object, OpenApi, Ref, RefOr,
+    Response, ResponseBuilder, Server, Type,
 };
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::envelope::{ErrorBody, ErrorCode, Failure, Meta};
-use crate::routes;
+use crate::{policy, routes};
 
 const INTRODUCTION: &str = "Ride-hailing: accounts, positions, prices, trips, wallets.\n\n\
     Every answer is an envelope: `{success, data, meta}` or `{success, error, meta}`. Money is a \
@@ -45,6 +48,11 @@ pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
         Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build(),
     );
     components.add_security_scheme("bearer", scheme);
+    let key = ApiKeyValue::with_description(
+        "X-API-Key",
+        "A partner's key; also taken as `Authorization: ApiKey …`.",
+    );
+    components.add_security_scheme("apiKey", SecurityScheme::ApiKey(ApiKey::Header(key)));
     let schemas = [
         ("ErrorCode", ErrorCode::schema()),
         ("ErrorBody", ErrorBody::schema()),
@@ -52,12 +60,47 @@ pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
         ("Failure", Failure::schema()),
     ];
     components.schemas.extend(schemas.map(|(name, schema)| (name.to_owned(), schema)));
-    for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
-            add_refusals(operation);
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in [(Method::GET, &mut item.get), (Method::POST, &mut item.post)] {
+            if let Some(operation) = operation {
+                add_refusals(operation);
+                let limit = limited(policy::limit(&method, path)).into();
+                operation.responses.responses.insert("429".to_owned(), limit);
+            }
         }
     }
     document
+}
+
+/// The refusal of who asked more often than `limit` allows.
+fn limited(limit: Limit) -> Response {
+    let rates = Rates::default();
+    let rate = rates.of(limit);
+    let whose = match limit.by() {
+        By::Address => "an address",
+        By::User => "an account",
+        By::Caller => "an account (an address where there is none)",
+        By::Phone => "a phone",
+    };
+    let (name, count, seconds) = (rate.name, rate.count, rate.window.as_secs());
+    let what = format!(
+        "too many requests: `{name}` allows {count} in {seconds} s for {whose}, unless the \
+         deployment says otherwise; a partner's key has its own measure"
+    );
+    let mut response = refusal(&what);
+    let headers = [
+        ("Retry-After", "Seconds until there is room."),
+        ("RateLimit-Policy", "The limit: its name, `q` requests in `w` seconds."),
+        ("RateLimit", "What is left of it: `r` requests; `t` seconds until there is more."),
+    ];
+    for (name, what) in headers {
+        let header = HeaderBuilder::new()
+            .schema(Some(Object::with_type(Type::String)))
+            .description(Some(what))
+            .build();
+        response.headers.insert(name.to_owned(), RefOr::T(header));
+    }
+    response
 }
 
 fn add_refusals(operation: &mut Operation) {
@@ -78,7 +121,6 @@ fn add_refusals(operation: &mut Operation) {
     if operation.parameters.is_some() {
         add("404", "there is no such thing, or it is someone else's");
     }
-    add("429", "too many requests");
     add("503", "busy, or something needed is away: try again after `Retry-After`");
 }
 

@@ -1,64 +1,11 @@
-//! What each route is allowed: how often per caller, and how long an answer may take.
-//!
-//! Limits hang on the route's meaning and not on its path, so that the aliases of a version share
-//! one bucket.
+//! What each route is allowed: how often per caller, how long an answer may take, how late it is
+//! given up when the node is full, and whether it is about to go.
 
 use std::time::Duration;
 
 use axum::http::Method;
-
-/// What a limit counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum By {
-    /// The caller's address (IPv6: its /64): there is no account yet, or too many of them.
-    Address,
-    User,
-}
-
-/// What happens to who passed the limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Penalty {
-    /// The next request is taken as soon as there is room for it.
-    None,
-    /// Nothing is taken for this long.
-    Block(Duration),
-}
-
-/// How often something may be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rate {
-    pub name: &'static str,
-    pub per_minute: u32,
-    /// At once.
-    pub burst: u32,
-    pub by: By,
-    pub penalty: Penalty,
-}
-
-const AUTH_BLOCK: Penalty = Penalty::Block(Duration::from_secs(60));
-
-const fn auth(name: &'static str, per_minute: u32) -> Rate {
-    Rate { name, per_minute, burst: per_minute, by: By::Address, penalty: AUTH_BLOCK }
-}
-
-const fn per_user(name: &'static str, per_minute: u32) -> Rate {
-    Rate { name, per_minute, burst: per_minute, by: By::User, penalty: Penalty::None }
-}
-
-/// Every limit of the product, each once.
-pub(crate) const RATES: &[Rate] = &[
-    auth("login", 10),
-    auth("signup", 5),
-    auth("check-phone", 20),
-    auth("refresh", 30),
-    per_user("trip-request", 5),
-    per_user("driver-response", 30),
-    per_user("trip-status", 20),
-    Rate { burst: 5, ..per_user("location", 30) },
-    per_user("location-batch", 6),
-    per_user("nearby", 60),
-    per_user("estimate", 30),
-];
+use base::Millis;
+use ops::Limit;
 
 /// What the routes without a rule of their own have: the longest a person waits.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -77,24 +24,76 @@ pub(crate) fn patience(route: &str) -> Duration {
     }
 }
 
-/// The limit of a route (its template without the version), if it has one.
-pub(crate) fn rate(method: &Method, route: &str) -> Option<&'static Rate> {
-    let name = match (method.as_str(), route) {
-        ("POST", "/auth/login" | "/auth/exchange") => "login",
-        ("POST", "/auth/signup") => "signup",
-        ("POST", "/auth/check-phone") => "check-phone",
-        ("POST", "/auth/refresh") => "refresh",
-        ("POST", "/trips/request") => "trip-request",
-        ("POST", "/trips/{id}/driver-response") => "driver-response",
-        ("POST", "/trips/{id}/status") => "trip-status",
-        ("POST", "/location/update") => "location",
-        ("POST", "/location/batch-update") => "location-batch",
-        ("GET" | "HEAD", "/location/nearby") => "nearby",
-        ("POST", "/pricing/estimate") => "estimate",
-        _ => return None,
-    };
-    RATES.iter().find(|rate| rate.name == name)
+/// The limit of a route (its template without the version).
+pub(crate) fn limit(method: &Method, route: &str) -> Limit {
+    match (method.as_str(), route) {
+        ("POST", "/auth/login" | "/auth/exchange") => Limit::Login,
+        ("POST", "/auth/signup") => Limit::Signup,
+        ("POST", "/auth/check-phone") => Limit::CheckPhone,
+        ("POST", "/auth/refresh") => Limit::Refresh,
+        ("POST", "/trips/request") => Limit::TripRequest,
+        ("POST", "/trips/{id}/driver-response") => Limit::DriverResponse,
+        ("POST", "/trips/{id}/status") => Limit::TripStatus,
+        ("POST", "/location/update") => Limit::Location,
+        ("POST", "/location/batch-update") => Limit::LocationBatch,
+        ("GET" | "HEAD", "/location/nearby") => Limit::Nearby,
+        ("POST", "/pricing/estimate") => Limit::Estimate,
+        _ => Limit::Other,
+    }
 }
+
+/// Who is served last when there is not room for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Importance {
+    /// Lists, pictures, reports: somebody looks again later.
+    Low,
+    /// Most things.
+    Normal,
+    /// Money and trips that are under way: somebody stands in the street.
+    High,
+}
+
+impl Importance {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+}
+
+pub(crate) fn importance(method: &Method, route: &str) -> Importance {
+    let mut parts = route.split('/').skip(1);
+    let (area, changes) = (parts.next().unwrap_or_default(), method == Method::POST);
+    match area {
+        "payment" => Importance::High,
+        // Decisions about money and people, against tables and pictures of them.
+        "trips" | "wallet" | "admin" if changes => Importance::High,
+        // How one trip stands.
+        "trips" if parts.next().is_some() => Importance::Normal,
+        "trips" | "wallet" | "admin" | "live" | "reports" => Importance::Low,
+        "pricing" if !changes => Importance::Low,
+        _ => Importance::Normal,
+    }
+}
+
+/// A route that is about to go, as its answers say (RFC 9745, RFC 8594).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retiring {
+    pub method: &'static str,
+    /// The template without the version.
+    pub route: &'static str,
+    /// Since when something better is there.
+    pub deprecated: Millis,
+    /// When it ends.
+    pub sunset: Millis,
+    /// What to read about it.
+    pub link: &'static str,
+}
+
+/// Every route that is about to go.
+pub(crate) const RETIRING: &[Retiring] = &[];
 
 /// A route's template without its version: `/api/v1/trips/{id}` and `/api/trips/{id}` are one.
 pub(crate) fn unversioned(path: &str) -> &str {
@@ -112,15 +111,34 @@ mod tests {
     #[test]
     fn aliases_of_a_route_share_its_limit() {
         let check = |method: Method, path: &str, expected: &str| {
-            let found = rate(&method, unversioned(path)).map_or("", |rate| rate.name);
+            let found = limit(&method, unversioned(path)).name();
             assert_eq!(found, expected, "{path}");
         };
         check(Method::POST, "/api/v1/auth/login", "login");
         check(Method::POST, "/api/auth/login", "login");
-        check(Method::GET, "/api/auth/login", "");
+        check(Method::GET, "/api/auth/login", "other");
         check(Method::POST, "/api/v1/trips/{id}/status", "trip-status");
-        check(Method::GET, "/api/v1/trips/{id}", "");
+        check(Method::GET, "/api/v1/trips/{id}", "other");
         check(Method::HEAD, "/api/v1/location/nearby", "nearby");
+    }
+
+    #[test]
+    fn money_and_trips_under_way_are_given_up_last() {
+        let check = |method: Method, route: &str, expected: Importance| {
+            assert_eq!(importance(&method, route), expected, "{method} {route}");
+        };
+        check(Method::POST, "/trips/request", Importance::High);
+        check(Method::POST, "/trips/{id}/status", Importance::High);
+        check(Method::POST, "/payment/callback", Importance::High);
+        check(Method::POST, "/admin/wallets/{userId}/adjust", Importance::High);
+        check(Method::GET, "/trips/{id}", Importance::Normal);
+        check(Method::POST, "/location/update", Importance::Normal);
+        check(Method::POST, "/auth/login", Importance::Normal);
+        check(Method::POST, "/pricing/estimate", Importance::Normal);
+        check(Method::GET, "/trips", Importance::Low);
+        check(Method::GET, "/admin/audit", Importance::Low);
+        check(Method::GET, "/pricing/surge-map", Importance::Low);
+        check(Method::GET, "/live/map", Importance::Low);
     }
 
     #[test]

@@ -7,46 +7,31 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use base::Clock;
 use flows::Flows;
-use identity::Tokens;
-use ops::{Health, Meters};
+use identity::{ApiKeys, Tokens};
+use ops::{Health, Limiter, Meters};
 use secrecy::SecretString;
-use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::limiter::Limiter;
+use crate::policy::{RETIRING, Retiring};
+use crate::shedding::Load;
 use crate::{edge, guard, headers, keyed, live_page, node, openapi, routes};
-
-/// Whether requests are counted per caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RateLimits {
-    On,
-    /// For load tests and demos; refused in production by the configuration.
-    Off,
-}
 
 /// How the edge of this node works.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub rate_limits: RateLimits,
     /// Origins of browsers that may call, for example `https://app.example.com`.
     pub origins: Vec<String>,
     /// How many proxies in front are ours: that many entries of `X-Forwarded-For` are believed.
     pub trusted_proxies: usize,
     /// Lets `/metrics` be read on the main address; without it that route doesn't exist there.
     pub metrics_token: Option<SecretString>,
-    /// Requests at once; one more is refused.
+    /// Requests at once; one more is refused, and of what matters less some sooner.
     pub in_flight: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            rate_limits: RateLimits::On,
-            origins: Vec::new(),
-            trusted_proxies: 0,
-            metrics_token: None,
-            in_flight: 1024,
-        }
+        Self { origins: Vec::new(), trusted_proxies: 0, metrics_token: None, in_flight: 1024 }
     }
 }
 
@@ -72,20 +57,16 @@ pub(crate) struct Edge(Arc<EdgeParts>);
 pub(crate) struct EdgeParts {
     pub clock: Clock,
     pub tokens: Tokens,
+    pub keys: ApiKeys,
     pub limiter: Limiter,
     pub trusted_proxies: usize,
-    pub slots: Semaphore,
+    pub load: Load,
+    pub retiring: &'static [Retiring],
 }
 
-impl Edge {
-    pub(crate) fn new(clock: Clock, tokens: Tokens, config: &Config) -> Self {
-        Self(Arc::new(EdgeParts {
-            limiter: Limiter::new(config.rate_limits, clock.clone()),
-            clock,
-            tokens,
-            trusted_proxies: config.trusted_proxies,
-            slots: Semaphore::new(config.in_flight),
-        }))
+impl From<EdgeParts> for Edge {
+    fn from(parts: EdgeParts) -> Self {
+        Self(Arc::new(parts))
     }
 }
 
@@ -100,7 +81,15 @@ impl std::ops::Deref for Edge {
 /// The router of the main address: REST, its documents, health, and metrics where a token is set.
 pub fn router(state: ApiState) -> Router {
     let ApiState { flows, health, meters, config } = state;
-    let edge = Edge::new(flows.clock.clone(), flows.identity.tokens().clone(), &config);
+    let edge = Edge::from(EdgeParts {
+        clock: flows.clock.clone(),
+        tokens: flows.identity.tokens().clone(),
+        keys: flows.identity.api_keys().clone(),
+        limiter: flows.limiter.clone(),
+        trusted_proxies: config.trusted_proxies,
+        load: Load::new(config.in_flight),
+        retiring: RETIRING,
+    });
     let (api, document) = routes::all().split_for_parts();
     let outside = node::routes(health, meters, config.metrics_token.as_ref())
         .merge(openapi::pages(openapi::finish(document)))

@@ -1,6 +1,8 @@
 //! The edge around routes of the test's own: no database is needed for what happens before a flow.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,15 +11,18 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::routing::{get, post};
 use base::{Clock, Code, Millis, Problem, Role, SessionId, TripId, UserId};
-use identity::{Keys, LogIn, Tokens};
+use identity::{ApiKeys, Keys, LogIn, Tokens};
+use ops::{Limiter, RateLimits, Rates};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::asked::{Asked, Id, PageAsked};
 use crate::body::Valid;
 use crate::callers::{Admin, Anyone, Driver, Member, Rider};
+use crate::policy::Retiring;
 use crate::reply::{Answer, Refusal, Reply};
-use crate::state::{Config, Edge, RateLimits, assemble};
+use crate::shedding::Load;
+use crate::state::{Config, Edge, EdgeParts, assemble};
 
 const NOW: Millis = Millis(1_700_000_000_000);
 
@@ -33,12 +38,35 @@ struct Told {
     body: Value,
 }
 
+/// A route of the test's own that is about to go.
+const RETIRING: &[Retiring] = &[Retiring {
+    method: "GET",
+    route: "/page",
+    deprecated: Millis(1_688_169_599_000),
+    sunset: Millis(1_719_791_999_000),
+    link: "https://example.com/pages",
+}];
+
+/// The edge without limits.
 fn bench(config: &Config) -> Bench {
+    made(config, RateLimits::Off, Rates::default())
+}
+
+fn made(config: &Config, switch: RateLimits, rates: Rates) -> Bench {
     let clock = Clock::manual(NOW);
     let secret = "a-secret-of-enough-characters-for-a-test";
     let keys = Keys { secret: secret.into(), previous: None };
     let tokens = Tokens::new(&keys, clock.clone());
-    let edge = Edge::new(clock.clone(), tokens.clone(), config);
+    let limiter = Limiter::new(switch, rates, clock.clone(), None);
+    let edge = Edge::from(EdgeParts {
+        clock: clock.clone(),
+        tokens: tokens.clone(),
+        keys: ApiKeys::new(clock.clone()),
+        limiter,
+        trusted_proxies: config.trusted_proxies,
+        load: Load::new(config.in_flight),
+        retiring: RETIRING,
+    });
     Bench { router: assemble(&edge, config, probes(), Router::new()), tokens, clock }
 }
 
@@ -84,7 +112,7 @@ fn probes() -> Router {
         .route("/rider", get(rider))
         .route("/driver", get(driver))
         .route("/admin", get(admin))
-        .route("/trips/{id}", get(trip))
+        .route("/trips/{id}", get(trip).post(trip))
         .route("/page", get(page))
         .route("/location/slow", get(slow))
         .route("/breaks", get(breaks))
@@ -141,13 +169,9 @@ impl Told {
     }
 }
 
-fn off() -> Config {
-    Config { rate_limits: RateLimits::Off, ..Config::default() }
-}
-
 #[tokio::test]
 async fn a_success_and_a_refusal_wear_their_envelopes() {
-    let bench = bench(&off());
+    let bench = bench(&Config::default());
     let request = Request::get("/api/v1/anyone")
         .header("x-request-id", "from-the-app")
         .header(header::AUTHORIZATION, format!("bearer {}", bench.token(Role::Rider)))
@@ -174,7 +198,7 @@ async fn a_success_and_a_refusal_wear_their_envelopes() {
 
 #[tokio::test]
 async fn a_role_reaches_its_own_handlers_only() {
-    let bench = bench(&off());
+    let bench = bench(&Config::default());
     let check = async |path: &str, role: Option<Role>, expected: u16| {
         let token = role.map(|role| bench.token(role));
         let told = bench.get(&format!("/api/v1/{path}"), token.as_deref()).await;
@@ -197,7 +221,7 @@ async fn a_role_reaches_its_own_handlers_only() {
 
 #[tokio::test]
 async fn a_bad_token_is_told_from_an_ended_one() {
-    let bench = bench(&off());
+    let bench = bench(&Config::default());
     let token = bench.token(Role::Rider);
     bench.get("/api/v1/rider", Some("junk")).await.refused(401, Code::Unauthenticated);
     bench.clock.advance(identity::ACCESS_TTL);
@@ -217,7 +241,7 @@ async fn a_bad_token_is_told_from_an_ended_one() {
 
 #[tokio::test]
 async fn a_body_of_the_wrong_form_is_refused() {
-    let bench = bench(&off());
+    let bench = bench(&Config::default());
     let path = "/api/v1/auth/login";
     let told = bench.log_in().await;
     assert_eq!((told.status.as_u16(), &told.body["data"]["phone"]), (201, &json!("01012345678")));
@@ -237,7 +261,7 @@ async fn a_body_of_the_wrong_form_is_refused() {
 
 #[tokio::test]
 async fn what_is_not_there_is_said_to_be_so() {
-    let bench = bench(&off());
+    let bench = bench(&Config::default());
     let token = bench.token(Role::Rider);
     bench.get("/api/v1/nothing", Some(&token)).await.refused(404, Code::NotFound);
     bench.get("/nothing", None).await.refused(404, Code::NotFound);
@@ -252,7 +276,7 @@ async fn what_is_not_there_is_said_to_be_so() {
 
 #[tokio::test]
 async fn a_path_without_a_version_is_pinned_to_the_first() {
-    let bench = bench(&off());
+    let bench = bench(&Config::default());
     let check = async |path: &str, accept: &str, expected: u16| {
         let request = Request::get(path).header(header::ACCEPT, accept);
         let told = bench.send(request.body(Body::empty()).expect("a request")).await;
@@ -273,7 +297,7 @@ async fn a_path_without_a_version_is_pinned_to_the_first() {
 
 #[tokio::test]
 async fn a_limit_tells_when_to_come_back_and_has_one_bucket_for_all_aliases() {
-    let bench = bench(&Config::default());
+    let bench = made(&Config::default(), RateLimits::On, Rates::default());
     for _ in 0..9 {
         assert_eq!(bench.log_in().await.status.as_u16(), 201);
     }
@@ -291,8 +315,78 @@ async fn a_limit_tells_when_to_come_back_and_has_one_bucket_for_all_aliases() {
 }
 
 #[tokio::test]
+async fn a_deployment_has_limits_of_its_own() {
+    let rates = "login=2/3600:1".parse().expect("rates");
+    let bench = made(&Config::default(), RateLimits::On, rates);
+    assert_eq!(bench.log_in().await.status.as_u16(), 201);
+    let told = bench.log_in().await;
+    told.refused(429, Code::RateLimited);
+    assert_eq!(told.header("ratelimit-policy"), "\"login\";q=2;w=3600");
+    assert_eq!(told.header("retry-after"), "1800");
+    assert_eq!(told.body["error"]["details"], json!({ "limit": "login", "retryAfter": 1800 }));
+}
+
+/// However the path is written, it is one route with one bucket, or no route at all.
+#[tokio::test]
+async fn no_spelling_of_a_path_evades_its_limit() {
+    let bench = made(&Config::default(), RateLimits::On, Rates::default());
+    let paths = [
+        "/api/v1/auth/login",
+        "/api/auth/login",
+        "/api/auth/login?version=1",
+        "/api/v1/auth/login?x=1",
+        "/api/v1/auth/login/",
+        "/api/v1/AUTH/login",
+        "/api/v1//auth/login",
+        "/api/v1/auth/./login",
+        "/api/v1/auth/%6cogin",
+        "/api/v01/auth/login",
+    ];
+    let mut taken = 0;
+    for path in paths.iter().cycle().take(60) {
+        let body = json!({ "phone": "01012345678", "password": "tahrir99" }).to_string();
+        let told = bench.post(path, "application/json", body).await;
+        match told.status.as_u16() {
+            201 => taken += 1,
+            404 | 406 | 429 => {}
+            other => panic!("{path} answers {other}"),
+        }
+    }
+    assert_eq!(taken, 10);
+}
+
+/// Who is not behind a proxy of ours can say what he likes: he is counted by his own address.
+#[tokio::test]
+async fn a_forwarded_address_is_not_believed_from_just_anyone() {
+    let bench = made(&Config::default(), RateLimits::On, Rates::default());
+    let mut taken = 0;
+    for n in 0..30 {
+        let body = json!({ "phone": "01012345678", "password": "tahrir99" }).to_string();
+        let request = Request::post("/api/v1/auth/login")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("x-forwarded-for", format!("198.51.100.{n}"))
+            .body(Body::from(body))
+            .expect("a request");
+        taken += u32::from(bench.send(request).await.status == StatusCode::CREATED);
+    }
+    assert_eq!(taken, 10);
+}
+
+#[tokio::test]
+async fn a_route_that_is_about_to_go_says_so() {
+    let bench = bench(&Config::default());
+    for path in ["/api/v1/page", "/api/page"] {
+        let told = bench.get(path, None).await;
+        assert_eq!(told.header("deprecation"), "@1688169599", "{path}");
+        assert_eq!(told.header("sunset"), "Sun, 30 Jun 2024 23:59:59 GMT");
+        assert_eq!(told.header("link"), "<https://example.com/pages>; rel=\"deprecation\"");
+    }
+    assert_eq!(bench.get("/api/v1/anyone", None).await.header("deprecation"), "");
+}
+
+#[tokio::test]
 async fn limits_can_be_lifted() {
-    let bench = bench(&off());
+    let bench = bench(&Config::default());
     for _ in 0..30 {
         assert_eq!(bench.log_in().await.status.as_u16(), 201);
     }
@@ -300,22 +394,40 @@ async fn limits_can_be_lifted() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_takes_too_long_is_given_up() {
-    let told = bench(&off()).get("/api/v1/location/slow", None).await;
+    let told = bench(&Config::default()).get("/api/v1/location/slow", None).await;
     told.refused(503, Code::Timeout);
     assert_eq!(told.header("retry-after"), "1");
 }
 
 #[tokio::test]
 async fn a_full_node_refuses_rather_than_queues() {
-    let full = bench(&Config { in_flight: 0, ..off() });
+    let full = bench(&Config { in_flight: 0, ..Config::default() });
     let told = full.get("/api/v1/page", None).await;
     told.refused(503, Code::Unavailable);
     assert_eq!(told.header("retry-after"), "1");
 }
 
 #[tokio::test]
+async fn when_room_is_short_trips_go_on_and_lists_wait() {
+    // Room for two, the second place only for what matters most.
+    let bench = bench(&Config { in_flight: 2, ..Config::default() });
+    let token = bench.token(Role::Admin);
+    let mut held = Box::pin(bench.get("/api/v1/location/slow", None));
+    let waits = poll_fn(|cx| Poll::Ready(held.as_mut().poll(cx).is_pending()));
+    assert!(waits.await);
+    bench.get("/api/v1/admin", Some(&token)).await.refused(503, Code::Unavailable);
+    bench.log_in().await.refused(503, Code::Unavailable);
+    let request = Request::post(format!("/api/v1/trips/{}", TripId::from_u128(9)))
+        .header(header::AUTHORIZATION, format!("Bearer {token}"));
+    let told = bench.send(request.body(Body::empty()).expect("a request")).await;
+    assert_eq!(told.status, StatusCode::OK);
+    drop(held);
+    assert_eq!(bench.get("/api/v1/admin", Some(&token)).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_fault_of_ours_says_nothing_of_its_inside() {
-    let bench = bench(&off());
+    let bench = bench(&Config::default());
     for path in ["/api/v1/breaks", "/api/v1/faulty"] {
         let told = bench.get(path, None).await;
         told.refused(500, Code::Internal);
@@ -326,7 +438,8 @@ async fn a_fault_of_ours_says_nothing_of_its_inside() {
 #[tokio::test]
 async fn a_refusal_can_be_had_as_problem_json() {
     let request = Request::get("/api/v1/rider").header(header::ACCEPT, "application/problem+json");
-    let told = bench(&off()).send(request.body(Body::empty()).expect("a request")).await;
+    let told =
+        bench(&Config::default()).send(request.body(Body::empty()).expect("a request")).await;
     assert_eq!(told.header("content-type"), "application/problem+json");
     assert_eq!(
         (&told.body["status"], &told.body["code"]),
@@ -336,7 +449,7 @@ async fn a_refusal_can_be_had_as_problem_json() {
 
 #[tokio::test]
 async fn every_answer_has_the_security_headers() {
-    let bench = bench(&off());
+    let bench = bench(&Config::default());
     for path in ["/api/v1/page", "/nothing", "/api/v1/breaks"] {
         let told = bench.get(path, None).await;
         assert!(told.header("strict-transport-security").starts_with("max-age="), "{path}");
@@ -348,7 +461,8 @@ async fn every_answer_has_the_security_headers() {
 
 #[tokio::test]
 async fn only_browsers_of_listed_origins_may_call() {
-    let bench = bench(&Config { origins: vec!["https://app.example.com".to_owned()], ..off() });
+    let bench =
+        bench(&Config { origins: vec!["https://app.example.com".to_owned()], ..Config::default() });
     let check = async |origin: &str, expected: &str| {
         let request = Request::options("/api/v1/auth/login")
             .header(header::ORIGIN, origin)

@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, IsTerminal};
 
-use base::{Clock, Dice};
-use clap::Subcommand;
+use anyhow::Context;
+use base::{Clock, Dice, TripId};
+use clap::{Args, Subcommand};
 use identity::{HashCost, Identity, IdentityError, Keys, Settings};
 use ops::Tasks;
-use storage::MigrationState;
+use storage::{Db, MigrationState};
 
 use crate::config::{DataArgs, Secrets};
 use crate::database::{find_database, open_database};
@@ -37,6 +38,21 @@ pub enum AdminCommand {
         #[arg(long)]
         city: Option<i16>,
     },
+    /// Build trips from their events again and compare them with their rows. Ends with an error
+    /// when one differs.
+    Replay(#[command(flatten)] Replayable),
+}
+
+/// Which trips are replayed.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub struct Replayable {
+    /// This one.
+    #[arg(long)]
+    trip: Option<TripId>,
+    /// All of them, newest first.
+    #[arg(long)]
+    all: bool,
 }
 
 #[derive(Subcommand, Clone, Debug)]
@@ -67,6 +83,7 @@ pub fn run_admin(data: &DataArgs, command: &AdminCommand) -> anyhow::Result<()> 
         match command {
             AdminCommand::Create { phone, name } => create(&identity, phone, name).await?,
             AdminCommand::Link { phone, url, city } => link(&identity, phone, url, *city).await?,
+            AdminCommand::Replay(which) => replay(&database.db, which).await?,
         }
         database.close().await
     })
@@ -99,6 +116,36 @@ async fn link(
     })?;
     let city = city.map(|city| format!("?city={city}")).unwrap_or_default();
     println!("{}/live{city}#{code}", url.trim_end_matches('/'));
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what was found is this command's answer")]
+async fn replay(db: &Db, which: &Replayable) -> anyhow::Result<()> {
+    let (mut seen, mut wrong) = (0u64, 0u64);
+    let mut tell = |replayed: trips::Replayed| {
+        seen += 1;
+        let (trip, events) = (replayed.trip, replayed.events);
+        if replayed.differences.is_empty() {
+            if which.trip.is_some() {
+                println!("trip {trip}: {events} events make its row");
+            } else if seen % 1000 == 0 {
+                eprintln!("{seen} trips so far");
+            }
+            return;
+        }
+        wrong += 1;
+        println!("trip {trip}: {events} events do not make its row");
+        replayed.differences.iter().for_each(|difference| println!("  {difference}"));
+    };
+    match which.trip {
+        Some(id) => {
+            let replayed = trips::replay(db, id).await?;
+            tell(replayed.with_context(|| format!("there is no trip {id}"))?);
+        }
+        None => trips::replay_all(db, tell).await?,
+    }
+    println!("{seen} trips replayed, {wrong} differ");
+    anyhow::ensure!(wrong == 0, "{wrong} of {seen} trips differ from their events");
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use ops::Rates;
 use secrecy::SecretString;
 
 /// Where the program runs.
@@ -56,7 +57,8 @@ pub struct DataArgs {
     pub log_format: LogStyle,
 }
 
-/// Run the server. Secrets come from the environment, each also as NAME_FILE: JWT_SECRET (≥ 32
+/// Run the server. Secrets come from the environment, each also as NAME_FILE: REDIS_URL (several
+/// nodes count their limits together there; each alone while it is away), JWT_SECRET (≥ 32
 /// characters; the private database's owner gets one made and kept in the data directory),
 /// JWT_SECRET_PREVIOUS (only verifies), SMARTLINE_METRICS_TOKEN (lets /metrics be read on the main
 /// address).
@@ -73,9 +75,23 @@ pub struct ServeArgs {
     /// Rate limits of requests and sockets; `off` is refused in production.
     #[arg(long, env = "SMARTLINE_RATE_LIMITS", value_enum, default_value = "on")]
     pub rate_limits: Switch,
+    /// Own limits, name=count/seconds or name=count/seconds:burst, comma separated; those not named
+    /// keep their defaults: login, login-phone, signup, check-phone, check-phone-phone, refresh,
+    /// trip-request, driver-response, trip-status, location, location-batch, nearby, estimate,
+    /// socket, other.
+    #[arg(long, env = "SMARTLINE_RATES")]
+    pub rates: Option<Rates>,
     /// Origins of browsers that may call (comma separated), for example https://app.example.com.
     #[arg(long, env = "SMARTLINE_ORIGINS", value_delimiter = ',')]
     pub origins: Vec<String>,
+    /// Connections that one address may hold at once; not counted behind a proxy, where all come
+    /// from its address.
+    #[arg(long, env = "SMARTLINE_CONNECTIONS_PER_ADDRESS", default_value = "2000")]
+    pub connections_per_address: NonZeroUsize,
+    /// Sockets that one address (IPv6: its /64) may hold at once. A carrier puts many phones behind
+    /// one address.
+    #[arg(long, env = "SMARTLINE_SOCKETS_PER_ADDRESS", default_value = "1000")]
+    pub sockets_per_address: NonZeroUsize,
     /// How many proxies in front may be trusted with X-Forwarded-For.
     #[arg(long, env = "SMARTLINE_TRUSTED_PROXIES", default_value_t = 0)]
     pub trusted_proxies: usize,
@@ -105,6 +121,7 @@ pub struct Secrets {
     pub jwt: Option<SecretString>,
     pub jwt_previous: Option<SecretString>,
     pub metrics_token: Option<SecretString>,
+    pub redis_url: Option<SecretString>,
 }
 
 impl Secrets {
@@ -115,6 +132,7 @@ impl Secrets {
             jwt: secret("JWT_SECRET")?,
             jwt_previous: secret("JWT_SECRET_PREVIOUS")?,
             metrics_token: secret("SMARTLINE_METRICS_TOKEN")?,
+            redis_url: secret("REDIS_URL")?,
         })
     }
 }
@@ -167,6 +185,18 @@ mod tests {
 
     fn parse(args: &[&str]) -> ServeArgs {
         Probe::parse_from(std::iter::once(&"probe").chain(args)).serve
+    }
+
+    #[test]
+    fn the_limits_are_documented_as_they_are() {
+        let example = include_str!("../../.env.example");
+        let line = example.lines().find_map(|line| line.strip_prefix("#SMARTLINE_RATES="));
+        assert_eq!(line, Some(Rates::default().to_string().as_str()));
+        let help = <Probe as clap::CommandFactory>::command().render_long_help().to_string();
+        let help = help.split_whitespace().collect::<String>();
+        let names: Vec<_> = ops::Limit::ALL.iter().map(|limit| limit.name()).collect();
+        assert!(help.contains(&names.join(",")), "{help}");
+        assert_eq!(parse(&["--rates", "login=3/60"]).rates, "login=3/60".parse().ok());
     }
 
     #[test]

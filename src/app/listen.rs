@@ -1,13 +1,35 @@
 //! The two addresses of a node: the main one for apps, the other for its operators.
+//!
+//! Owns the accepted connections until they become sockets. A connection costs memory whether it
+//! asks for something or not, so each must ask soon, and one address holds so many and no more.
 
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::serve::ListenerExt;
-use ops::Tasks;
-use tokio::net::TcpListener;
-use tracing::{info, warn};
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::serve::Listener;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use metrics::counter;
+use ops::{Crowd, Tasks};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use tracing::{debug, info, warn};
+
+/// The first request, an upgrade too, must be there with all its headers within this.
+const FIRST_REQUEST: Duration = Duration::from_secs(5);
+/// Later ones may come after a rest, as clients keep connections.
+const NEXT_REQUEST: Duration = Duration::from_secs(75);
+/// Largest request line and headers together, bytes.
+const HEADER_BYTES: usize = 64 * 1024;
 
 /// Binds the main address; a taken port ends the start with a sentence that says what to do.
 pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -16,17 +38,91 @@ pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("can't listen on {address}: choose another with SMARTLINE_LISTEN"))
 }
 
-/// Serves `router` until the node stops; running requests are finished first.
-pub(crate) fn serve(tasks: &Tasks, name: &'static str, listener: TcpListener, router: Router) {
-    let stopping = tasks.stopping();
-    let listener = listener.tap_io(|stream| realtime::tune_socket(stream));
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+/// Serves `router` until the node stops; running requests are finished first. `crowd` says how many
+/// connections an address may hold.
+pub(crate) fn serve(
+    tasks: &Tasks,
+    name: &'static str,
+    mut listener: TcpListener,
+    router: Router,
+    crowd: Crowd,
+) {
+    let (running, stopping) = (tasks.clone(), tasks.stopping());
     tasks.spawn(name, async move {
-        let stopped = stopping.cancelled_owned();
-        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopped).await {
-            warn!(%error, "{name} ended");
+        // An accept that failed is tried again, after a pause where the node has no more files.
+        while let Some((stream, peer)) =
+            stopping.run_until_cancelled(Listener::accept(&mut listener)).await
+        {
+            let Some(seat) = crowd.enter(peer.ip().into()) else {
+                refused("address_full");
+                continue;
+            };
+            realtime::tune_socket(&stream);
+            let (router, stopping) = (router.clone(), stopping.clone());
+            running.spawn("connection", async move {
+                converse(stream, peer, router, stopping).await;
+                drop(seat);
+            });
         }
     });
+}
+
+/// One connection, until it ends or becomes a socket.
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    stopping: CancellationToken,
+) {
+    let begun = CancellationToken::new();
+    let first = begun.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        first.cancel();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let builder = builder();
+    let mut talk = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let mut patience = pin!(tokio::time::sleep(FIRST_REQUEST));
+    let (mut has_begun, mut leaving) = (false, false);
+    loop {
+        tokio::select! {
+            biased;
+            ended = talk.as_mut() => {
+                if let Err(error) = ended {
+                    debug!(%error, %peer, "a connection broke off");
+                }
+                return;
+            }
+            () = begun.cancelled(), if !has_begun => has_begun = true,
+            () = patience.as_mut(), if !has_begun => return refused("silent"),
+            () = stopping.cancelled(), if !leaving => {
+                leaving = true;
+                talk.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(NEXT_REQUEST)
+        .max_buf_size(HEADER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(NEXT_REQUEST)
+        .max_header_list_size(HEADER_BYTES as u32)
+        .enable_connect_protocol();
+    builder
+}
+
+fn refused(reason: &'static str) {
+    counter!("smartline_connections_refused_total", "reason" => reason).increment(1);
 }
 
 /// Serves metrics and health to operators. A taken port is worth a warning, no more: several nodes
@@ -35,8 +131,76 @@ pub(crate) async fn serve_operators(tasks: &Tasks, address: SocketAddr, router: 
     match TcpListener::bind(address).await {
         Ok(listener) => {
             info!(%address, "metrics at http://{address}/metrics");
-            serve(tasks, "operators' address", listener, router);
+            serve(tasks, "operators' address", listener, router, Crowd::new(None));
         }
         Err(error) => warn!(%error, %address, "no metrics address: the port is taken"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn server(most: Option<usize>) -> (SocketAddr, Tasks) {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let hello = axum::routing::get(async || "hello");
+        let tasks = Tasks::new();
+        let router = Router::new().route("/", hello);
+        serve(&tasks, "test", listener, router, Crowd::new(most));
+        (address, tasks)
+    }
+
+    /// What comes back until the other side closes.
+    async fn told(mut stream: TcpStream, request: &[u8]) -> String {
+        let mut answer = Vec::new();
+        // A connection that is closed on us may break off while we write or read.
+        stream.write_all(request).await.ok();
+        stream.read_to_end(&mut answer).await.ok();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    const WHOLE: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+    /// Time flies here whenever nothing else happens.
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_say_what_he_wants_is_hung_up_on() {
+        let (address, _tasks) = server(None).await;
+        for part in [&b""[..], b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "] {
+            let stream = TcpStream::connect(address).await.expect("connects");
+            assert!(!told(stream, part).await.contains("200"), "{part:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_holds_so_many_connections_and_no_more() {
+        let (address, _tasks) = server(Some(2)).await;
+        let connect = async || TcpStream::connect(address).await.expect("connects");
+        let (one, other) = (connect().await, connect().await);
+        assert_eq!(told(connect().await, WHOLE).await, "");
+        assert!(told(one, WHOLE).await.ends_with("hello"));
+        assert!(told(other, WHOLE).await.ends_with("hello"));
+    }
+
+    #[tokio::test]
+    async fn headers_have_a_largest_size() {
+        let (address, _tasks) = server(None).await;
+        let stream = TcpStream::connect(address).await.expect("connects");
+        let request =
+            format!("GET / HTTP/1.1\r\nHost: x\r\nX-Big: {}\r\n\r\n", "x".repeat(100_000));
+        let answer = told(stream, request.as_bytes()).await;
+        assert!(!answer.contains("hello"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_the_connections_at_rest() {
+        let (address, tasks) = server(None).await;
+        let mut stream = TcpStream::connect(address).await.expect("connects");
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("writes");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(tasks.stop(Duration::from_secs(10)).await, ops::Stopped::Clean);
     }
 }

@@ -7,16 +7,21 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use base::{Clock, Dice};
+use bus::Redis;
 use dispatch::{Dispatch, DispatchConfig};
 use events::{IdempotencyKeys, Jobs};
 use fleet::{Fleet, FleetConfig};
 use flows::{Flows, House, INBOX, Inbox};
 use identity::{HashCost, Identity, Keys, Settings};
-use ops::{Dependency, Health, LogFormat, Meters, Phase, Tasks};
+use ops::{
+    Breakers, Crowd, Dependency, Health, Limiter, LogFormat, Meters, Phase, RateLimits, Rates,
+    SharedCounts, Tasks,
+};
 use pricing::Pricing;
 use realtime::Realtime;
 use rooms::Rooms;
@@ -49,10 +54,15 @@ pub struct Setup {
     pub operators: Option<SocketAddr>,
     pub keys: Keys,
     pub rate_limits: Switch,
+    pub rates: Rates,
+    /// Held at once by one address.
+    pub connections_per_address: usize,
+    pub sockets_per_address: usize,
     pub origins: Vec<String>,
     pub trusted_proxies: usize,
     pub socket_threads: Option<NonZeroUsize>,
     pub metrics_token: Option<SecretString>,
+    pub redis_url: Option<SecretString>,
     pub hash_cost: HashCost,
     pub fleet: FleetConfig,
     pub dispatch: DispatchConfig,
@@ -68,10 +78,14 @@ impl Setup {
             operators: None,
             keys: Keys { secret: SecretString::from("t".repeat(32)), previous: None },
             rate_limits: Switch::Off,
+            rates: Rates::default(),
+            connections_per_address: 2000,
+            sockets_per_address: 1000,
             origins: vec!["https://app.example.com".to_owned()],
             trusted_proxies: 0,
             socket_threads: None,
             metrics_token: None,
+            redis_url: None,
             hash_cost: HashCost::Cheap,
             fleet: FleetConfig::default(),
             dispatch: DispatchConfig::default(),
@@ -105,7 +119,7 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
     watch_database(&tasks, &db, &health);
     storage::keep_partitions(db.clone(), &tasks, setup.clock.clone(), storage::HISTORY_DAYS);
 
-    let flows = furnish(&mut setup, &db, &tasks).await?;
+    let flows = furnish(&mut setup, &db, &tasks, &health).await?;
     let live = flows.trips.rebuild().await.context("live trips could not be rebuilt")?;
     if live > 0 {
         info!(live, "live trips go on");
@@ -117,7 +131,10 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
     let state =
         api::ApiState::new(flows.clone(), health.clone(), meters.clone(), api_config(&setup));
     let router = api::router(state.clone()).merge(realtime::router(realtime.clone()));
-    listen::serve(&tasks, "apps' address", listener, router);
+    // Behind a proxy all connections come from its address.
+    let counted = setup.rate_limits == Switch::On && setup.trusted_proxies == 0;
+    let crowd = Crowd::new(counted.then_some(setup.connections_per_address));
+    listen::serve(&tasks, "apps' address", listener, router, crowd);
     if let Some(operators) = setup.operators {
         listen::serve_operators(&tasks, operators, api::operators_router(state)).await;
     }
@@ -127,7 +144,12 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
 }
 
 /// Builds the rooms, lowest layer first, and joins them by their effects.
-async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Flows> {
+async fn furnish(
+    setup: &mut Setup,
+    db: &Db,
+    tasks: &Tasks,
+    health: &Health,
+) -> anyhow::Result<Flows> {
     let (clock, dice) = (setup.clock.clone(), Dice::system());
     let (to_trips, trips) = mpsc::channel(INBOX);
     let (to_dispatch, dispatch) = mpsc::channel(INBOX);
@@ -135,6 +157,7 @@ async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Fl
     let settings = Settings { keys: setup.keys.clone(), hash_cost: setup.hash_cost, hash_slots: 2 };
     let identity = Identity::start(db.clone(), tasks, clock.clone(), &settings)?;
     identity.load_revocations().await?;
+    identity.load_api_keys().await?;
     let router = Router::new(setup.speeds.take());
     let quote_key = pricing::QuoteKey::derive(setup.keys.secret.expose_secret().as_bytes());
     let pricing = Pricing::start(db.clone(), tasks, clock.clone(), quote_key).await?;
@@ -145,8 +168,12 @@ async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Fl
         Trips::start(db.clone(), tasks, clock.clone(), to_trips, trips::TripsConfig::default());
     let (view, ways, config) = (map.clone(), router.clone(), setup.dispatch.clone());
     let desk = Dispatch::start(db.clone(), tasks, clock.clone(), view, ways, to_dispatch, config);
+    let breakers = Breakers::new(clock.clone());
+    let limiter = limiter(setup, &breakers, tasks, health)?;
     let flows = Flows::new(House {
         db: db.clone(),
+        breakers,
+        limiter,
         clock,
         rooms: Rooms::new(&dice),
         router,
@@ -163,10 +190,34 @@ async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Fl
     Ok(flows)
 }
 
+/// The limits, counted together with other nodes where there is a Redis.
+fn limiter(
+    setup: &Setup,
+    breakers: &Breakers,
+    tasks: &Tasks,
+    health: &Health,
+) -> anyhow::Result<Limiter> {
+    let switch = match setup.rate_limits {
+        Switch::On => RateLimits::On,
+        Switch::Off => RateLimits::Off,
+    };
+    let shared: Option<Arc<dyn SharedCounts>> = match &setup.redis_url {
+        Some(url) => {
+            let redis = Redis::open(url, breakers).context("REDIS_URL")?;
+            redis.keep_watch(tasks, health.clone());
+            Some(Arc::new(redis))
+        }
+        None => None,
+    };
+    Ok(Limiter::new(switch, setup.rates.clone(), setup.clock.clone(), shared))
+}
+
 fn realtime_config(setup: &Setup) -> realtime::Config {
     realtime::Config {
         origins: setup.origins.clone(),
         rate_limits: setup.rate_limits == Switch::On,
+        sockets_per_address: setup.sockets_per_address,
+        trusted_proxies: setup.trusted_proxies,
         threads: setup.socket_threads,
         ..realtime::Config::default()
     }
@@ -175,10 +226,6 @@ fn realtime_config(setup: &Setup) -> realtime::Config {
 fn api_config(setup: &Setup) -> api::Config {
     api::Config {
         origins: setup.origins.clone(),
-        rate_limits: match setup.rate_limits {
-            Switch::On => api::RateLimits::On,
-            Switch::Off => api::RateLimits::Off,
-        },
         trusted_proxies: setup.trusted_proxies,
         metrics_token: setup.metrics_token.clone(),
         ..api::Config::default()
@@ -268,6 +315,7 @@ impl Running {
 pub fn run_server(args: &ServeArgs) -> anyhow::Result<()> {
     let secrets = Secrets::from_env()?;
     args.check(&secrets)?;
+    small_pages();
     runtime()?.block_on(async {
         start_logs(args);
         let database = open_database(&args.data, &secrets).await?;
@@ -290,6 +338,15 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")
 }
 
+/// The allocator asks for huge pages, and the kernel makes them of half-empty memory some minutes
+/// later: what is resident would grow for an hour without anything more being kept. They gain
+/// nothing that could be measured (decision 0006).
+fn small_pages() {
+    if let Err(error) = nix::sys::prctl::set_thp_disable(true) {
+        warn!("huge pages stay on: {error}");
+    }
+}
+
 fn start_logs(args: &ServeArgs) {
     let format = match args.data.log_format {
         LogStyle::Json => LogFormat::Json,
@@ -309,10 +366,14 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         operators: Some(args.ops_listen),
         keys: Keys { secret, previous: secrets.jwt_previous.clone() },
         rate_limits: args.rate_limits,
+        rates: args.rates.clone().unwrap_or_default(),
+        connections_per_address: args.connections_per_address.get(),
+        sockets_per_address: args.sockets_per_address.get(),
         origins: args.origins.clone(),
         trusted_proxies: args.trusted_proxies,
         socket_threads: args.socket_threads,
         metrics_token: secrets.metrics_token.clone(),
+        redis_url: secrets.redis_url.clone(),
         hash_cost: if demo { HashCost::Cheap } else { HashCost::Standard },
         fleet,
         dispatch: DispatchConfig::default(),

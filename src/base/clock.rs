@@ -32,6 +32,13 @@ impl Millis {
         Timestamp::from_millisecond(self.0).ok()
     }
 
+    /// As a header has it (RFC 9110): `Sun, 06 Nov 1994 08:49:37 GMT`.
+    pub fn http_date(self) -> String {
+        let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+        let text = self.timestamp().and_then(|at| printer.timestamp_to_rfc9110_string(&at).ok());
+        text.unwrap_or_default()
+    }
+
     /// Reads RFC 3339, any offset, any number of decimals.
     pub fn parse(text: &str) -> Option<Self> {
         text.parse::<Timestamp>().ok().map(|at| Self(at.as_millisecond()))
@@ -139,6 +146,11 @@ mod tests {
     fn a_moment_prints_as_rfc_3339_with_three_decimals() {
         assert_eq!(Millis(1_700_000_000_120).to_string(), "2023-11-14T22:13:20.120Z");
         assert_eq!(Millis(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_moment_prints_as_headers_have_it() {
+        assert_eq!(Millis(784_111_777_000).http_date(), "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 
     #[test]

@@ -89,6 +89,8 @@ id! {
     SessionId,
     /// A balanced set of postings.
     JournalId,
+    /// A partner's key, not the key itself.
+    ApiKeyId,
 }
 
 impl From<RiderId> for UserId {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use base::{Caller, Problem, Role, TripId};
+use identity::AuditObject;
 use rooms::{Backlog, Frame, Replay, Topic};
 use storage::Who;
 use trips::{Trip, TripEventView, TripView};
@@ -19,8 +20,15 @@ use crate::wire::{event_frame, trip_room};
 pub(crate) const TRIP_EPOCH: u64 = 1;
 
 impl Flows {
-    /// Rider, assigned driver and admins may follow; for others the trip does not exist.
+    /// The trip for who begins to follow it; an admin's look is recorded.
     pub async fn follow_trip(&self, caller: &Caller, id: TripId) -> Result<Arc<Trip>, Problem> {
+        let trip = self.followed(caller, id).await?;
+        self.note_look(caller, "trip.follow", AuditObject::new("trip", id)).await?;
+        Ok(trip)
+    }
+
+    /// Rider, assigned driver and admins may follow; for others the trip does not exist.
+    pub async fn followed(&self, caller: &Caller, id: TripId) -> Result<Arc<Trip>, Problem> {
         let trip = self.trips.get(&Who::Caller(*caller), id).await?;
         let allowed = match caller.role {
             Role::Admin => true,
@@ -70,7 +78,7 @@ impl TripReplay {
     }
 
     async fn snapshot(&self, id: TripId) -> Result<Backlog, Problem> {
-        let trip = self.flows.follow_trip(&self.caller, id).await?;
+        let trip = self.flows.followed(&self.caller, id).await?;
         let seq = u64::try_from(trip.version).unwrap_or(0);
         let view: TripView = self.flows.view(&self.caller, &trip);
         let frame = event_frame("snapshot", trip_room(id), TRIP_EPOCH, seq, &view);

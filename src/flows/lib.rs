@@ -11,9 +11,11 @@
 
 mod aftermath;
 mod answer_offer;
+mod audit;
 mod book_trip;
 mod cancel_trip;
 mod city_map;
+mod dead_letters;
 mod drive_trip;
 mod effects;
 mod follow_trip;
@@ -21,6 +23,7 @@ mod go_online;
 mod money;
 mod onboard_driver;
 mod once;
+mod partners;
 mod quote_price;
 mod read;
 mod report_position;
@@ -37,7 +40,7 @@ use dispatch::Dispatch;
 use events::{IdempotencyKeys, Jobs};
 use fleet::Fleet;
 use identity::Identity;
-use ops::Tasks;
+use ops::{Breakers, Limiter, Tasks};
 use pricing::Pricing;
 use rooms::Rooms;
 use routing::Router;
@@ -76,6 +79,8 @@ pub struct House {
     /// What is to be done later.
     pub jobs: Jobs,
     pub tasks: Tasks,
+    pub limiter: Limiter,
+    pub breakers: Breakers,
 }
 
 /// Cheap to clone; derefs to the rooms for reads that change nothing.

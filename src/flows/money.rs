@@ -2,7 +2,9 @@
 
 use base::{Caller, Code, Cursor, Piasters, Problem, Role, UserId};
 use events::Once;
+use identity::{Audit, AuditObject};
 use ledger::{Account, AdjustmentView, TransactionsPage, WalletView};
+use serde_json::json;
 use storage::Who;
 
 use crate::Flows;
@@ -54,6 +56,10 @@ impl Flows {
             // What comes in first pays what is owed.
             ledger::pay_due_in_tx(&mut tx, user.as_rider(), posted.journal).await?;
         }
+        let details = json!({ "journal": posted.journal, "amount": amount, "reason": reason });
+        let wallet = AuditObject::new("wallet", user);
+        let record = Audit::by(admin, "wallet.adjust", wallet).with(details);
+        identity::audit_in_tx(&mut tx, &[record]).await?;
         tx.commit().await?;
         if let Some(balance) = posted.balance_of(Account::Driver(user)) {
             self.fleet.set_balance(user.as_driver(), balance);

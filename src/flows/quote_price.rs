@@ -1,6 +1,6 @@
 //! What a trip would cost and when a car would come.
 
-use base::{Caller, Millis, Point, Problem, Tier};
+use base::{Millis, Point, Problem, Tier, UserId};
 use pricing::{Ask, EstimateReply, SurgeZone};
 use routing::Route;
 
@@ -20,11 +20,12 @@ pub struct EstimateRequest {
 }
 
 impl Flows {
-    /// Prices and arrival times for every tier asked for. A pickup that is not served is refused
-    /// here already, so that nobody is quoted a trip that can't be booked.
+    /// Prices and arrival times for every tier asked for; only `asker` may use the quotes. A pickup
+    /// that is not served is refused here already, so that nobody is quoted a trip that can't be
+    /// booked.
     pub async fn estimate(
         &self,
-        caller: &Caller,
+        asker: UserId,
         ask: EstimateRequest,
     ) -> Result<EstimateReply, Problem> {
         let now = self.clock.now();
@@ -34,7 +35,7 @@ impl Flows {
         let etas: Vec<(Tier, Option<u32>)> =
             tiers.iter().map(|tier| (*tier, self.pickup_eta_s(ask.pickup, *tier, now))).collect();
         let question = Ask {
-            rider: caller.user,
+            rider: asker,
             city: city.id,
             time_zone: &city.time_zone,
             pickup: ask.pickup,

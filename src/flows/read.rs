@@ -4,6 +4,7 @@ use base::limits::FRESH_TTL;
 use base::{Caller, Cursor, Point, Problem, Role, TripId};
 use dispatch::{MatchingStatus, TraceRow};
 use fleet::{DriverBrief, TrackView};
+use identity::AuditObject;
 use storage::Who;
 use trips::{DriverCard, Filter, Side, Status, Trip, TripList, TripView, VehicleCard};
 
@@ -13,6 +14,7 @@ impl Flows {
     /// A trip of the caller's own (rider, driver, or an offered driver), or any for an admin.
     pub async fn trip(&self, caller: &Caller, id: TripId) -> Result<TripView, Problem> {
         let trip = self.trips.get(&Who::Caller(*caller), id).await?;
+        self.note_look(caller, "trip.read", AuditObject::new("trip", id)).await?;
         Ok(self.view(caller, &trip))
     }
 
@@ -25,6 +27,8 @@ impl Flows {
         limit: u32,
     ) -> Result<TripList, Problem> {
         let page = self.trips.list(&Who::Caller(*caller), filter, after, limit).await?;
+        let shown = page.trips.iter().map(|trip| AuditObject::new("trip", trip.id));
+        self.note_looks(caller, "trip.read", shown).await?;
         let trips = page.trips.iter().map(|trip| self.view(caller, trip)).collect();
         Ok(TripList { trips, next_cursor: page.next.map(|cursor| cursor.to_string()) })
     }
@@ -50,6 +54,7 @@ impl Flows {
     /// The stored track, or what was measured so far.
     pub async fn track(&self, caller: &Caller, id: TripId) -> Result<TrackView, Problem> {
         self.trips.get(&Who::Caller(*caller), id).await?;
+        self.note_look(caller, "trip.read_track", AuditObject::new("trip", id)).await?;
         Ok(self.fleet.track(id).await?)
     }
 
@@ -61,6 +66,7 @@ impl Flows {
     ) -> Result<Vec<TraceRow>, Problem> {
         let who = Who::Caller(*admin);
         self.trips.get(&who, id).await?;
+        self.note_look(admin, "trip.read_trace", AuditObject::new("trip", id)).await?;
         Ok(self.dispatch.trace(&who, id).await?)
     }
 

@@ -1,13 +1,16 @@
-//! Accounts and logins: thin, because `identity` owns all of it.
+//! Accounts and logins: thin, because `identity` owns all of it. Only how often one phone may be
+//! tried is asked for here, from wherever the tries come.
 
 use base::{Caller, Problem};
-use identity::{SignUp, SignedIn, TokenPair};
+use identity::{Phone, SignUp, SignedIn, TokenPair};
+use ops::{Counted, Limit};
 
 use crate::Flows;
 
 impl Flows {
     /// Has this phone an account?
     pub async fn check_phone(&self, phone: &str) -> Result<bool, Problem> {
+        self.admit_phone(Limit::CheckPhonePhone, phone).await?;
         Ok(self.identity.check_phone(phone).await?)
     }
 
@@ -16,6 +19,7 @@ impl Flows {
     }
 
     pub async fn log_in(&self, phone: &str, password: &str) -> Result<SignedIn, Problem> {
+        self.admit_phone(Limit::LoginPhone, phone).await?;
         Ok(self.identity.log_in(phone, password).await?)
     }
 
@@ -35,5 +39,13 @@ impl Flows {
         refresh_token: Option<&str>,
     ) -> Result<(), Problem> {
         Ok(self.identity.log_out(caller, refresh_token).await?)
+    }
+
+    /// However the number is written; what is no number is refused by who reads it.
+    async fn admit_phone(&self, limit: Limit, phone: &str) -> Result<(), Problem> {
+        match Phone::parse(phone) {
+            Ok(phone) => self.limiter.admit(limit, Counted::phone(phone.as_str())).await,
+            Err(_) => Ok(()),
+        }
     }
 }

@@ -11,6 +11,7 @@ use storage::Db;
 use tokio::sync::broadcast;
 use tracing::warn;
 
+use crate::api_keys::ApiKeys;
 use crate::model::{NewAccount, phone_field};
 use crate::passwords::{Fit, Passwords};
 use crate::refresh::{RefreshToken, Verdict, judge};
@@ -50,24 +51,30 @@ struct Inner {
     store: Store,
     tokens: Tokens,
     passwords: Passwords,
+    keys: ApiKeys,
 }
 
 impl Identity {
-    /// Starts the look-out for sessions ended elsewhere; it ends with `tasks`. Call
-    /// [`Identity::load_revocations`] before the first request is served.
+    /// Starts the look-out for sessions and keys ended elsewhere; it ends with `tasks`. Call
+    /// [`Identity::load_revocations`] and [`Identity::load_api_keys`] before the first request is
+    /// served.
     pub fn start(db: Db, tasks: &Tasks, clock: Clock, settings: &Settings) -> Result<Self, Fault> {
         settings.keys.check().map_err(|weak| Fault::internal(weak.to_string()))?;
         let identity = Self(Arc::new(Inner {
             tokens: Tokens::new(&settings.keys, clock.clone()),
+            keys: ApiKeys::new(clock.clone()),
             store: Store { db, clock },
             passwords: Passwords::new(settings.hash_cost, settings.hash_slots)?,
         }));
         let (watcher, stopping) = (identity.clone(), tasks.stopping());
-        tasks.spawn("ended sessions", async move {
+        tasks.spawn("ended sessions and keys", async move {
             while stopping.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-                if let Err(fault) = watcher.look_for_ended(LOOK_BACK).await {
-                    warn!(%fault, "could not look for ended sessions");
+                if let Err(fault) = watcher.look().await {
+                    warn!(%fault, "could not look for ended sessions and keys");
                 }
+            }
+            if let Err(fault) = watcher.store_key_usage().await {
+                warn!(%fault, "the last uses of keys were not stored");
             }
         });
         Ok(identity)
@@ -81,6 +88,11 @@ impl Identity {
     /// Issues and checks access tokens without the database.
     pub fn tokens(&self) -> &Tokens {
         &self.0.tokens
+    }
+
+    /// Partners' keys, as requests are checked against them.
+    pub fn api_keys(&self) -> &ApiKeys {
+        &self.0.keys
     }
 
     /// The holder of an access token.
@@ -234,6 +246,12 @@ impl Identity {
         let rows = self.0.store.accounts(users).await?;
         let accounts = rows.into_iter();
         Ok(accounts.map(|(user, name, role)| (user, Account { user, name, role })).collect())
+    }
+
+    async fn look(&self) -> Result<(), Fault> {
+        self.look_for_ended(LOOK_BACK).await?;
+        self.load_api_keys().await?;
+        self.store_key_usage().await
     }
 
     async fn end_session(&self, session: SessionId, why: &str) -> Result<(), Fault> {

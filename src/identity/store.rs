@@ -7,9 +7,10 @@ use jiff_sqlx::Timestamp;
 use storage::{Db, Tx, Who, at, breaks, fault, millis};
 use uuid::Uuid;
 
-use crate::UserView;
+use crate::audit::audit_in_tx;
 use crate::model::NewAccount;
 use crate::refresh::{IDLE_TTL, RefreshToken, Revoked, SESSION_TTL, Session};
+use crate::{Audit, AuditObject, UserView};
 
 /// An account with its password's hash.
 pub(crate) struct Credentials {
@@ -79,11 +80,13 @@ impl Store {
         Ok(created)
     }
 
-    /// Creates the account alone.
+    /// Creates the account alone, at the terminal.
     pub(crate) async fn create(&self, account: &NewAccount, hash: &str) -> Result<Created, Fault> {
         let mut tx = self.db.begin(&Who::System).await?;
         let created = self.user_insert_in_tx(&mut tx, account, hash).await?;
-        if let Created::Done(_) = created {
+        if let Created::Done(user) = created {
+            let record = Audit::by_terminal("account.create", AuditObject::new("account", user));
+            audit_in_tx(&mut tx, &[record]).await?;
             tx.commit().await?;
         }
         Ok(created)
@@ -220,6 +223,8 @@ impl Store {
             .execute(tx.conn())
             .await
             .map_err(fault)?;
+        let record = Audit::by_terminal("account.link", AuditObject::new("account", user));
+        audit_in_tx(&mut tx, &[record]).await?;
         tx.commit().await
     }
 

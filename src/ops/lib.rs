@@ -1,4 +1,5 @@
-//! What every running room needs from its node: supervised tasks, health, logs, metrics.
+//! What every running room needs from its node: supervised tasks, health, logs, metrics, circuit
+//! breakers, rate limits.
 //!
 //! Owns the list of running tasks and the node's phase (starting, serving, draining). Knows nothing
 //! of trips or drivers.
@@ -8,12 +9,19 @@
 //! - after [`Tasks::stop`] every task has ended or is named in the log;
 //! - secrets in log fields are masked.
 
+mod breaker;
 mod health;
+mod limiter;
 mod logs;
 mod meters;
 mod tasks;
 
+pub use breaker::{Breaker, BreakerPolicy, BreakerState, BreakerView, Breakers, CallError};
 pub use health::{Dependency, Health, Phase};
+pub use limiter::{
+    By, Counted, Crowd, Limit, Limiter, Penalty, Rate, RateLimits, Rates, Seat, SharedCounts,
+    Verdict, WrongRates, client_address, limited,
+};
 pub use logs::{LogFormat, start_logs};
 pub use meters::{Meters, process_meters};
 pub use tasks::{Stopped, Tasks};

@@ -54,8 +54,8 @@ impl Write for MaskedLine {
     }
 }
 
-/// `text` with tokens (`eyJ…`), phone numbers (`+20…` keeps its last two digits) and values after
-/// `password`, `token`, `secret`, `authorization` masked.
+/// `text` with tokens (`eyJ…`), partners' keys (`sl_…`), phone numbers (`+20…` keeps its last two
+/// digits) and values after `password`, `token`, `secret`, `authorization` masked.
 fn mask(text: &str) -> impl fmt::Display + '_ {
     fmt::from_fn(move |f| {
         let mut rest = text;
@@ -71,7 +71,7 @@ fn mask(text: &str) -> impl fmt::Display + '_ {
 }
 
 enum Secret {
-    Jwt,
+    Token,
     Phone,
     Named(usize),
 }
@@ -79,10 +79,11 @@ enum Secret {
 const NAMES: [&str; 4] = ["password", "token", "secret", "authorization"];
 
 fn next_secret(text: &str) -> Option<(usize, Secret)> {
-    let jwt = text.find("eyJ").map(|at| (at, Secret::Jwt));
+    let tokens = ["eyJ", "sl_"].into_iter().filter_map(|start| text.find(start));
+    let token = tokens.min().map(|at| (at, Secret::Token));
     let phone = text.find("+20").map(|at| (at, Secret::Phone));
     let named = NAMES.iter().filter_map(|name| value_after(text, name)).min_by_key(|(at, _)| *at);
-    [jwt, phone, named].into_iter().flatten().min_by_key(|(at, _)| *at)
+    [token, phone, named].into_iter().flatten().min_by_key(|(at, _)| *at)
 }
 
 /// The value in `name":"value"`, `name=value` or `name: value`, where `name` ends a field's name.
@@ -105,7 +106,7 @@ impl Secret {
     fn length(&self, tail: &str) -> usize {
         let run = |keep: fn(char) -> bool| tail.find(|c| !keep(c)).unwrap_or(tail.len());
         match self {
-            Self::Jwt => run(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)),
+            Self::Token => run(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)),
             Self::Phone => run(|c| c.is_ascii_digit() || c == '+'),
             Self::Named(length) => *length,
         }
@@ -115,8 +116,8 @@ impl Secret {
         match self {
             Self::Phone if secret.len() > 8 => write!(f, "+20…{}", &secret[secret.len() - 2..]),
             Self::Phone => f.write_str(secret),
-            Self::Jwt if secret.len() < 20 => f.write_str(secret),
-            Self::Jwt | Self::Named(_) => f.write_str("***"),
+            Self::Token if secret.len() < 20 => f.write_str(secret),
+            Self::Token | Self::Named(_) => f.write_str("***"),
         }
     }
 }
@@ -133,6 +134,7 @@ mod tests {
         check("refresh_token=abc, x", "refresh_token=***, x");
         check("phone +201012345678 called", "phone +20…78 called");
         check("bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.c2ln end", "bearer *** end");
+        check("x-api-key sl_q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k", "x-api-key ***");
         check("a token was refused", "a token was refused");
     }
 }

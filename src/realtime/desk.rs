@@ -7,6 +7,7 @@ use std::time::Duration;
 use base::{Caller, Code, Problem, Role, TripId};
 use fleet::{Fix, Seat};
 use flows::{Advance, Answer, Flows, OnlineWish, Step, TripForm};
+use ops::{Counted, Limit};
 use rooms::codec::Position;
 use rooms::{FollowError, Outlet, Topic};
 use serde::Serialize;
@@ -264,7 +265,8 @@ impl FlowsDesk {
             OfferAction::Decline => Answer::Decline,
         };
         let (flows, driver) = (self.flows.clone(), asked.socket.user().as_driver());
-        asked.later_once(Deed::to_trip(data.trip_id, "driver-response"), move |once| async move {
+        let deed = Deed::to_trip(data.trip_id, "driver-response");
+        asked.later_once(deed, Some(Limit::DriverResponse), move |once| async move {
             flows.answer_offer(driver, data.trip_id, answer, once).await
         })
     }
@@ -277,7 +279,8 @@ impl FlowsDesk {
             TripStep::Completed => Step::Completed,
         };
         let (flows, caller) = (self.flows.clone(), asked.socket.caller());
-        asked.later_once(Deed::to_trip(data.trip_id, "status"), move |once| async move {
+        let deed = Deed::to_trip(data.trip_id, "status");
+        asked.later_once(deed, Some(Limit::TripStatus), move |once| async move {
             let advance = Advance { step, pin: data.pin };
             let driver = caller.user.as_driver();
             let trip = flows.advance_trip(driver, data.trip_id, advance, once).await?;
@@ -288,7 +291,8 @@ impl FlowsDesk {
     fn trip_request(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
         let request = asked.message.data::<TripForm>()?.request()?;
         let (flows, caller) = (self.flows.clone(), asked.socket.caller());
-        asked.later_once(Deed::creates("/trips/request"), move |once| async move {
+        let deed = Deed::creates("/trips/request");
+        asked.later_once(deed, Some(Limit::TripRequest), move |once| async move {
             flows.request_trip(&caller, request, once).await
         })
     }
@@ -296,7 +300,7 @@ impl FlowsDesk {
     fn trip_cancel(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
         let data: TripCancelData = asked.message.data()?;
         let (flows, caller) = (self.flows.clone(), asked.socket.caller());
-        asked.later_once(Deed::to_trip(data.trip_id, "cancel"), move |once| async move {
+        asked.later_once(Deed::to_trip(data.trip_id, "cancel"), None, move |once| async move {
             let trip = flows.cancel_trip(&caller, data.trip_id, data.reason, once).await?;
             Ok(flows.view(&caller, &trip))
         })
@@ -306,7 +310,7 @@ impl FlowsDesk {
         let map = asked.message.data::<NearbySubscribeData>()?.asked()?;
         let (flows, nearby) = (self.flows.clone(), Arc::clone(&self.nearby));
         let socket = Arc::clone(asked.socket);
-        Ok(asked.watch(move |outlet, id| {
+        Ok(asked.watch(asked.admitted(Limit::Nearby), move |outlet, id| {
             socket.forget_cells();
             let acknowledge = |view| answer::ack(id, view);
             nearby.join(&flows.rooms, &flows.fleet, outlet, &map, acknowledge)
@@ -320,7 +324,9 @@ impl FlowsDesk {
             Err(problem) => return Ok(Taken::Refused(problem)),
         };
         let (flows, live) = (self.flows.clone(), Arc::clone(&self.live));
-        Ok(asked.watch(move |outlet, id| {
+        let (noting, caller) = (self.flows.clone(), asked.socket.caller());
+        let noted = async move { noting.note_watch(&caller, city).await };
+        Ok(asked.watch(noted, move |outlet, id| {
             live.join(&flows.rooms, &flows, outlet, city, |view| answer::ack(id, view))
         }))
     }
@@ -381,9 +387,8 @@ async fn follow(
     // A number that was never given out is a mistake or of another life: start over.
     let after = after.filter(|seq| i64::try_from(*seq).is_ok_and(|seq| seq <= newest.into()));
     let followed = flows.rooms.follow(topic, after, outlet, &flows.replay(caller)).await?;
-    // Meanwhile a driver may have lost the trip, or it ended: the room's list was cleaned too
-    // early.
-    match flows.follow_trip(&caller, trip).await {
+    // Meanwhile a driver may have lost the trip, or it ended: the room's list was cleaned too soon.
+    match flows.followed(&caller, trip).await {
         Err(problem) => {
             flows.rooms.leave(topic, outlet.id());
             return Err(problem);
@@ -399,6 +404,15 @@ async fn follow(
 impl Asked<'_> {
     fn outlet(&self) -> Arc<dyn Outlet> {
         Arc::clone(self.socket) as _
+    }
+
+    /// Takes from the same bucket as the route of the same meaning.
+    pub(crate) fn admitted(
+        &self,
+        limit: Limit,
+    ) -> impl Future<Output = Result<(), Problem>> + Send + use<> {
+        let (limiter, user) = (self.flows.limiter.clone(), self.socket.user());
+        async move { limiter.admit(limit, Counted::User(user)).await }
     }
 
     /// Acknowledges at once.
@@ -430,9 +444,11 @@ impl Asked<'_> {
         })
     }
 
-    /// Joins a picture; `join` acknowledges by itself, so that it comes before the picture.
+    /// Joins a picture once `first` is done; `join` acknowledges by itself, so that it comes before
+    /// the picture.
     fn watch(
         &self,
+        first: impl Future<Output = Result<(), Problem>> + Send + 'static,
         join: impl FnOnce(&Arc<dyn Outlet>, Option<&RawValue>) -> Result<(), FollowError>
         + Send
         + 'static,
@@ -440,8 +456,12 @@ impl Asked<'_> {
         let (socket, outlet) = (Arc::clone(self.socket), self.outlet());
         let id = self.message.id.map(RawValue::to_owned);
         self.away(async move {
-            if let Err(error) = join(&outlet, id.as_deref()) {
-                socket.reply(answer::refusal(id.as_deref(), &error.into()));
+            let joined = match first.await {
+                Ok(()) => join(&outlet, id.as_deref()).map_err(Problem::from),
+                Err(problem) => Err(problem),
+            };
+            if let Err(problem) = joined {
+                socket.reply(answer::refusal(id.as_deref(), &problem));
             }
         })
     }

@@ -9,6 +9,7 @@ use base::{Problem, TripId};
 use bytes::Bytes;
 use events::Once;
 use flows::{Said, Sent, Turn};
+use ops::Limit;
 use rooms::Outlet;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -42,6 +43,7 @@ impl Asked<'_> {
     pub(crate) fn later_once<T, F>(
         &self,
         deed: Deed,
+        limit: Option<Limit>,
         work: impl FnOnce(Once) -> F + Send + 'static,
     ) -> Result<Taken, Problem>
     where
@@ -49,12 +51,24 @@ impl Asked<'_> {
         F: Future<Output = Result<T, Problem>> + Send + 'static,
     {
         let key = self.message.key()?.map(str::to_owned);
+        // What is asked again counts too, as it does over REST.
+        let admitted = limit.map(|limit| self.admitted(limit));
+        let admitted = async move {
+            match admitted {
+                Some(admitted) => admitted.await,
+                None => Ok(()),
+            }
+        };
         if key.is_none() && deed.status != 201 {
-            return Ok(self.later(work(Once::NONE)));
+            return Ok(self.later(async move {
+                admitted.await?;
+                work(Once::NONE).await
+            }));
         }
         let body = body(self.message.data);
         let (flows, user) = (self.flows.clone(), self.socket.user());
         Ok(self.later(async move {
+            admitted.await?;
             let sent = Sent { user, route: &deed.route, body: &body, key: key.as_deref() };
             let attempt = match flows.turn(sent).await? {
                 Turn::Answered { said, .. } => return raw(said),

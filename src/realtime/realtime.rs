@@ -1,13 +1,14 @@
 //! The sockets of this node as `app` wires them.
 
 use std::io;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Caller, Dice, Problem};
 use flows::Flows;
-use ops::Tasks;
+use ops::{Counted, Crowd, Limit, Seat, Tasks, client_address};
 use rooms::Rooms;
 use tokio::runtime::Handle;
 
@@ -27,6 +28,10 @@ pub struct Config {
     pub origins: Vec<String>,
     /// Off for load tests and demos.
     pub rate_limits: bool,
+    /// Sockets that one address may hold while limits are on.
+    pub sockets_per_address: usize,
+    /// How many proxies in front are ours: that many entries of `X-Forwarded-For` are believed.
+    pub trusted_proxies: usize,
     /// How many messages a socket may send while limits are on.
     pub rate: MessageRate,
     /// Threads on which sockets live; `None`: one for every two cores, the rest is the house's.
@@ -35,7 +40,14 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { origins: Vec::new(), rate_limits: true, rate: MessageRate::default(), threads: None }
+        Self {
+            origins: Vec::new(),
+            rate_limits: true,
+            sockets_per_address: 1000,
+            trusted_proxies: 0,
+            rate: MessageRate::default(),
+            threads: None,
+        }
     }
 }
 
@@ -45,6 +57,8 @@ struct Inner {
     hub: Arc<Hub>,
     desk: Arc<dyn Desk>,
     origins: Vec<String>,
+    trusted_proxies: usize,
+    crowd: Crowd,
     cores: Cores,
 }
 
@@ -69,8 +83,11 @@ impl Realtime {
         let tick = live::keep_showing(Arc::clone(&live), flows.clone(), tasks.stopping());
         tasks.spawn("live cities", tick);
         let desk: Arc<dyn Desk> = Arc::new(FlowsDesk::new(flows.clone(), nearby, live));
+        let crowd = Crowd::new(config.rate_limits.then_some(config.sockets_per_address));
         let (tasks, origins) = (tasks.clone(), config.origins);
-        Ok(Self(Arc::new(Inner { flows, tasks, hub, desk, origins, cores })))
+        let trusted_proxies = config.trusted_proxies;
+        let inner = Inner { flows, tasks, hub, desk, origins, trusted_proxies, crowd, cores };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Sockets on this node.
@@ -112,5 +129,19 @@ impl Realtime {
 
     pub(crate) fn origins(&self) -> &[String] {
         &self.0.origins
+    }
+
+    /// Does this account open sockets no faster than it may?
+    pub(crate) async fn admit_socket(&self, caller: &Caller) -> Result<(), Problem> {
+        self.0.flows.limiter.admit(Limit::Socket, Counted::User(caller.user)).await
+    }
+
+    /// A place for a socket from this address, while it holds fewer than it may.
+    pub(crate) fn seat<'a>(
+        &self,
+        peer: IpAddr,
+        forwarded: impl DoubleEndedIterator<Item = &'a str>,
+    ) -> Option<Seat> {
+        self.0.crowd.enter(client_address(peer, forwarded, self.0.trusted_proxies).into())
     }
 }

@@ -3,14 +3,17 @@
 //! The token comes in `Authorization: Bearer`, or for browsers, which can't set that header, as a
 //! second subprotocol `bearer.<jwt>`. Never in the query string: that ends up in logs.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
 use base::{Caller, Code, Problem};
+use metrics::counter;
+use ops::Seat;
 use rooms::Format;
 use serde_json::json;
 
@@ -23,6 +26,7 @@ use crate::transport::Transport;
 const TEXT: &str = "smartline.v1";
 const BINARY: &str = "smartline.v1.bin";
 const BEARER: &str = "bearer.";
+const FORWARDED: header::HeaderName = header::HeaderName::from_static("x-forwarded-for");
 
 /// The socket's route. Nest it beside the API; it needs no other state.
 pub fn router(realtime: Realtime) -> Router {
@@ -30,10 +34,13 @@ pub fn router(realtime: Realtime) -> Router {
 }
 
 async fn upgrade(State(realtime): State<Realtime>, mut request: Request) -> Response {
-    let caller = match admit(&realtime, request.headers()) {
-        Ok(caller) => caller,
+    let (caller, seat) = match admit(&realtime, &request) {
+        Ok(admitted) => admitted,
         Err(problem) => return refusal(&problem),
     };
+    if let Err(problem) = realtime.admit_socket(&caller).await {
+        return refusal(&problem);
+    }
     let handshake = match Handshake::of(&mut request) {
         Ok(handshake) => handshake,
         Err(problem) => return refusal(&problem),
@@ -50,6 +57,7 @@ async fn upgrade(State(realtime): State<Realtime>, mut request: Request) -> Resp
             drop(realtime);
             session.run().await;
         }
+        drop(seat);
     });
     answer
 }
@@ -72,14 +80,27 @@ fn session(
     Session::new(socket, Arc::clone(hub), realtime.rooms().clone(), realtime.desk())
 }
 
-fn admit(realtime: &Realtime, headers: &HeaderMap) -> Result<Caller, Problem> {
+fn admit(realtime: &Realtime, request: &Request) -> Result<(Caller, Seat), Problem> {
+    let headers = request.headers();
     if realtime.hub().is_draining() {
         return Err(Problem::new(Code::Unavailable, "this node restarts, try another"));
     }
     check_origin(headers, realtime.origins())?;
     let why = "a socket needs an access token";
     let token = bearer(headers).ok_or_else(|| Problem::new(Code::Unauthenticated, why))?;
-    realtime.verify(token)
+    let caller = realtime.verify(token)?;
+    let seat = seat(realtime, request).ok_or_else(|| {
+        counter!("smartline_sockets_refused_total", "reason" => "address_full").increment(1);
+        Problem::new(Code::RateLimited, "this address holds too many sockets")
+    })?;
+    Ok((caller, seat))
+}
+
+fn seat(realtime: &Realtime, request: &Request) -> Option<Seat> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
+    let forwarded: Vec<&str> = handshake::listed(request.headers(), &FORWARDED).collect();
+    realtime.seat(peer, forwarded.into_iter())
 }
 
 /// A browser says which page opens the socket; only ours may (the page of another site would act
@@ -137,6 +158,9 @@ fn refusal(problem: &Problem) -> Response {
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if let Some(seconds) = problem.details["retryAfter"].as_u64() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

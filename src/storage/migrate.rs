@@ -43,6 +43,7 @@ const FILES: &[File] = &[
     file!(6, "login_codes", "0006_login_codes"),
     file!(7, "find_nearby", "0007_find_nearby"),
     file!(8, "events", "0008_events"),
+    file!(9, "access", "0009_access"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ mod pins;
 mod pulse;
 mod refusal;
 mod registry;
+mod replay;
 mod rules;
 mod store;
 mod wire;
@@ -36,5 +37,6 @@ pub use model::{
 pub use pulse::PulseView;
 pub use refusal::{Refusal, TripError};
 pub use registry::{Filter, Page, Trips, TripsConfig};
+pub use replay::{Replayed, replay, replay_all};
 pub use rules::{ARRIVED_WITHIN_M, Command, Lease, SEARCH_AHEAD_MS};
 pub use wire::{DriverCard, StatusView, TripEventView, TripList, TripView, VehicleCard};

@@ -16,6 +16,10 @@ async fn without_a_token_every_protected_route_answers_401() {
         ("/api/v1/drivers/status", Some(json!({"isOnline": true}))),
         ("/api/v1/location/update", Some(json!({}))),
         ("/api/v1/pricing/estimate", Some(json!({}))),
+        ("/api/v1/admin/audit", None),
+        ("/api/v1/admin/breakers", None),
+        ("/api/v1/admin/api-keys", None),
+        ("/api/v1/admin/api-keys", Some(json!({}))),
     ];
     for (path, body) in routes {
         let reply = send(&server.http, &server.url(path), None, body).await;

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 
-use crate::harness::{ADMIN, CAIRO, Folder, Outside, Person, Program, Socket, far_from};
+use crate::harness::{ADMIN, CAIRO, Folder, Outside, Person, Program, Server, Socket, far_from};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_comes_back_with_every_acknowledged_change() {
@@ -51,4 +51,27 @@ async fn a_killed_server_comes_back_with_every_acknowledged_change() {
     assert_eq!(waiting.trip(id).await["status"], "requested");
     waiting.post(&format!("/trips/{id}/cancel"), json!({"reason": "changed_mind"})).await.data();
     program.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trips_are_built_from_their_events_again_and_a_planted_fault_is_found() {
+    let server = Server::start().await;
+    let admin = Person::admin(&server).await;
+    let driver = crate::harness::online_driver(&server, &admin, CAIRO).await;
+    let rider = Person::rider(&server).await;
+    let trip = crate::races::started_trip(&server, &rider, &driver).await;
+    driver.post(&format!("/trips/{trip}/status"), json!({"status": "completed"})).await.data();
+    let id = trip.parse().expect("an id");
+    let replayed = trips::replay(server.db(), id).await.expect("it can be read");
+    let replayed = replayed.expect("it is there");
+    assert_eq!((replayed.events, replayed.differences), (5, Vec::new()));
+    let mut owner = storage::testing::owner(server.db()).await;
+    sqlx::query("UPDATE trips SET final_price = final_price + 50")
+        .execute(&mut owner)
+        .await
+        .expect("the owner may plant a fault");
+    let mut found = Vec::new();
+    trips::replay_all(server.db(), |replayed| found.push(replayed)).await.expect("all are read");
+    let differences = &found[0].differences;
+    assert!(differences.len() == 1 && differences[0].starts_with("final price"), "{found:?}");
 }

@@ -8,11 +8,15 @@
 
 mod access;
 mod aftermath;
+mod api_keys;
+mod audit;
 mod bad_input;
 mod contract;
 mod crash;
+mod dead_letters;
 mod fences;
 mod harness;
+mod limits;
 mod live;
 mod once;
 mod payments;

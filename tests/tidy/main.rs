@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Rooms by layer. A room may use `base`, and rooms of lower layers.
 const LAYERS: &[(u8, &[&str])] = &[
     (0, &["base"]),
-    (1, &["ops", "storage", "rooms", "events"]),
+    (1, &["ops", "storage", "rooms", "events", "bus"]),
     (2, &["geo", "routing", "pricing", "ledger", "identity"]),
     (3, &["fleet", "trips"]),
     (4, &["dispatch"]),
@@ -22,6 +22,7 @@ const LAYERS: &[(u8, &[&str])] = &[
 const SIDEWAYS: &[(&str, &str)] = &[
     ("storage", "ops"),
     ("rooms", "ops"),
+    ("bus", "ops"),
     ("events", "ops"),
     ("events", "storage"),
     ("pricing", "geo"),
@@ -52,6 +53,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["identity"]),
     ("argon2", &["identity"]),
     ("clap", &["app"]),
+    ("redis", &["bus"]),
 ];
 
 const FORBIDDEN_NAMES: &[&str] = &["utils", "helpers", "common", "manager", "service"];

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use crate::asked::Asked;
 use crate::body::Valid;
-use crate::callers::{Anyone, Driver};
+use crate::callers::{Driver, Looker};
 use crate::envelope::Success;
 use crate::fields::{Check, Fields};
 use crate::reply::{Answer, Reply};
@@ -147,14 +147,15 @@ async fn batch_update(
     Ok(Reply::ok(BatchReply { accepted: taken.accepted, rejected }))
 }
 
-/// Available drivers around a place, nearest first.
+/// Available drivers around a place, nearest first. Anyone who is logged in, and partners with the
+/// scope `location:nearby`.
 #[utoipa::path(
     get, path = "/location/nearby", tag = "location", params(NearbyAsked),
     responses((status = 200, body = Success<'static, NearbyReply>)),
-    security(("bearer" = []))
+    security(("bearer" = []), ("apiKey" = []))
 )]
 async fn nearby(
-    _caller: Anyone,
+    _: Looker,
     State(flows): State<Flows>,
     Asked(asked): Asked<NearbyAsked>,
 ) -> Answer<NearbyReply> {

@@ -1,10 +1,14 @@
 //! The routes, by area. Each handler says who may call it in its type, and only translates.
 
 mod admin;
+mod api_keys;
+mod audit;
 mod auth;
+mod dead_letters;
 mod drivers;
 mod live;
 mod location;
+mod operations;
 mod places;
 mod pricing;
 mod trips;
@@ -23,5 +27,9 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(trips::routes())
         .merge(wallet::routes())
         .merge(admin::routes())
+        .merge(api_keys::routes())
+        .merge(audit::routes())
+        .merge(dead_letters::routes())
         .merge(live::routes())
+        .merge(operations::routes())
 }

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use crate::asked::Asked;
 use crate::body::Valid;
-use crate::callers::{Anyone, Rider};
+use crate::callers::{Anyone, PriceAsker};
 use crate::envelope::Success;
 use crate::fields::{Check, Fields};
 use crate::reply::{Answer, Reply};
@@ -80,14 +80,15 @@ struct SurgeReply {
     zones: Vec<SurgeZone>,
 }
 
-/// Prices and arrival times of every tier. A quote holds ten minutes. Riders only.
+/// Prices and arrival times of every tier. A quote holds ten minutes. Riders, and partners
+/// with the scope `pricing:estimate`.
 #[utoipa::path(
     post, path = "/pricing/estimate", tag = "pricing", request_body = EstimateBody,
     responses((status = 200, body = Success<'static, EstimateReply>)),
-    security(("bearer" = []))
+    security(("bearer" = []), ("apiKey" = []))
 )]
 async fn estimate(
-    Rider(caller): Rider,
+    PriceAsker(asker): PriceAsker,
     State(flows): State<Flows>,
     Valid(body): Valid<EstimateBody>,
 ) -> Answer<EstimateReply> {
@@ -101,7 +102,7 @@ async fn estimate(
     tiers.sort_unstable();
     tiers.dedup();
     let ask = EstimateRequest { pickup, destination, stops, tiers };
-    Ok(Reply::ok(flows.estimate(&caller, ask).await?))
+    Ok(Reply::ok(flows.estimate(asker, ask).await?))
 }
 
 /// Zones around a place where prices are higher.

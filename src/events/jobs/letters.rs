@@ -105,8 +105,8 @@ impl DeadLetters {
         decided.ok_or_else(|| Problem::new(Code::NotFound, why))
     }
 
-    /// To be called after a decision to retry was committed.
-    pub fn retried(&self, letter: &DeadLetter) {
+    /// To be called after a decision was committed.
+    pub fn decided(&self, letter: &DeadLetter) {
         self.jobs.ring(Some(letter.queue));
     }
 

@@ -1,6 +1,8 @@
 //! SQL of onboarding: profiles and decisions, as the caller, so that the database checks him too.
 
 use base::{Caller, CityId, Cursor, DriverId, Fault, Millis};
+use identity::{Audit, AuditObject};
+use serde_json::json;
 use sqlx::FromRow;
 use storage::{Db, Tx, Who, at, breaks, fault, millis};
 use uuid::Uuid;
@@ -130,11 +132,13 @@ pub(crate) async fn pending(
     .await
     .map_err(fault)?;
     let found = views(&mut tx, &ids).await?;
+    let shown = found.iter().map(|view| Audit::by(admin, "driver.read", driver_object(view.id)));
+    identity::audit_in_tx(&mut tx, &shown.collect::<Vec<_>>()).await?;
     tx.commit().await?;
     Ok(found)
 }
 
-/// Writes a decision down; false when there is no such driver.
+/// Writes a decision down, and who decided; false when there is no such driver.
 pub(crate) async fn decide(
     db: &Db,
     admin: &Caller,
@@ -156,8 +160,18 @@ pub(crate) async fn decide(
     .execute(tx.conn())
     .await
     .map_err(fault)?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let details = json!({ "status": status.name(), "reason": reason });
+    let record = Audit::by(admin, "driver.decide", driver_object(driver)).with(details);
+    identity::audit_in_tx(&mut tx, &[record]).await?;
     tx.commit().await?;
-    Ok(done.rows_affected() == 1)
+    Ok(true)
+}
+
+fn driver_object(driver: DriverId) -> AuditObject {
+    AuditObject::new("driver", driver)
 }
 
 #[derive(FromRow)]

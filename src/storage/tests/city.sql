@@ -38,3 +38,9 @@ INSERT INTO job_schedules VALUES ('x', '* * * * * UTC', now());
 INSERT INTO sagas (id, kind, subject, state) SELECT id, 'x', id, '{}' FROM trips;
 INSERT INTO idempotency (scope, route, key, fingerprint, token, lease_until, expires_at)
 SELECT id, 'POST /x', 'k', '', gen_random_uuid(), now(), now() FROM users WHERE role = 'rider';
+INSERT INTO audit_log (id, actor_id, action, object_kind, object_id)
+SELECT id, id, 'driver.read', 'driver', '21' FROM users WHERE role = 'admin';
+INSERT INTO api_keys (id, name, key_hash, hint, scopes, per_minute, created_by, created_at)
+SELECT id, 'n', sha256('key'), 'abcd', ARRAY['pricing:estimate'], 60, id, now()
+FROM users WHERE role = 'admin';
+INSERT INTO api_key_usage SELECT id, current_date, 1, 0 FROM api_keys;

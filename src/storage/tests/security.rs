@@ -45,7 +45,7 @@ async fn count(conn: &mut PgConnection, table: &str) -> i64 {
 async fn everybody_sees_his_own_rows_and_nothing_else() {
     let db = city().await;
     //                 rider other driver asked stranger admin system
-    let expected: [(&str, [i64; 7]); 20] = [
+    let expected: [(&str, [i64; 7]); 23] = [
         ("users", [1, 1, 1, 1, 1, 6, 6]),
         ("sessions", [1, 1, 1, 1, 1, 1, 6]),
         ("drivers", [0, 0, 1, 1, 1, 3, 3]),
@@ -67,6 +67,9 @@ async fn everybody_sees_his_own_rows_and_nothing_else() {
         ("job_schedules", [0, 0, 0, 0, 0, 0, 1]),
         ("sagas", [0, 0, 0, 0, 0, 0, 1]),
         ("idempotency", [1, 1, 0, 0, 0, 0, 2]),
+        ("audit_log", [0, 0, 0, 0, 0, 1, 1]),
+        ("api_keys", [0, 0, 0, 0, 0, 1, 1]),
+        ("api_key_usage", [0, 0, 0, 0, 0, 1, 1]),
     ];
     for (table, counts) in expected {
         for ((name, who), expected) in all_people().into_iter().zip(counts) {
@@ -151,7 +154,7 @@ async fn nobody_changes_what_is_not_his_to_change() {
     check(
         &rider,
         "SELECT event_append('driver', gen_random_uuid(), 'X', 1::smallint, '{}', now())",
-        "this fact is not told by whoever asks",
+        "not his fact",
     )
     .await;
     // Offers are the program's.
@@ -170,6 +173,69 @@ async fn nobody_changes_what_is_not_his_to_change() {
     check(&system, "UPDATE driver_history SET lat = 0", "no permission").await;
     check(&driver, "UPDATE tariffs SET per_km = 1", "0 rows").await;
     check(&admin, "UPDATE tariffs SET per_km = 1", "8 rows").await;
+}
+
+/// Who is found out must not be able to hide it, nor to put it on somebody else.
+#[tokio::test]
+async fn the_audit_log_is_only_ever_added_to_and_signed_truly() {
+    let db = city().await;
+    let (rider, admin) = (caller(RIDER, Role::Rider), caller(ADMIN, Role::Admin));
+    let check = async |who: &Who, sql: &'static str, expected: &str| {
+        assert_eq!(attempt(&db, who, sql).await, expected, "{who:?}: {sql}");
+    };
+    const OWN: &str = "INSERT INTO audit_log (id, actor_id, action, object_kind, object_id)
+        VALUES (gen_random_uuid(), lpad('31', 32, '0')::uuid, 'driver.read', 'driver', '1')";
+    const ANOTHERS: &str = "INSERT INTO audit_log (id, actor_id, action, object_kind, object_id)
+        VALUES (gen_random_uuid(), lpad('32', 32, '0')::uuid, 'driver.read', 'driver', '1')";
+    check(&admin, OWN, "1 rows").await;
+    check(&admin, ANOTHERS, "not his row").await;
+    check(&rider, OWN, "not his row").await;
+    check(&Who::System, ANOTHERS, "1 rows").await;
+    check(&admin, "UPDATE audit_log SET actor_id = NULL", "no permission").await;
+    check(&Who::System, "DELETE FROM audit_log", "no permission").await;
+    check(
+        &Who::System,
+        "INSERT INTO audit_log (id, at, action, object_kind, object_id)
+         VALUES (gen_random_uuid(), now() - interval '1 day', 'driver.read', 'driver', '1')",
+        "no permission",
+    )
+    .await;
+    let mut owner = testing::owner(&db).await;
+    for sql in
+        ["UPDATE audit_log SET actor_id = NULL", "DELETE FROM audit_log", "TRUNCATE audit_log"]
+    {
+        let error = owner.execute(sql).await.unwrap_err();
+        assert!(breaks(&error, "audit_never_changes"), "{sql}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn admins_make_keys_in_their_own_name_and_never_widen_one() {
+    let db = city().await;
+    let (rider, admin) = (caller(RIDER, Role::Rider), caller(ADMIN, Role::Admin));
+    let check = async |who: &Who, sql: &'static str, expected: &str| {
+        assert_eq!(attempt(&db, who, sql).await, expected, "{who:?}: {sql}");
+    };
+    const OWN: &str = "INSERT INTO api_keys
+          (id, name, key_hash, hint, scopes, per_minute, created_by, created_at)
+        VALUES (gen_random_uuid(), 'n', sha256('new'), 'abcd', ARRAY['location:nearby'], 1,
+          lpad('31', 32, '0')::uuid, now())";
+    const ANOTHERS: &str = "INSERT INTO api_keys
+          (id, name, key_hash, hint, scopes, per_minute, created_by, created_at)
+        VALUES (gen_random_uuid(), 'n', sha256('new'), 'abcd', ARRAY['location:nearby'], 1,
+          lpad('32', 32, '0')::uuid, now())";
+    check(&admin, OWN, "1 rows").await;
+    check(&admin, ANOTHERS, "not his row").await;
+    check(&rider, OWN, "not his row").await;
+    check(&Who::System, OWN, "not his row").await;
+    check(&admin, "UPDATE api_keys SET revoked_at = now()", "1 rows").await;
+    check(&rider, "UPDATE api_keys SET revoked_at = NULL", "0 rows").await;
+    check(&Who::System, "UPDATE api_keys SET revoked_at = NULL", "0 rows").await;
+    check(&admin, "UPDATE api_keys SET scopes = ARRAY['location:nearby']", "no permission").await;
+    check(&admin, "UPDATE api_keys SET per_minute = 100000", "no permission").await;
+    check(&admin, "DELETE FROM api_keys", "no permission").await;
+    check(&admin, "UPDATE api_key_usage SET requests = 0", "0 rows").await;
+    check(&Who::System, "UPDATE api_key_usage SET requests = requests + 1", "1 rows").await;
 }
 
 #[tokio::test]

@@ -139,6 +139,12 @@ impl Person {
 
     /// Hands in papers and is approved by `admin`.
     pub async fn approve(&self, admin: &Person, tier: &str) {
+        self.hand_in_papers(tier).await;
+        let decision = json!({"decision": "approve"});
+        admin.post(&format!("/admin/drivers/{}/decision", self.id), decision).await.data();
+    }
+
+    pub async fn hand_in_papers(&self, tier: &str) {
         let plate = &self.phone[5..];
         let paper =
             |kind: &str| json!({"kind": kind, "number": "1", "expiresAt": "2099-01-01T00:00:00Z"});
@@ -148,8 +154,6 @@ impl Person {
             "documents": [paper("driving_licence"), paper("vehicle_licence"), paper("insurance")],
         });
         self.post("/drivers/profile", profile).await.data();
-        let decision = json!({"decision": "approve"});
-        admin.post(&format!("/admin/drivers/{}/decision", self.id), decision).await.data();
     }
 }
 
