@@ -29,3 +29,10 @@ SELECT ledger_post(gen_random_uuid(), id::text, 'adjustment', id, 'authorising',
   ARRAY[1, 27]::smallint[], ARRAY[id, '00000000-0000-0000-0000-000000000000'],
   ARRAY[500, -500]::bigint[], ARRAY[NULL, NULL]::bigint[])
 FROM users WHERE role = 'rider';
+INSERT INTO devices (id, user_id, platform, token, locale, registered_at)
+SELECT id, id, 'android', 'token-' || id, 'ar', now() FROM users;
+INSERT INTO notification_preferences (user_id, changed_at) SELECT id, now() FROM users;
+INSERT INTO notifications (id, user_id, kind, facts, once, created_at, expires_at)
+SELECT id, id, 'trip_started', '{}', 'x', now(), now() FROM users;
+INSERT INTO notification_deliveries (id, notification_id, channel, state, changed_at)
+SELECT id, id, 'push', 'accepted', now() FROM notifications;

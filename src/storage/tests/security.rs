@@ -45,7 +45,7 @@ async fn count(conn: &mut PgConnection, table: &str) -> i64 {
 async fn everybody_sees_his_own_rows_and_nothing_else() {
     let db = city().await;
     //                 rider other driver asked stranger admin system
-    let expected: [(&str, [i64; 7]); 15] = [
+    let expected: [(&str, [i64; 7]); 19] = [
         ("users", [1, 1, 1, 1, 1, 6, 6]),
         ("sessions", [1, 1, 1, 1, 1, 1, 6]),
         ("drivers", [0, 0, 1, 1, 1, 3, 3]),
@@ -61,6 +61,10 @@ async fn everybody_sees_his_own_rows_and_nothing_else() {
         ("outbox", [0, 0, 0, 0, 0, 0, 1]),
         ("ledger_entry", [1, 1, 0, 0, 0, 4, 4]),
         ("ledger_journal", [1, 1, 0, 0, 0, 2, 2]),
+        ("devices", [1, 1, 1, 1, 1, 1, 6]),
+        ("notification_preferences", [1, 1, 1, 1, 1, 1, 6]),
+        ("notifications", [1, 1, 1, 1, 1, 6, 6]),
+        ("notification_deliveries", [1, 1, 1, 1, 1, 6, 6]),
     ];
     for (table, counts) in expected {
         for ((name, who), expected) in all_people().into_iter().zip(counts) {
@@ -153,6 +157,35 @@ async fn nobody_changes_what_is_not_his_to_change() {
     check(&system, "UPDATE driver_history SET lat = 0", "no permission").await;
     check(&driver, "UPDATE tariffs SET per_km = 1", "0 rows").await;
     check(&admin, "UPDATE tariffs SET per_km = 1", "8 rows").await;
+}
+
+#[tokio::test]
+async fn what_people_were_told_is_the_programs_to_write() {
+    let db = city().await;
+    let rider = caller(RIDER, Role::Rider);
+    let check = async |who: &Who, sql: &'static str, expected: &str| {
+        assert_eq!(attempt(&db, who, sql).await, expected, "{who:?}: {sql}");
+    };
+    // A phone is registered through its door, in the caller's name only.
+    check(&rider, "UPDATE devices SET user_id = gen_random_uuid()", "no permission").await;
+    check(
+        &rider,
+        "INSERT INTO devices SELECT gen_random_uuid(), user_id, platform, 'another', locale,
+           registered_at FROM devices",
+        "no permission",
+    )
+    .await;
+    check(&rider, "DELETE FROM devices", "1 rows").await;
+    check(&rider, "UPDATE notification_preferences SET language = 'en'", "1 rows").await;
+    check(&rider, "UPDATE notifications SET state = 'delivered'", "0 rows").await;
+    check(&rider, "UPDATE notifications SET facts = '{}'", "no permission").await;
+    check(&rider, "DELETE FROM notifications", "no permission").await;
+    check(&rider, "UPDATE notification_deliveries SET state = 'failed'", "0 rows").await;
+    // Nobody tells another anything but the staff.
+    let tell = "INSERT INTO notifications (id, user_id, kind, facts, once, created_at, expires_at)
+        VALUES (gen_random_uuid(), lpad('12', 32, '0')::uuid, 'x', '{}', 'y', now(), now())";
+    check(&rider, tell, "not his row").await;
+    check(&caller(ADMIN, Role::Admin), tell, "1 rows").await;
 }
 
 #[tokio::test]
