@@ -89,6 +89,10 @@ id! {
     SessionId,
     /// A balanced set of postings.
     JournalId,
+    /// A phone that takes pushes.
+    DeviceId,
+    /// Something told to one person.
+    NotificationId,
 }
 
 impl From<RiderId> for UserId {
