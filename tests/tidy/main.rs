@@ -11,7 +11,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (0, &["base"]),
     (1, &["ops", "storage", "rooms"]),
     (2, &["geo", "routing", "pricing", "ledger", "identity"]),
-    (3, &["fleet", "trips"]),
+    (3, &["fleet", "trips", "notify"]),
     (4, &["dispatch"]),
     (5, &["flows"]),
     (6, &["api", "realtime"]),
@@ -43,7 +43,9 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("tower-http", &["api"]),
     ("rust-embed", &["api"]),
     ("rstar", &["geo"]),
-    ("jsonwebtoken", &["identity"]),
+    // Notify signs what it shows to the push services.
+    ("jsonwebtoken", &["identity", "notify"]),
+    ("lettre", &["notify"]),
     ("argon2", &["identity"]),
     ("clap", &["app"]),
 ];
