@@ -15,7 +15,8 @@ use dispatch::{Dispatch, DispatchConfig};
 use fleet::{Fleet, FleetConfig};
 use flows::{Flows, House, INBOX, Inbox};
 use identity::{HashCost, Identity, Keys, Settings};
-use ops::{Dependency, Health, LogFormat, Meters, Phase, Tasks};
+use notify::{Notify, Providers};
+use ops::{Breakers, Dependency, Health, LogFormat, Meters, Phase, Tasks};
 use pricing::Pricing;
 use realtime::Realtime;
 use rooms::Rooms;
@@ -56,6 +57,7 @@ pub struct Setup {
     pub fleet: FleetConfig,
     pub dispatch: DispatchConfig,
     pub speeds: Option<SpeedTable>,
+    pub providers: Providers,
     pub clock: Clock,
 }
 
@@ -75,6 +77,7 @@ impl Setup {
             fleet: FleetConfig::default(),
             dispatch: DispatchConfig::default(),
             speeds: None,
+            providers: Providers::default(),
             clock: Clock::system(),
         }
     }
@@ -143,16 +146,21 @@ async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Fl
         Trips::start(db.clone(), tasks, clock.clone(), to_trips, trips::TripsConfig::default());
     let (view, ways, config) = (map.clone(), router.clone(), setup.dispatch.clone());
     let desk = Dispatch::start(db.clone(), tasks, clock.clone(), view, ways, to_dispatch, config);
+    let rooms = Rooms::new(&dice);
+    let breakers = Breakers::new(clock.clone());
+    let notify =
+        Notify::new(db.clone(), clock.clone(), dice, rooms.clone(), &breakers, &setup.providers)?;
     let flows = Flows::new(House {
         db: db.clone(),
         clock,
-        rooms: Rooms::new(&dice),
+        rooms,
         router,
         pricing,
         identity,
         fleet: map,
         trips: trips_room,
         dispatch: desk,
+        notify,
         tasks: tasks.clone(),
     });
     flows::run(&flows, tasks, Inbox { trips, dispatch, fleet });
@@ -317,6 +325,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
             args.speed_zones.as_deref(),
             &args.speed_time_zone,
         )?,
+        providers: args.providers.providers(secrets)?,
         clock: Clock::system(),
     })
 }

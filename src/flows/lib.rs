@@ -18,11 +18,13 @@ mod effects;
 mod follow_trip;
 mod go_online;
 mod money;
+mod notifications;
 mod onboard_driver;
 mod quote_price;
 mod read;
 mod report_position;
 mod sign_in;
+mod tell_people;
 mod trip_form;
 mod watch_city;
 mod wire;
@@ -34,6 +36,7 @@ use base::Clock;
 use dispatch::Dispatch;
 use fleet::Fleet;
 use identity::Identity;
+use notify::Notify;
 use ops::Tasks;
 use pricing::Pricing;
 use rooms::Rooms;
@@ -66,6 +69,7 @@ pub struct House {
     pub fleet: Fleet,
     pub trips: Trips,
     pub dispatch: Dispatch,
+    pub notify: Notify,
     pub tasks: Tasks,
 }
 

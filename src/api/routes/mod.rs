@@ -5,6 +5,7 @@ mod auth;
 mod drivers;
 mod live;
 mod location;
+mod notifications;
 mod places;
 mod pricing;
 mod trips;
@@ -22,6 +23,7 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(pricing::routes())
         .merge(trips::routes())
         .merge(wallet::routes())
+        .merge(notifications::routes())
         .merge(admin::routes())
         .merge(live::routes())
 }
