@@ -22,6 +22,7 @@ mod notifications;
 mod onboard_driver;
 mod quote_price;
 mod read;
+mod remind_of_documents;
 mod report_position;
 mod sign_in;
 mod tell_people;

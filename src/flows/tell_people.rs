@@ -1,10 +1,10 @@
 //! Whom a trip's events and offers are news to, and telling them.
 
-use base::{Fault, Millis, Piasters, UserId};
+use base::{Fault, PaymentMethod, Piasters, UserId};
 use dispatch::OfferPlan;
 use notify::{EndedBy, Message, News};
 use storage::Who;
-use trips::{EventName, Side, Trip, TripError, TripEvent};
+use trips::{EventName, PaymentStatus, Side, Trip, TripError, TripEvent};
 
 use crate::Flows;
 
@@ -13,11 +13,11 @@ impl Flows {
     pub async fn tell_of_trip(&self, event: &TripEvent) -> Result<(), TripError> {
         let trip = self.trips.get(&Who::System, event.trip_id).await?;
         let mut tx = self.db.begin(&Who::System).await?;
-        for (to, news) in news_of(&trip, event) {
+        for (to, news) in news_of(&About::of(&trip), event) {
             let once = match news {
                 // The one that doesn't hang on the event, but on the trip itself.
                 News::Receipt { .. } => format!("receipt:{}", trip.id),
-                _ => format!("trip:{}:{}", trip.id, event.seq),
+                _ => format!("{}:{}:{}", news.kind(), trip.id, event.seq),
             };
             let message = Message { to, news, about: Some(trip.id.0), once, until: None };
             self.notify.tell_in_tx(&mut tx, &message).await?;
@@ -44,9 +44,28 @@ fn offer(plan: &OfferPlan, price: Piasters) -> Message {
     }
 }
 
+/// The trip as far as its news needs it.
+struct About {
+    rider: UserId,
+    price: Piasters,
+    method: PaymentMethod,
+    distance_m: u32,
+}
+
+impl About {
+    fn of(trip: &Trip) -> Self {
+        Self {
+            rider: trip.rider.into(),
+            price: trip.price,
+            method: trip.method,
+            distance_m: trip.distance_m.unwrap_or(trip.quoted_distance_m),
+        }
+    }
+}
+
 /// Whom an event is news to. Nobody is told what he did himself.
-fn news_of(trip: &Trip, event: &TripEvent) -> Vec<(UserId, News)> {
-    let rider: UserId = trip.rider.into();
+fn news_of(trip: &About, event: &TripEvent) -> Vec<(UserId, News)> {
+    let rider = trip.rider;
     let price = event.final_price.unwrap_or(trip.price);
     match event.event {
         EventName::Scheduled | EventName::Requested | EventName::Activated => Vec::new(),
@@ -56,29 +75,104 @@ fn news_of(trip: &Trip, event: &TripEvent) -> Vec<(UserId, News)> {
         EventName::Arrived => vec![(rider, News::TripArrived)],
         EventName::Started => vec![(rider, News::TripStarted)],
         EventName::Completed => {
-            vec![(rider, News::TripCompleted { price }), (rider, receipt(trip, price, event.at))]
+            let end = match event.payment_status {
+                PaymentStatus::Failed => News::PaymentFailed { amount: price },
+                PaymentStatus::Pending | PaymentStatus::Paid => receipt(trip, price, event),
+            };
+            vec![(rider, News::TripCompleted { price }), (rider, end)]
         }
-        EventName::Cancelled => {
-            let fee = event.cancel_fee.unwrap_or_default();
-            let driver = event.driver_id.map(UserId::from);
-            let cancelled = |by, fee| News::TripCancelled { by, fee };
-            // The fee is the rider's.
-            let to_driver = |by| driver.map(|driver| (driver, cancelled(by, Piasters::ZERO)));
-            match event.by {
-                Side::Rider => to_driver(EndedBy::Rider).into_iter().collect(),
-                Side::Driver => vec![(rider, cancelled(EndedBy::Driver, fee))],
-                Side::Admin | Side::System => {
-                    let to_rider = (rider, cancelled(EndedBy::Company, fee));
-                    std::iter::once(to_rider).chain(to_driver(EndedBy::Company)).collect()
-                }
-            }
-        }
+        EventName::Cancelled => cancelled(rider, event),
         EventName::DriverCancelled => vec![(rider, News::TripDriverCancelled)],
         EventName::NoDrivers => vec![(rider, News::TripNoDrivers)],
     }
 }
 
-fn receipt(trip: &Trip, price: Piasters, at: Millis) -> News {
-    let distance_m = trip.distance_m.unwrap_or(trip.quoted_distance_m);
-    News::Receipt { price, distance_m, method: trip.method, at }
+fn cancelled(rider: UserId, event: &TripEvent) -> Vec<(UserId, News)> {
+    // The fee is the rider's.
+    let fee = event.cancel_fee.unwrap_or_default();
+    let to_rider = |by| (rider, News::TripCancelled { by, fee });
+    let to_driver = |by| {
+        let driver = event.driver_id.map(UserId::from);
+        driver.map(|driver| (driver, News::TripCancelled { by, fee: Piasters::ZERO }))
+    };
+    match event.by {
+        Side::Rider => to_driver(EndedBy::Rider).into_iter().collect(),
+        Side::Driver => vec![to_rider(EndedBy::Driver)],
+        Side::Admin | Side::System => {
+            let company = EndedBy::Company;
+            std::iter::once(to_rider(company)).chain(to_driver(company)).collect()
+        }
+    }
+}
+
+fn receipt(trip: &About, price: Piasters, event: &TripEvent) -> News {
+    let distance_m = event.distance_m.unwrap_or(trip.distance_m);
+    News::Receipt { price, distance_m, method: trip.method, at: event.at }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const RIDER: UserId = UserId::from_u128(1);
+
+    /// `rider trip_arrived`, with what is said of a cancellation.
+    fn check(event: &str, by: &str, more: Value, expected: &str) {
+        let mut payload = json!({
+            "tripId": UserId::from_u128(9), "seq": 3, "event": event, "status": "accepted",
+            "paymentStatus": "pending", "driverId": UserId::from_u128(2),
+            "at": "2026-12-03T10:00:00Z", "by": by,
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            payload[name] = value.clone();
+        }
+        let event: TripEvent = serde_json::from_value(payload).expect("an event");
+        let (price, method) = (Piasters(4250), PaymentMethod::Cash);
+        let trip = About { rider: RIDER, price, method, distance_m: 1000 };
+        let said = news_of(&trip, &event).into_iter().map(|(to, news)| {
+            let to = if to == RIDER { "rider" } else { "driver" };
+            match news {
+                News::TripCancelled { by, fee } => format!("{to} cancelled by {by}, fee {fee}"),
+                News::TripCompleted { price } => format!("{to} arrived, {price}"),
+                News::Receipt { price, distance_m, .. } => {
+                    format!("{to} receipt {price}, {distance_m} m")
+                }
+                news => format!("{to} {}", news.kind()),
+            }
+        });
+        assert_eq!(said.collect::<Vec<_>>().join("; "), expected);
+    }
+
+    #[test]
+    fn an_event_is_news_to_whom_it_concerns() {
+        let plain = |event, by, expected| check(event, by, json!({}), expected);
+        plain("requested", "rider", "");
+        plain("scheduled", "rider", "");
+        plain("activated", "system", "");
+        plain("accepted", "driver", "rider trip_accepted");
+        plain("queued", "driver", "rider trip_accepted");
+        plain("reassigned", "system", "rider trip_accepted");
+        plain("arrived", "driver", "rider trip_arrived");
+        plain("started", "driver", "rider trip_started");
+        plain("driver_cancelled", "driver", "rider trip_driver_cancelled");
+        plain("no_drivers", "system", "rider trip_no_drivers");
+        let end = json!({"finalPrice": 50, "distanceM": 7200});
+        check("completed", "driver", end, "rider arrived, 50; rider receipt 50, 7200 m");
+        let unpaid = json!({"finalPrice": 50, "paymentStatus": "failed"});
+        check("completed", "driver", unpaid, "rider arrived, 50; rider payment_failed");
+    }
+
+    #[test]
+    fn a_cancellation_is_told_to_who_did_not_do_it() {
+        let fee = || json!({"cancelFee": 15});
+        check("cancelled", "rider", fee(), "driver cancelled by rider, fee 0");
+        check("cancelled", "driver", fee(), "rider cancelled by driver, fee 15");
+        let both = "rider cancelled by company, fee 15; driver cancelled by company, fee 0";
+        check("cancelled", "admin", fee(), both);
+        let nobody = json!({"driverId": null});
+        check("cancelled", "rider", nobody.clone(), "");
+        check("cancelled", "system", nobody, "rider cancelled by company, fee 0");
+    }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use base::{Caller, Clock, Cursor, Dice, Fault, Millis, NotificationId, Problem, limits};
+use futures_util::future::join_all;
 use jiff::tz::TimeZone;
 use metrics::counter;
 use ops::Breakers;
@@ -264,30 +265,43 @@ impl Desk {
     }
 
     async fn pushes(&self, case: &Case, now: Millis) -> Result<(), Fault> {
-        let told = &case.told.notification;
-        let (text, collapse) = (words(&case.told, now), told.collapse());
-        for device in case.devices.iter().filter(|device| self.couriers.reaches(device)) {
-            let send = async |way: Claimed| {
-                let push = Push {
-                    token: &device.token,
-                    text: &text,
-                    kind: told.news.kind(),
-                    notification: told.id,
-                    delivery: way.id,
-                    about: told.about,
-                    collapse: &collapse,
-                    until: told.until,
-                    loudness: Loudness::of(told.news.kind()),
-                };
-                self.couriers.push(device.service(), &push).await
-            };
-            let verdict = self.send(case, Channel::Push, Some(device), now, send).await?;
-            if let Some(Verdict::Dead { since, .. }) = verdict {
-                info!(device.id = %device.id, "a push token is dead, the device is forgotten");
-                self.store.device_dead(device, since).await?;
-            }
-        }
+        let text = words(&case.told, now);
+        let reached = case.devices.iter().filter(|device| self.couriers.reaches(device));
+        // All at once: a slow service holds up one device, not those after it.
+        let sent = join_all(reached.map(|device| self.push(case, device, &text, now))).await;
+        sent.into_iter().collect::<Result<(), Fault>>()?;
         self.give_up_gone(case, now).await
+    }
+
+    async fn push(
+        &self,
+        case: &Case,
+        device: &Device,
+        text: &Text,
+        now: Millis,
+    ) -> Result<(), Fault> {
+        let told = &case.told.notification;
+        let collapse = told.collapse();
+        let send = async |way: Claimed| {
+            let push = Push {
+                token: &device.token,
+                text,
+                kind: told.news.kind(),
+                notification: told.id,
+                delivery: way.id,
+                about: told.about,
+                collapse: &collapse,
+                until: told.until,
+                loudness: Loudness::of(told.news.kind()),
+            };
+            self.couriers.push(device.service(), &push).await
+        };
+        let verdict = self.send(case, Channel::Push, Some(device), now, send).await?;
+        if let Some(Verdict::Dead { since, .. }) = verdict {
+            info!(device.id = %device.id, "a push token is dead, the device is forgotten");
+            self.store.device_dead(device, since).await?;
+        }
+        Ok(())
     }
 
     /// Devices that left while a push to them waited are waited for no more.
