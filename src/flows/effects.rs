@@ -293,6 +293,7 @@ impl Flows {
                     let withdraw = Command::Withdraw { driver: plan.driver };
                     flows.trips.command(plan.trip, withdraw).await.ok();
                 }
+                Delivery::Unknown | Delivery::NoSocket if !flows.notify.can_push() => {}
                 Delivery::Unknown | Delivery::NoSocket => {
                     if let Err(fault) = flows.tell_offer(&plan, price).await {
                         warn!(trip.id = %plan.trip, %fault, "an offer was not pushed");

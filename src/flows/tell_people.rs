@@ -3,26 +3,29 @@
 use base::{Fault, PaymentMethod, Piasters, UserId};
 use dispatch::OfferPlan;
 use notify::{EndedBy, Message, News};
-use storage::Who;
-use trips::{EventName, PaymentStatus, Side, Trip, TripError, TripEvent};
+use storage::{Tx, Who};
+use trips::{EventName, PaymentStatus, Side, Trip, TripEvent};
 
 use crate::Flows;
 
 impl Flows {
     /// Tells those whom `event` concerns. Told twice, it is told once.
-    pub async fn tell_of_trip(&self, event: &TripEvent) -> Result<(), TripError> {
-        let trip = self.trips.get(&Who::System, event.trip_id).await?;
-        let mut tx = self.db.begin(&Who::System).await?;
-        for (to, news) in news_of(&About::of(&trip), event) {
+    pub async fn tell_of_trip_in_tx(
+        &self,
+        tx: &mut Tx,
+        trip: &Trip,
+        event: &TripEvent,
+    ) -> Result<(), Fault> {
+        for (to, news) in news_of(&About::of(trip), event) {
             let once = match news {
                 // The one that doesn't hang on the event, but on the trip itself.
                 News::Receipt { .. } => format!("receipt:{}", trip.id),
                 _ => format!("{}:{}:{}", news.kind(), trip.id, event.seq),
             };
             let message = Message { to, news, about: Some(trip.id.0), once, until: None };
-            self.notify.tell_in_tx(&mut tx, &message).await?;
+            self.notify.tell_in_tx(tx, &message).await?;
         }
-        Ok(tx.commit().await?)
+        Ok(())
     }
 
     /// Pushes an offer to the phone of a driver whom no socket is known to have reached.

@@ -82,6 +82,11 @@ impl Notify {
         add_in_tx(tx, message, self.0.clock.now()).await
     }
 
+    /// Is there any way to a phone that has no socket open?
+    pub fn can_push(&self) -> bool {
+        self.0.couriers.open().push
+    }
+
     /// Takes every step that is due. Says when the next one is; `None` when it was the last.
     pub async fn deliver(&self, id: NotificationId) -> Result<Option<Millis>, Fault> {
         let desk = &self.0;

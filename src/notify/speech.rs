@@ -111,7 +111,7 @@ impl Speech<'_> {
         form.replace("{}", &isolated(&self.digits(&number.to_string())))
     }
 
-    /// `EGP 1,042.50`, `١٬٠٤٢٫٥٠ ج.م.`; whole pounds without decimals.
+    /// `EGP 1,042.50`, `١٬٠٤٢٫٥٠ ج.م`; whole pounds without decimals.
     pub(crate) fn money(&self, amount: Piasters) -> String {
         let (pounds, rest) = (amount.abs().0 / 100, amount.abs().0 % 100);
         let sign = if amount.is_negative() { "-" } else { "" };
@@ -119,7 +119,7 @@ impl Speech<'_> {
         let number = self.digits(&format!("{}{part}", grouped(pounds)));
         match self.language {
             Language::En => isolated(&format!("{sign}EGP {number}")),
-            Language::Ar => isolated(&format!("{sign}{number} ج.م.")),
+            Language::Ar => isolated(&format!("{sign}{number} ج.م")),
         }
     }
 
@@ -296,11 +296,11 @@ mod tests {
             assert_eq!(say(Language::En), english);
             assert_eq!(say(Language::Ar), arabic);
         };
-        check(4250, "EGP 42.50", "٤٢٫٥٠ ج.م.");
-        check(4200, "EGP 42", "٤٢ ج.م.");
-        check(7, "EGP 0.07", "٠٫٠٧ ج.م.");
-        check(123_456_789, "EGP 1,234,567.89", "١٬٢٣٤٬٥٦٧٫٨٩ ج.م.");
-        check(-1500, "-EGP 15", "-١٥ ج.م.");
+        check(4250, "EGP 42.50", "٤٢٫٥٠ ج.م");
+        check(4200, "EGP 42", "٤٢ ج.م");
+        check(7, "EGP 0.07", "٠٫٠٧ ج.م");
+        check(123_456_789, "EGP 1,234,567.89", "١٬٢٣٤٬٥٦٧٫٨٩ ج.م");
+        check(-1500, "-EGP 15", "-١٥ ج.م");
     }
 
     #[test]

@@ -71,12 +71,12 @@ fn news_reads_well_in_both_languages() {
     check(
         News::TripCancelled { by: EndedBy::Driver, fee: Piasters(1550) },
         "Your driver waited for you and ended the trip. The cancellation fee is EGP 15.50.",
-        "انتظرك السائق ثم أنهى الرحلة. رسوم الإلغاء ١٥٫٥٠ ج.م..",
+        "انتظرك السائق ثم أنهى الرحلة. رسوم الإلغاء ١٥٫٥٠ ج.م.",
     );
     check(
         News::Offer { price: Piasters(4200), pickup_eta_s: 61 },
         "EGP 42, pickup 2 minutes away.",
-        "٤٢ ج.م.، نقطة الالتقاء بعد دقيقتين.",
+        "٤٢ ج.م، نقطة الالتقاء بعد دقيقتين.",
     );
     let document = |at| News::DocumentExpiring { document: "driving_licence".to_owned(), at };
     check(
