@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use base::{Clock, Dice};
 use dispatch::{Dispatch, DispatchConfig};
+use events::{IdempotencyKeys, Jobs};
 use fleet::{Fleet, FleetConfig};
 use flows::{Flows, House, INBOX, Inbox};
 use identity::{HashCost, Identity, Keys, Settings};
@@ -113,6 +114,7 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
         info!(live, "live trips go on");
     }
     keep_surge(&tasks, &flows);
+    worker::start(&flows, &tasks);
 
     let realtime = Realtime::start(flows.clone(), &tasks, realtime_config(&setup))?;
     let state =
@@ -148,8 +150,14 @@ async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Fl
     let desk = Dispatch::start(db.clone(), tasks, clock.clone(), view, ways, to_dispatch, config);
     let rooms = Rooms::new(&dice);
     let breakers = Breakers::new(clock.clone());
-    let notify =
-        Notify::new(db.clone(), clock.clone(), dice, rooms.clone(), &breakers, &setup.providers)?;
+    let notify = Notify::new(
+        db.clone(),
+        clock.clone(),
+        dice.clone(),
+        rooms.clone(),
+        &breakers,
+        &setup.providers,
+    )?;
     let flows = Flows::new(House {
         db: db.clone(),
         clock,
@@ -161,6 +169,8 @@ async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Fl
         trips: trips_room,
         dispatch: desk,
         notify,
+        keys: IdempotencyKeys::new(db.clone()),
+        jobs: Jobs::new(db.clone(), dice),
         tasks: tasks.clone(),
     });
     flows::run(&flows, tasks, Inbox { trips, dispatch, fleet });

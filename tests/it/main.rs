@@ -7,6 +7,7 @@
 #![expect(clippy::panic, reason = "a test that can not go on fails, with what it saw")]
 
 mod access;
+mod aftermath;
 mod bad_input;
 mod contract;
 mod crash;
@@ -14,6 +15,7 @@ mod fences;
 mod harness;
 mod live;
 mod notifications;
+mod once;
 mod payments;
 mod privacy;
 mod races;

@@ -75,6 +75,14 @@ impl Program {
     }
 }
 
+/// A test that failed leaves nothing running.
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
 /// The program beside this test's own binary.
 pub fn program() -> PathBuf {
     let own = std::env::current_exe().expect("tests are programs");
