@@ -29,6 +29,7 @@ mod report_position;
 mod sign_in;
 mod tell_people;
 mod trip_form;
+mod trip_news;
 mod watch_city;
 mod wire;
 
@@ -61,6 +62,7 @@ pub use once::{Attempt, Said, Sent, Turn, idempotency_key};
 pub use quote_price::EstimateRequest;
 pub use report_position::{BatchReply, RejectedPoint};
 pub use trip_form::TripForm;
+pub use trip_news::{DOCUMENT_REMINDERS, EVERY_MORNING, TRIP_NEWS, Teller, TripNews};
 pub use watch_city::Scene;
 pub use wire::{OfferRevokedView, OfferView, TripLocationView};
 

@@ -1,6 +1,6 @@
 //! Whom a trip's events and offers are news to, and telling them.
 
-use base::{Fault, PaymentMethod, Piasters, UserId};
+use base::{Fault, Piasters, UserId};
 use dispatch::OfferPlan;
 use notify::{EndedBy, Message, News};
 use storage::{Tx, Who};
@@ -10,22 +10,35 @@ use crate::Flows;
 
 impl Flows {
     /// Tells those whom `event` concerns. Told twice, it is told once.
-    pub async fn tell_of_trip_in_tx(
+    pub(crate) async fn tell_of_trip_in_tx(
         &self,
         tx: &mut Tx,
         trip: &Trip,
         event: &TripEvent,
     ) -> Result<(), Fault> {
-        for (to, news) in news_of(&About::of(trip), event) {
-            let once = match news {
-                // The one that doesn't hang on the event, but on the trip itself.
-                News::Receipt { .. } => format!("receipt:{}", trip.id),
-                _ => format!("{}:{}:{}", news.kind(), trip.id, event.seq),
-            };
+        for (to, news) in news_of(trip.rider.into(), event) {
+            let once = format!("{}:{}:{}", news.kind(), trip.id, event.seq);
             let message = Message { to, news, about: Some(trip.id.0), once, until: None };
             self.notify.tell_in_tx(tx, &message).await?;
         }
         Ok(())
+    }
+
+    /// Sends the rider of a completed and paid trip his receipt. Told twice, it is told once.
+    pub(crate) async fn tell_receipt_in_tx(&self, tx: &mut Tx, trip: &Trip) -> Result<(), Fault> {
+        let Some((price, at)) = trip.final_price.zip(trip.ended_at) else { return Ok(()) };
+        if trip.payment_status == PaymentStatus::Failed {
+            return Ok(());
+        }
+        let distance_m = trip.distance_m.unwrap_or(trip.quoted_distance_m);
+        let message = Message {
+            to: trip.rider.into(),
+            news: News::Receipt { price, distance_m, method: trip.method, at },
+            about: Some(trip.id.0),
+            once: format!("receipt:{}", trip.id),
+            until: None,
+        };
+        self.notify.tell_in_tx(tx, &message).await.map(drop)
     }
 
     /// Pushes an offer to the phone of a driver whom no socket is known to have reached.
@@ -47,29 +60,10 @@ fn offer(plan: &OfferPlan, price: Piasters) -> Message {
     }
 }
 
-/// The trip as far as its news needs it.
-struct About {
-    rider: UserId,
-    price: Piasters,
-    method: PaymentMethod,
-    distance_m: u32,
-}
-
-impl About {
-    fn of(trip: &Trip) -> Self {
-        Self {
-            rider: trip.rider.into(),
-            price: trip.price,
-            method: trip.method,
-            distance_m: trip.distance_m.unwrap_or(trip.quoted_distance_m),
-        }
-    }
-}
-
-/// Whom an event is news to. Nobody is told what he did himself.
-fn news_of(trip: &About, event: &TripEvent) -> Vec<(UserId, News)> {
-    let rider = trip.rider;
-    let price = event.final_price.unwrap_or(trip.price);
+/// Whom an event of a trip of `rider` is news to. Nobody is told what he did himself. The receipt
+/// is a step of what follows a completion.
+fn news_of(rider: UserId, event: &TripEvent) -> Vec<(UserId, News)> {
+    let price = event.final_price.unwrap_or_default();
     match event.event {
         EventName::Scheduled | EventName::Requested | EventName::Activated => Vec::new(),
         EventName::Accepted | EventName::Queued | EventName::Reassigned => {
@@ -78,11 +72,11 @@ fn news_of(trip: &About, event: &TripEvent) -> Vec<(UserId, News)> {
         EventName::Arrived => vec![(rider, News::TripArrived)],
         EventName::Started => vec![(rider, News::TripStarted)],
         EventName::Completed => {
-            let end = match event.payment_status {
-                PaymentStatus::Failed => News::PaymentFailed { amount: price },
-                PaymentStatus::Pending | PaymentStatus::Paid => receipt(trip, price, event),
-            };
-            vec![(rider, News::TripCompleted { price }), (rider, end)]
+            let mut news = vec![(rider, News::TripCompleted { price })];
+            if event.payment_status == PaymentStatus::Failed {
+                news.push((rider, News::PaymentFailed { amount: price }));
+            }
+            news
         }
         EventName::Cancelled => cancelled(rider, event),
         EventName::DriverCancelled => vec![(rider, News::TripDriverCancelled)],
@@ -108,11 +102,6 @@ fn cancelled(rider: UserId, event: &TripEvent) -> Vec<(UserId, News)> {
     }
 }
 
-fn receipt(trip: &About, price: Piasters, event: &TripEvent) -> News {
-    let distance_m = event.distance_m.unwrap_or(trip.distance_m);
-    News::Receipt { price, distance_m, method: trip.method, at: event.at }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -132,16 +121,11 @@ mod tests {
             payload[name] = value.clone();
         }
         let event: TripEvent = serde_json::from_value(payload).expect("an event");
-        let (price, method) = (Piasters(4250), PaymentMethod::Cash);
-        let trip = About { rider: RIDER, price, method, distance_m: 1000 };
-        let said = news_of(&trip, &event).into_iter().map(|(to, news)| {
+        let said = news_of(RIDER, &event).into_iter().map(|(to, news)| {
             let to = if to == RIDER { "rider" } else { "driver" };
             match news {
                 News::TripCancelled { by, fee } => format!("{to} cancelled by {by}, fee {fee}"),
                 News::TripCompleted { price } => format!("{to} arrived, {price}"),
-                News::Receipt { price, distance_m, .. } => {
-                    format!("{to} receipt {price}, {distance_m} m")
-                }
                 news => format!("{to} {}", news.kind()),
             }
         });
@@ -161,8 +145,7 @@ mod tests {
         plain("started", "driver", "rider trip_started");
         plain("driver_cancelled", "driver", "rider trip_driver_cancelled");
         plain("no_drivers", "system", "rider trip_no_drivers");
-        let end = json!({"finalPrice": 50, "distanceM": 7200});
-        check("completed", "driver", end, "rider arrived, 50; rider receipt 50, 7200 m");
+        check("completed", "driver", json!({"finalPrice": 50}), "rider arrived, 50");
         let unpaid = json!({"finalPrice": 50, "paymentStatus": "failed"});
         check("completed", "driver", unpaid, "rider arrived, 50; rider payment_failed");
     }

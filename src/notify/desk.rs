@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::client::Verdict;
 use crate::courier::{Couriers, Providers};
+use crate::job::first_job;
 use crate::model::{
     Channel, Delivery, DeliveryState, Device, Message, Notification, Preferences, State,
 };
@@ -79,12 +80,21 @@ impl Notify {
         tx: &mut Tx,
         message: &Message,
     ) -> Result<Option<NotificationId>, Fault> {
-        add_in_tx(tx, message, self.0.clock.now()).await
+        let told = add_in_tx(tx, message, self.0.clock.now()).await?;
+        if let Some(id) = told {
+            let job = first_job(id, message.news.kind())?;
+            events::add_in_tx(tx, &[job]).await?;
+        }
+        Ok(told)
     }
 
     /// Is there any way to a phone that has no socket open?
     pub fn can_push(&self) -> bool {
         self.0.couriers.open().push
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.0.store.db
     }
 
     /// Takes every step that is due. Says when the next one is; `None` when it was the last.

@@ -13,6 +13,7 @@
 mod client;
 mod courier;
 mod desk;
+mod job;
 mod model;
 mod plan;
 mod push;
@@ -30,6 +31,7 @@ pub use client::mail::MailConfig;
 pub use client::twilio::{Sender, TwilioConfig};
 pub use courier::Providers;
 pub use desk::{Notify, SmsReport};
+pub use job::{CALM_NOTIFICATION, NOTIFICATION};
 pub use model::{
     Channel, DeliveryState, EndedBy, Group, Kind, Language, Message, News, Platform, State,
 };

@@ -2,6 +2,7 @@
 //! stand-ins that check what they receive, the desk against a real database.
 
 mod desk;
+mod jobs;
 mod plan;
 mod providers;
 mod reports;

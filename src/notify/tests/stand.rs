@@ -68,14 +68,17 @@ pub(super) struct Stand {
 }
 
 impl Stand {
-    /// Mona rides with Ali; Omar is another rider.
+    /// Mona rides with Ali; Omar is another rider. Time stands still.
     pub(super) async fn new() -> Self {
+        Self::at(Clock::manual(NOW)).await
+    }
+
+    pub(super) async fn at(clock: Clock) -> Self {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let db = testing::database().await;
         testing::owner(&db).await.execute(include_str!("people.sql")).await.unwrap();
         let (fcm, apns) = (StandIn::fcm().await, StandIn::apns().await);
         let (twilio, post) = (StandIn::twilio().await, Post::start().await);
-        let clock = Clock::manual(NOW);
         let rooms = Rooms::new(&Dice::seeded(1));
         let url = SecretString::from(post.url.clone());
         let providers = Providers {

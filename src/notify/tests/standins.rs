@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// The key pairs of `keys/` were made for these tests and sign nothing else.
 pub(super) const FCM_KEY: &str = include_str!("keys/fcm_private.pem");
@@ -70,6 +71,8 @@ struct Inner {
     seen: Mutex<Vec<Seen>>,
     plays: Mutex<VecDeque<(&'static str, Play)>>,
     wrong: Mutex<Vec<String>>,
+    /// Rings with every request.
+    bell: Notify,
 }
 
 #[derive(Clone)]
@@ -83,7 +86,7 @@ impl StandIn {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (seen, plays, wrong) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let inner = Arc::new(Inner { proper, seen, plays, wrong });
+        let inner = Arc::new(Inner { proper, seen, plays, wrong, bell: Notify::new() });
         let app = Router::new().fallback(answer).with_state(Arc::clone(&inner));
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { url, inner }
@@ -106,6 +109,17 @@ impl StandIn {
         self.inner.plays.lock().push_back((path, play));
     }
 
+    /// Waits for the first request whose path holds `path`.
+    pub(super) async fn first(&self, path: &str) -> Seen {
+        loop {
+            let rung = self.inner.bell.notified();
+            if let Some(seen) = self.seen(path).into_iter().next() {
+                return seen;
+            }
+            rung.await;
+        }
+    }
+
     /// Requests whose path holds `path`. Fails the test when one was not as documented.
     pub(super) fn seen(&self, path: &str) -> Vec<Seen> {
         assert_eq!(*self.inner.wrong.lock(), [""; 0]);
@@ -124,6 +138,7 @@ async fn answer(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     };
     let proper = (inner.proper)(&seen);
     inner.seen.lock().push(seen.clone());
+    inner.bell.notify_one();
     let proper = proper.unwrap_or_else(|why| {
         inner.wrong.lock().push(format!("{}: {why}", seen.path));
         (axum::http::StatusCode::BAD_REQUEST, why).into_response()
