@@ -12,6 +12,8 @@ use clap::{Args, ValueEnum};
 use ops::Rates;
 use secrecy::SecretString;
 
+use crate::providers::ProviderArgs;
+
 /// Where the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Stage {
@@ -61,7 +63,8 @@ pub struct DataArgs {
 /// nodes count their limits together there; each alone while it is away), JWT_SECRET (≥ 32
 /// characters; the private database's owner gets one made and kept in the data directory),
 /// JWT_SECRET_PREVIOUS (only verifies), SMARTLINE_METRICS_TOKEN (lets /metrics be read on the main
-/// address).
+/// address), FCM_SERVICE_ACCOUNT (the key file's JSON), APNS_KEY (the .p8 file), TWILIO_AUTH_TOKEN,
+/// SMTP_URL (smtps://user:password@host). Pushes, SMS and e-mail go out where theirs are set.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
     #[command(flatten)]
@@ -111,6 +114,8 @@ pub struct ServeArgs {
     /// Rest after a completed trip, seconds, in place of each city's own.
     #[arg(long, env = "SMARTLINE_COOLDOWN_S")]
     pub cooldown_s: Option<u32>,
+    #[command(flatten)]
+    pub providers: ProviderArgs,
 }
 
 /// Secrets and addresses with secrets in them.
@@ -122,6 +127,10 @@ pub struct Secrets {
     pub jwt_previous: Option<SecretString>,
     pub metrics_token: Option<SecretString>,
     pub redis_url: Option<SecretString>,
+    pub fcm_account: Option<SecretString>,
+    pub apns_key: Option<SecretString>,
+    pub twilio_token: Option<SecretString>,
+    pub smtp_url: Option<SecretString>,
 }
 
 impl Secrets {
@@ -133,6 +142,10 @@ impl Secrets {
             jwt_previous: secret("JWT_SECRET_PREVIOUS")?,
             metrics_token: secret("SMARTLINE_METRICS_TOKEN")?,
             redis_url: secret("REDIS_URL")?,
+            fcm_account: secret("FCM_SERVICE_ACCOUNT")?,
+            apns_key: secret("APNS_KEY")?,
+            twilio_token: secret("TWILIO_AUTH_TOKEN")?,
+            smtp_url: secret("SMTP_URL")?,
         })
     }
 }

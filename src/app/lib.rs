@@ -8,6 +8,7 @@ mod database;
 mod documents;
 mod keys;
 mod listen;
+mod providers;
 mod server;
 mod speeds;
 

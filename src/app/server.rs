@@ -18,6 +18,7 @@ use events::{IdempotencyKeys, Jobs};
 use fleet::{Fleet, FleetConfig};
 use flows::{Flows, House, INBOX, Inbox};
 use identity::{HashCost, Identity, Keys, Settings};
+use notify::{Notify, Providers};
 use ops::{
     Breakers, Crowd, Dependency, Health, Limiter, LogFormat, Meters, Phase, RateLimits, Rates,
     SharedCounts, Tasks,
@@ -67,6 +68,7 @@ pub struct Setup {
     pub fleet: FleetConfig,
     pub dispatch: DispatchConfig,
     pub speeds: Option<SpeedTable>,
+    pub providers: Providers,
     pub clock: Clock,
 }
 
@@ -90,6 +92,7 @@ impl Setup {
             fleet: FleetConfig::default(),
             dispatch: DispatchConfig::default(),
             speeds: None,
+            providers: Providers::default(),
             clock: Clock::system(),
         }
     }
@@ -168,22 +171,32 @@ async fn furnish(
         Trips::start(db.clone(), tasks, clock.clone(), to_trips, trips::TripsConfig::default());
     let (view, ways, config) = (map.clone(), router.clone(), setup.dispatch.clone());
     let desk = Dispatch::start(db.clone(), tasks, clock.clone(), view, ways, to_dispatch, config);
+    let rooms = Rooms::new(&dice);
     let breakers = Breakers::new(clock.clone());
     let limiter = limiter(setup, &breakers, tasks, health)?;
+    let notify = Notify::new(
+        db.clone(),
+        clock.clone(),
+        dice.clone(),
+        rooms.clone(),
+        &breakers,
+        &setup.providers,
+    )?;
     let flows = Flows::new(House {
         db: db.clone(),
         breakers,
         limiter,
         clock,
-        rooms: Rooms::new(&dice),
+        rooms,
         router,
         pricing,
         identity,
         fleet: map,
         trips: trips_room,
         dispatch: desk,
+        notify,
         keys: IdempotencyKeys::new(db.clone()),
-        jobs: Jobs::new(db.clone(), dice.clone()),
+        jobs: Jobs::new(db.clone(), dice),
         tasks: tasks.clone(),
     });
     flows::run(&flows, tasks, Inbox { trips, dispatch, fleet });
@@ -382,6 +395,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
             args.speed_zones.as_deref(),
             &args.speed_time_zone,
         )?,
+        providers: args.providers.providers(secrets)?,
         clock: Clock::system(),
     })
 }

@@ -91,6 +91,10 @@ id! {
     JournalId,
     /// A partner's key, not the key itself.
     ApiKeyId,
+    /// A phone that takes pushes.
+    DeviceId,
+    /// Something told to one person.
+    NotificationId,
 }
 
 impl From<RiderId> for UserId {

@@ -28,7 +28,10 @@ pub use cursor::Cursor;
 pub use dice::Dice;
 pub use fault::Fault;
 pub use fields::{Fields, trimmed, trimmed_option};
-pub use ids::{ApiKeyId, CityId, DriverId, JournalId, OfferId, RiderId, SessionId, TripId, UserId};
+pub use ids::{
+    ApiKeyId, CityId, DeviceId, DriverId, JournalId, NotificationId, OfferId, RiderId, SessionId,
+    TripId, UserId,
+};
 pub use money::{BasisPoints, MoneyError, Piasters};
 pub use points::{EARTH_RADIUS_M, Point, PointError, haversine_m};
 pub use problem::{Code, FieldProblem, Problem};

@@ -45,7 +45,7 @@ pub use model::{
     Fix, FixError, FleetError, Ingested, NearbyDriver, NearbyQuery, OnDuty, Papers, Record, State,
     VehicleFacts,
 };
-pub use papers::{Onboarding, OnboardingError, REQUIRED_DOCUMENTS};
+pub use papers::{Expiring, Onboarding, OnboardingError, REQUIRED_DOCUMENTS};
 pub use position::{Meter, Seat};
 pub use wire::{
     Decision, DecisionKind, DocumentBody, DocumentView, DriverView, DriversPage, LocationReport,

@@ -4,3 +4,4 @@ mod onboarding;
 pub(crate) mod store;
 
 pub use onboarding::{Onboarding, OnboardingError, REQUIRED_DOCUMENTS};
+pub use store::Expiring;

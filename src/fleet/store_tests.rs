@@ -115,6 +115,22 @@ fn code(problem: impl Into<Problem>) -> &'static str {
 }
 
 #[tokio::test]
+async fn documents_that_run_out_are_found_by_their_end() {
+    let house = fresh().await;
+    let driver = house.approved(1).await;
+    let found = async |from: u64, to: u64| {
+        let (from, to) = (house.days(from), house.days(to));
+        let found =
+            house.fleet.onboarding().expiring(from, to).await.expect("the database answers");
+        assert!(found.iter().all(|document| document.driver == driver), "{found:?}");
+        found.len()
+    };
+    assert_eq!(found(0, 29).await, 0);
+    assert_eq!(found(0, 30).await, 3, "all three of his end on day thirty");
+    assert_eq!(found(30, 60).await, 0, "what is over is over");
+}
+
+#[tokio::test]
 async fn papers_are_handed_in_and_decided_on() {
     let house = fresh().await;
     let mut owner = storage::testing::owner(&house.db).await;

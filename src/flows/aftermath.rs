@@ -25,7 +25,7 @@ static JOB: Kind = Kind {
 };
 
 /// The saga of a completed trip.
-pub static AFTERMATH: SagaKind = SagaKind { job: &JOB, steps: &["statistics"] };
+pub static AFTERMATH: SagaKind = SagaKind { job: &JOB, steps: &["statistics", "receipt"] };
 
 /// Asks for the saga of each completed trip.
 pub struct Completions;
@@ -69,6 +69,14 @@ impl Aftermath {
         fleet::add_to_day_in_tx(&mut tx, &driven, &zone).await?;
         Ok(Stepped::within(tx))
     }
+
+    async fn receipt(&self, trip: TripId) -> Result<Stepped, Failure> {
+        let trip = self.0.trips.get(&Who::System, trip).await;
+        let trip = trip.map_err(|error| Failure::again(error.to_string()))?;
+        let mut tx = self.0.db.begin(&Who::System).await?;
+        self.0.tell_receipt_in_tx(&mut tx, &trip).await?;
+        Ok(Stepped::within(tx))
+    }
 }
 
 impl Saga for Aftermath {
@@ -80,6 +88,7 @@ impl Saga for Aftermath {
         Box::pin(async move {
             match step {
                 0 => self.statistics(TripId(subject)).await,
+                1 => self.receipt(TripId(subject)).await,
                 _ => Err(Failure::never("there is no such step")),
             }
         })

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use base::{DriverId, TripId};
+use base::{DriverId, Piasters, TripId};
 use dispatch::{OfferPlan, Outcome, Search, Strategy};
 use fleet::{Finish, State};
 use futures_util::future::join_all;
@@ -269,22 +269,36 @@ impl Flows {
             expires_at: plan.until,
         };
         let seq = self.tell(plan.driver, "offer", &view);
-        self.watch_delivery(plan.trip, plan.driver, seq);
+        self.watch_delivery(plan.clone(), trip.price, seq);
     }
 
     /// An offer that a socket which does acknowledge has not acknowledged in time never arrived:
-    /// the lease ends, and somebody else is asked.
-    fn watch_delivery(&self, trip: TripId, driver: DriverId, seq: u64) {
+    /// the lease ends, and somebody else is asked. Where no socket is, or none that says what it
+    /// has, the driver's phone is pushed.
+    fn watch_delivery(&self, plan: OfferPlan, price: Piasters, seq: u64) {
         let flows = self.clone();
         let stopping = self.tasks.stopping();
+        let driver = plan.driver.into();
         self.tasks.spawn("offer delivery", async move {
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                () = tokio::time::sleep(DELIVERED_WITHIN) => {}
+            if flows.rooms.delivery(driver, seq) != Delivery::NoSocket {
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    () = tokio::time::sleep(DELIVERED_WITHIN) => {}
+                }
             }
-            if flows.rooms.delivery(driver.into(), seq) == Delivery::Outstanding {
-                counter!("smartline_offers_undelivered_total").increment(1);
-                flows.trips.command(trip, Command::Withdraw { driver }).await.ok();
+            match flows.rooms.delivery(driver, seq) {
+                Delivery::Acknowledged => {}
+                Delivery::Outstanding => {
+                    counter!("smartline_offers_undelivered_total").increment(1);
+                    let withdraw = Command::Withdraw { driver: plan.driver };
+                    flows.trips.command(plan.trip, withdraw).await.ok();
+                }
+                Delivery::Unknown | Delivery::NoSocket if !flows.notify.can_push() => {}
+                Delivery::Unknown | Delivery::NoSocket => {
+                    if let Err(fault) = flows.tell_offer(&plan, price).await {
+                        warn!(trip.id = %plan.trip, %fault, "an offer was not pushed");
+                    }
+                }
             }
         });
     }

@@ -21,14 +21,18 @@ mod effects;
 mod follow_trip;
 mod go_online;
 mod money;
+mod notifications;
 mod onboard_driver;
 mod once;
 mod partners;
 mod quote_price;
 mod read;
+mod remind_of_documents;
 mod report_position;
 mod sign_in;
+mod tell_people;
 mod trip_form;
+mod trip_news;
 mod watch_city;
 mod wire;
 
@@ -40,6 +44,7 @@ use dispatch::Dispatch;
 use events::{IdempotencyKeys, Jobs};
 use fleet::Fleet;
 use identity::Identity;
+use notify::Notify;
 use ops::{Breakers, Limiter, Tasks};
 use pricing::Pricing;
 use rooms::Rooms;
@@ -60,6 +65,7 @@ pub use once::{Attempt, Said, Sent, Turn, idempotency_key};
 pub use quote_price::EstimateRequest;
 pub use report_position::{BatchReply, RejectedPoint};
 pub use trip_form::TripForm;
+pub use trip_news::{DOCUMENT_REMINDERS, EVERY_MORNING, TRIP_NEWS, Teller, TripNews};
 pub use watch_city::Scene;
 pub use wire::{OfferRevokedView, OfferView, TripLocationView};
 
@@ -74,6 +80,7 @@ pub struct House {
     pub fleet: Fleet,
     pub trips: Trips,
     pub dispatch: Dispatch,
+    pub notify: Notify,
     /// Idempotency keys.
     pub keys: IdempotencyKeys,
     /// What is to be done later.

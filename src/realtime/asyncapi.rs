@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use flows::{
     Answered, BatchReply, OfferRevokedView, OfferView, TripForm, TripLocationView, TripRequested,
 };
+use notify::NoticeView;
 use serde_json::{Map, Value, json};
 use trips::{TripEventView, TripView};
 use utoipa::openapi::{RefOr, Schema};
@@ -177,6 +178,7 @@ impl Book {
         let numbered = [
             ("offer", self.schema::<OfferView>()),
             ("offer.revoked", self.schema::<OfferRevokedView>()),
+            ("notice", self.schema::<NoticeView>()),
             ("trip.event", self.schema::<TripEventView>()),
             ("snapshot", state),
         ];

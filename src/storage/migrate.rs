@@ -44,6 +44,7 @@ const FILES: &[File] = &[
     file!(7, "find_nearby", "0007_find_nearby"),
     file!(8, "events", "0008_events"),
     file!(9, "access", "0009_access"),
+    file!(10, "notify", "0010_notify"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

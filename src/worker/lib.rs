@@ -13,7 +13,11 @@ mod upkeep;
 use std::sync::Arc;
 
 use events::{DeadLetters, Handlers, Relay, SagaRunner, WorkerConfig};
-use flows::{AFTERMATH, Aftermath, Completions, Flows};
+use flows::{
+    AFTERMATH, Aftermath, Completions, DOCUMENT_REMINDERS, EVERY_MORNING, Flows, TRIP_NEWS, Teller,
+    TripNews,
+};
+use notify::{CALM_NOTIFICATION, NOTIFICATION};
 use ops::Tasks;
 
 /// Notified by triggers of the outbox, and by whoever puts jobs down.
@@ -28,12 +32,22 @@ pub struct Worker {
 
 /// Starts it: relay, workers, schedules.
 pub fn start(flows: &Flows, tasks: &Tasks) -> Worker {
-    let relay = Relay::new(flows.db.clone(), flows.jobs.clone(), vec![Arc::new(Completions)]);
+    let relay = Relay::new(
+        flows.db.clone(),
+        flows.jobs.clone(),
+        vec![Arc::new(Completions), Arc::new(TripNews)],
+    );
     relay.start(tasks);
     let aftermath = SagaRunner::new(flows.db.clone(), Arc::new(Aftermath(flows.clone())));
+    let (teller, notify) = (Arc::new(Teller(flows.clone())), Arc::new(flows.notify.clone()));
     let handlers = Handlers::default()
         .on(AFTERMATH.job, Arc::new(aftermath))
         .on(&upkeep::SWEEP_KEYS, Arc::new(upkeep::SweepKeys(flows.keys.clone())))
+        .on(&TRIP_NEWS, Arc::clone(&teller) as _)
+        .on(&DOCUMENT_REMINDERS, teller)
+        .on(&NOTIFICATION, Arc::clone(&notify) as _)
+        .on(&CALM_NOTIFICATION, notify)
+        .every(&EVERY_MORNING)
         .every(&upkeep::EVERY_FEW_MINUTES);
     flows.jobs.work(tasks, &flows.clock, handlers, WorkerConfig::default());
     let (bell, jobs) = (relay.clone(), flows.jobs.clone());

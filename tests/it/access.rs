@@ -20,6 +20,11 @@ async fn without_a_token_every_protected_route_answers_401() {
         ("/api/v1/admin/breakers", None),
         ("/api/v1/admin/api-keys", None),
         ("/api/v1/admin/api-keys", Some(json!({}))),
+        ("/api/v1/devices", Some(json!({}))),
+        ("/api/v1/devices/remove", Some(json!({}))),
+        ("/api/v1/notifications", None),
+        ("/api/v1/notifications/preferences", None),
+        ("/api/v1/notifications/preferences", Some(json!({}))),
     ];
     for (path, body) in routes {
         let reply = send(&server.http, &server.url(path), None, body).await;
@@ -43,6 +48,12 @@ async fn a_wrong_role_is_403_and_a_foreign_trip_is_404() {
     let path = format!("/admin/drivers/{}/decision", driver.id);
     driver.post(&path, decision.clone()).await.refused(403, "FORBIDDEN");
     rider.get(&format!("/admin/trips/{trip}/dispatch-trace")).await.refused(403, "FORBIDDEN");
+
+    let phone = json!({"platform": "android", "token": "token-of-an-operator"});
+    admin.post("/devices", phone.clone()).await.refused(403, "FORBIDDEN");
+    admin.post("/devices/remove", phone).await.refused(403, "FORBIDDEN");
+    admin.get("/notifications/preferences").await.refused(403, "FORBIDDEN");
+    admin.post("/notifications/preferences", json!({})).await.refused(403, "FORBIDDEN");
 
     for stranger in [&other, &driver] {
         stranger.get(&format!("/trips/{trip}")).await.refused(404, "NOT_FOUND");

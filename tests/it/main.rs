@@ -18,6 +18,7 @@ mod fences;
 mod harness;
 mod limits;
 mod live;
+mod notifications;
 mod once;
 mod payments;
 mod privacy;

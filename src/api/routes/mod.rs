@@ -8,6 +8,7 @@ mod dead_letters;
 mod drivers;
 mod live;
 mod location;
+mod notifications;
 mod operations;
 mod places;
 mod pricing;
@@ -26,6 +27,7 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(pricing::routes())
         .merge(trips::routes())
         .merge(wallet::routes())
+        .merge(notifications::routes())
         .merge(admin::routes())
         .merge(api_keys::routes())
         .merge(audit::routes())

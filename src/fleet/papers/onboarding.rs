@@ -3,11 +3,11 @@
 //! A profile that is saved again waits for a decision again. The fleet hears of every change at
 //! once: who may not drive any more goes offline, or finishes the trip he is on first.
 
-use base::{Caller, Code, Cursor, DriverId, Fault, FieldProblem, Problem, Role, limits};
+use base::{Caller, Code, Cursor, DriverId, Fault, FieldProblem, Millis, Problem, Role, limits};
 
 use crate::fleet::Fleet;
 use crate::model::DriverStatus;
-use crate::papers::store::{self, Saved};
+use crate::papers::store::{self, Expiring, Saved};
 use crate::wire::{Decision, DecisionKind, DriverView, DriversPage, Profile, check_profile};
 
 /// Without these three, unexpired, nobody drives.
@@ -117,6 +117,11 @@ impl Onboarding {
             .filter(|_| drivers.len() == limit as usize)
             .map(|last| Cursor { at: last.created_at, id: last.id.0 }.to_string());
         Ok(DriversPage { drivers, next_cursor })
+    }
+
+    /// Documents of approved drivers that run out after `from` and not after `to`.
+    pub async fn expiring(&self, from: Millis, to: Millis) -> Result<Vec<Expiring>, Fault> {
+        store::expiring(&self.fleet.inner().db, from, to).await
     }
 
     /// Approves, rejects or suspends; the last word counts.

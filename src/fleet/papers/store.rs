@@ -19,6 +19,14 @@ pub(crate) enum Saved {
     PlateTaken,
 }
 
+/// A document that runs out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiring {
+    pub driver: DriverId,
+    pub kind: String,
+    pub at: Millis,
+}
+
 /// Saves vehicle and documents, all or nothing; the driver is pending from then on.
 pub(crate) async fn save(
     db: &Db,
@@ -172,6 +180,24 @@ pub(crate) async fn decide(
 
 fn driver_object(driver: DriverId) -> AuditObject {
     AuditObject::new("driver", driver)
+}
+
+/// Documents of approved drivers that run out after `from` and not after `to`, soonest first.
+pub(crate) async fn expiring(db: &Db, from: Millis, to: Millis) -> Result<Vec<Expiring>, Fault> {
+    let mut tx = db.begin(&Who::System).await?;
+    let rows: Vec<(Uuid, String, jiff_sqlx::Timestamp)> = sqlx::query_as(
+        "SELECT f.driver_id, f.kind, f.expires_at FROM driver_documents f
+         JOIN drivers d ON d.id = f.driver_id AND d.status = 'approved'
+         WHERE f.expires_at > $1 AND f.expires_at <= $2
+         ORDER BY f.expires_at, f.driver_id, f.kind",
+    )
+    .bind(at(from))
+    .bind(at(to))
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    let expiring = |(driver, kind, at)| Expiring { driver: DriverId(driver), kind, at: millis(at) };
+    Ok(rows.into_iter().map(expiring).collect())
 }
 
 #[derive(FromRow)]

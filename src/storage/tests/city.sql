@@ -44,3 +44,10 @@ INSERT INTO api_keys (id, name, key_hash, hint, scopes, per_minute, created_by, 
 SELECT id, 'n', sha256('key'), 'abcd', ARRAY['pricing:estimate'], 60, id, now()
 FROM users WHERE role = 'admin';
 INSERT INTO api_key_usage SELECT id, current_date, 1, 0 FROM api_keys;
+INSERT INTO devices (id, user_id, platform, token, locale, registered_at)
+SELECT id, id, 'android', 'token-' || id, 'ar', now() FROM users;
+INSERT INTO notification_preferences (user_id, changed_at) SELECT id, now() FROM users;
+INSERT INTO notifications (id, user_id, kind, facts, once, created_at, expires_at)
+SELECT id, id, 'trip_started', '{}', 'x', now(), now() FROM users;
+INSERT INTO notification_deliveries (id, notification_id, channel, state, changed_at)
+SELECT id, id, 'push', 'accepted', now() FROM notifications;

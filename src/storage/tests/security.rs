@@ -45,7 +45,7 @@ async fn count(conn: &mut PgConnection, table: &str) -> i64 {
 async fn everybody_sees_his_own_rows_and_nothing_else() {
     let db = city().await;
     //                 rider other driver asked stranger admin system
-    let expected: [(&str, [i64; 7]); 23] = [
+    let expected: [(&str, [i64; 7]); 27] = [
         ("users", [1, 1, 1, 1, 1, 6, 6]),
         ("sessions", [1, 1, 1, 1, 1, 1, 6]),
         ("drivers", [0, 0, 1, 1, 1, 3, 3]),
@@ -70,6 +70,10 @@ async fn everybody_sees_his_own_rows_and_nothing_else() {
         ("audit_log", [0, 0, 0, 0, 0, 1, 1]),
         ("api_keys", [0, 0, 0, 0, 0, 1, 1]),
         ("api_key_usage", [0, 0, 0, 0, 0, 1, 1]),
+        ("devices", [1, 1, 1, 1, 1, 1, 6]),
+        ("notification_preferences", [1, 1, 1, 1, 1, 1, 6]),
+        ("notifications", [1, 1, 1, 1, 1, 6, 6]),
+        ("notification_deliveries", [1, 1, 1, 1, 1, 6, 6]),
     ];
     for (table, counts) in expected {
         for ((name, who), expected) in all_people().into_iter().zip(counts) {
@@ -236,6 +240,35 @@ async fn admins_make_keys_in_their_own_name_and_never_widen_one() {
     check(&admin, "DELETE FROM api_keys", "no permission").await;
     check(&admin, "UPDATE api_key_usage SET requests = 0", "0 rows").await;
     check(&Who::System, "UPDATE api_key_usage SET requests = requests + 1", "1 rows").await;
+}
+
+#[tokio::test]
+async fn what_people_were_told_is_the_programs_to_write() {
+    let db = city().await;
+    let rider = caller(RIDER, Role::Rider);
+    let check = async |who: &Who, sql: &'static str, expected: &str| {
+        assert_eq!(attempt(&db, who, sql).await, expected, "{who:?}: {sql}");
+    };
+    // A phone is registered through its door, in the caller's name only.
+    check(&rider, "UPDATE devices SET user_id = gen_random_uuid()", "no permission").await;
+    check(
+        &rider,
+        "INSERT INTO devices SELECT gen_random_uuid(), user_id, platform, 'another', locale,
+           registered_at FROM devices",
+        "no permission",
+    )
+    .await;
+    check(&rider, "DELETE FROM devices", "1 rows").await;
+    check(&rider, "UPDATE notification_preferences SET language = 'en'", "1 rows").await;
+    check(&rider, "UPDATE notifications SET state = 'delivered'", "0 rows").await;
+    check(&rider, "UPDATE notifications SET facts = '{}'", "no permission").await;
+    check(&rider, "DELETE FROM notifications", "no permission").await;
+    check(&rider, "UPDATE notification_deliveries SET state = 'failed'", "0 rows").await;
+    // Nobody tells another anything but the staff.
+    let tell = "INSERT INTO notifications (id, user_id, kind, facts, once, created_at, expires_at)
+        VALUES (gen_random_uuid(), lpad('12', 32, '0')::uuid, 'x', '{}', 'y', now(), now())";
+    check(&rider, tell, "not his row").await;
+    check(&caller(ADMIN, Role::Admin), tell, "1 rows").await;
 }
 
 #[tokio::test]

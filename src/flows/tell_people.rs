@@ -1,0 +1,164 @@
+//! Whom a trip's events and offers are news to, and telling them.
+
+use base::{Fault, Piasters, UserId};
+use dispatch::OfferPlan;
+use notify::{EndedBy, Message, News};
+use storage::{Tx, Who};
+use trips::{EventName, PaymentStatus, Side, Trip, TripEvent};
+
+use crate::Flows;
+
+impl Flows {
+    /// Tells those whom `event` concerns. Told twice, it is told once.
+    pub(crate) async fn tell_of_trip_in_tx(
+        &self,
+        tx: &mut Tx,
+        trip: &Trip,
+        event: &TripEvent,
+    ) -> Result<(), Fault> {
+        for (to, news) in news_of(trip.rider.into(), event) {
+            let once = format!("{}:{}:{}", news.kind(), trip.id, event.seq);
+            let message = Message { to, news, about: Some(trip.id.0), once, until: None };
+            self.notify.tell_in_tx(tx, &message).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the rider of a completed and paid trip his receipt. Told twice, it is told once.
+    pub(crate) async fn tell_receipt_in_tx(&self, tx: &mut Tx, trip: &Trip) -> Result<(), Fault> {
+        let Some((price, at)) = trip.final_price.zip(trip.ended_at) else { return Ok(()) };
+        if trip.payment_status == PaymentStatus::Failed {
+            return Ok(());
+        }
+        let distance_m = trip.distance_m.unwrap_or(trip.quoted_distance_m);
+        let message = Message {
+            to: trip.rider.into(),
+            news: News::Receipt { price, distance_m, method: trip.method, at },
+            about: Some(trip.id.0),
+            once: format!("receipt:{}", trip.id),
+            until: None,
+        };
+        self.notify.tell_in_tx(tx, &message).await.map(drop)
+    }
+
+    /// Pushes an offer to the phone of a driver whom no socket is known to have reached.
+    pub(crate) async fn tell_offer(&self, plan: &OfferPlan, price: Piasters) -> Result<(), Fault> {
+        let message = offer(plan, price);
+        let mut tx = self.db.begin(&Who::System).await?;
+        self.notify.tell_in_tx(&mut tx, &message).await?;
+        tx.commit().await
+    }
+}
+
+fn offer(plan: &OfferPlan, price: Piasters) -> Message {
+    Message {
+        to: plan.driver.into(),
+        news: News::Offer { price, pickup_eta_s: plan.eta_s },
+        about: Some(plan.trip.0),
+        once: format!("offer:{}", plan.offer),
+        until: Some(plan.until),
+    }
+}
+
+/// Whom an event of a trip of `rider` is news to. Nobody is told what he did himself. The receipt
+/// is a step of what follows a completion.
+fn news_of(rider: UserId, event: &TripEvent) -> Vec<(UserId, News)> {
+    let price = event.final_price.unwrap_or_default();
+    match event.event {
+        EventName::Scheduled | EventName::Requested | EventName::Activated => Vec::new(),
+        EventName::Accepted | EventName::Queued | EventName::Reassigned => {
+            vec![(rider, News::TripAccepted)]
+        }
+        EventName::Arrived => vec![(rider, News::TripArrived)],
+        EventName::Started => vec![(rider, News::TripStarted)],
+        EventName::Completed => {
+            let mut news = vec![(rider, News::TripCompleted { price })];
+            if event.payment_status == PaymentStatus::Failed {
+                news.push((rider, News::PaymentFailed { amount: price }));
+            }
+            news
+        }
+        EventName::Cancelled => cancelled(rider, event),
+        EventName::DriverCancelled => vec![(rider, News::TripDriverCancelled)],
+        EventName::NoDrivers => vec![(rider, News::TripNoDrivers)],
+    }
+}
+
+fn cancelled(rider: UserId, event: &TripEvent) -> Vec<(UserId, News)> {
+    // The fee is the rider's.
+    let fee = event.cancel_fee.unwrap_or_default();
+    let to_rider = |by| (rider, News::TripCancelled { by, fee });
+    let to_driver = |by| {
+        let driver = event.driver_id.map(UserId::from);
+        driver.map(|driver| (driver, News::TripCancelled { by, fee: Piasters::ZERO }))
+    };
+    match event.by {
+        Side::Rider => to_driver(EndedBy::Rider).into_iter().collect(),
+        Side::Driver => vec![to_rider(EndedBy::Driver)],
+        Side::Admin | Side::System => {
+            let company = EndedBy::Company;
+            std::iter::once(to_rider(company)).chain(to_driver(company)).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const RIDER: UserId = UserId::from_u128(1);
+
+    /// `rider trip_arrived`, with what is said of a cancellation.
+    fn check(event: &str, by: &str, more: Value, expected: &str) {
+        let mut payload = json!({
+            "tripId": UserId::from_u128(9), "seq": 3, "event": event, "status": "accepted",
+            "paymentStatus": "pending", "driverId": UserId::from_u128(2),
+            "at": "2026-12-03T10:00:00Z", "by": by,
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            payload[name] = value.clone();
+        }
+        let event: TripEvent = serde_json::from_value(payload).expect("an event");
+        let said = news_of(RIDER, &event).into_iter().map(|(to, news)| {
+            let to = if to == RIDER { "rider" } else { "driver" };
+            match news {
+                News::TripCancelled { by, fee } => format!("{to} cancelled by {by}, fee {fee}"),
+                News::TripCompleted { price } => format!("{to} arrived, {price}"),
+                news => format!("{to} {}", news.kind()),
+            }
+        });
+        assert_eq!(said.collect::<Vec<_>>().join("; "), expected);
+    }
+
+    #[test]
+    fn an_event_is_news_to_whom_it_concerns() {
+        let plain = |event, by, expected| check(event, by, json!({}), expected);
+        plain("requested", "rider", "");
+        plain("scheduled", "rider", "");
+        plain("activated", "system", "");
+        plain("accepted", "driver", "rider trip_accepted");
+        plain("queued", "driver", "rider trip_accepted");
+        plain("reassigned", "system", "rider trip_accepted");
+        plain("arrived", "driver", "rider trip_arrived");
+        plain("started", "driver", "rider trip_started");
+        plain("driver_cancelled", "driver", "rider trip_driver_cancelled");
+        plain("no_drivers", "system", "rider trip_no_drivers");
+        check("completed", "driver", json!({"finalPrice": 50}), "rider arrived, 50");
+        let unpaid = json!({"finalPrice": 50, "paymentStatus": "failed"});
+        check("completed", "driver", unpaid, "rider arrived, 50; rider payment_failed");
+    }
+
+    #[test]
+    fn a_cancellation_is_told_to_who_did_not_do_it() {
+        let fee = || json!({"cancelFee": 15});
+        check("cancelled", "rider", fee(), "driver cancelled by rider, fee 0");
+        check("cancelled", "driver", fee(), "rider cancelled by driver, fee 15");
+        let both = "rider cancelled by company, fee 15; driver cancelled by company, fee 0";
+        check("cancelled", "admin", fee(), both);
+        let nobody = json!({"driverId": null});
+        check("cancelled", "rider", nobody.clone(), "");
+        check("cancelled", "system", nobody, "rider cancelled by company, fee 0");
+    }
+}

@@ -1,0 +1,569 @@
+//! All SQL of notifications.
+
+use std::collections::HashMap;
+
+use base::{Caller, Cursor, DeviceId, Fault, Millis, NotificationId, UserId};
+use jiff_sqlx::Timestamp;
+use serde_json::Value;
+use sqlx::FromRow;
+use sqlx::postgres::PgQueryResult;
+use storage::{Db, Tx, Who, at, fault, millis};
+use uuid::Uuid;
+
+use crate::model::{
+    Channel, Delivery, DeliveryState, Device, Group, Language, Message, Notification, Platform,
+    Preferences, Quiet, State,
+};
+use crate::plan::{LOST_AFTER, Settled, rule};
+use crate::texts::Faces;
+use crate::wire::{DeviceBody, DeviceView};
+
+/// Language of a phone that says nothing else.
+const LOCALE: &str = "ar-EG";
+
+/// A notification with everything that its text needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub notification: Notification,
+    pub language: Language,
+    /// Name of the time zone of the person's city.
+    pub zone: String,
+    pub faces: Faces,
+}
+
+/// A notification with everything that its delivery needs.
+pub(crate) struct Case {
+    pub told: Told,
+    pub phone: String,
+    pub wishes: Preferences,
+    pub devices: Vec<Device>,
+    pub deliveries: Vec<Delivery>,
+}
+
+/// A way that is this run's to take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claimed {
+    pub id: Uuid,
+    pub attempts: i16,
+}
+
+/// Stores what is to be told. `None` when it was told before.
+pub(crate) async fn add_in_tx(
+    tx: &mut Tx,
+    message: &Message,
+    now: Millis,
+) -> Result<Option<NotificationId>, Fault> {
+    let id = NotificationId::new();
+    let kind = message.news.kind();
+    let own = now + rule(kind).ttl;
+    let until = message.until.map_or(own, |until| until.min(own));
+    let facts = serde_json::to_value(&message.news)
+        .map_err(|error| Fault::internal(format!("news can't be written: {error}")))?;
+    let sql = "INSERT INTO notifications
+                 (id, user_id, kind, facts, about, once, created_at, expires_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+               ON CONFLICT ON CONSTRAINT told_once DO NOTHING";
+    let done = sqlx::query(sql)
+        .bind(id.0)
+        .bind(message.to.0)
+        .bind(kind.name())
+        .bind(facts)
+        .bind(message.about)
+        .bind(&message.once)
+        .bind(at(now))
+        .bind(at(until))
+        .execute(tx.conn())
+        .await
+        .map_err(fault)?;
+    Ok((done.rows_affected() == 1).then_some(id))
+}
+
+pub(crate) struct Store {
+    pub db: Db,
+}
+
+impl Store {
+    /// Everything about one notification; `None` when it, or its person, is gone.
+    pub(crate) async fn case(&self, id: NotificationId) -> Result<Option<Case>, Fault> {
+        let mut tx = self.db.begin(&Who::System).await?;
+        let Some(row) = told(&mut tx, &[id.0]).await?.pop() else { return Ok(None) };
+        let devices: Vec<DeviceRow> = sqlx::query_as(
+            "SELECT id, platform, token, registered_at FROM devices WHERE user_id = $1
+             ORDER BY registered_at DESC, id DESC",
+        )
+        .bind(row.user_id)
+        .fetch_all(tx.conn())
+        .await
+        .map_err(fault)?;
+        let mut deliveries = deliveries(&mut tx, &[id.0]).await?;
+        let (phone, wishes) = (row.phone.clone(), row.wishes()?);
+        Ok(Some(Case {
+            told: row.told()?,
+            phone,
+            wishes,
+            devices: devices.into_iter().map(DeviceRow::device).collect::<Result<_, _>>()?,
+            deliveries: deliveries.remove(&id).unwrap_or_default(),
+        }))
+    }
+
+    /// Takes a way for this run, before anything is sent. `None` when another run has it, or it is
+    /// not due.
+    pub(crate) async fn claim(
+        &self,
+        notification: NotificationId,
+        channel: Channel,
+        device: Option<DeviceId>,
+        now: Millis,
+    ) -> Result<Option<Claimed>, Fault> {
+        let mut tx = self.db.begin(&Who::System).await?;
+        let row: Option<(Uuid, i16)> = sqlx::query_as(
+            "INSERT INTO notification_deliveries AS d
+               (id, notification_id, channel, device_id, state, changed_at)
+             VALUES ($1, $2, $3, $4, 'sending', $5)
+             ON CONFLICT ON CONSTRAINT one_delivery_per_way DO UPDATE SET
+               state = 'sending', attempts = d.attempts + 1, next_at = NULL, changed_at = $5
+             WHERE d.state = 'waiting' AND d.next_at <= $5
+             RETURNING d.id, d.attempts",
+        )
+        .bind(Uuid::now_v7())
+        .bind(notification.0)
+        .bind(channel.name())
+        .bind(device.map(|device| device.0))
+        .bind(at(now))
+        .fetch_optional(tx.conn())
+        .await
+        .map_err(fault)?;
+        tx.commit().await?;
+        Ok(row.map(|(id, attempts)| Claimed { id, attempts }))
+    }
+
+    /// Writes down what became of a claimed way. What the provider reported meanwhile stands.
+    pub(crate) async fn settle(&self, id: Uuid, end: &Settled, now: Millis) -> Result<(), Fault> {
+        self.move_delivery(id, end, now, now).await.map(drop)
+    }
+
+    /// The same for a way whose claim is so old that its answer got lost.
+    pub(crate) async fn settle_lost(
+        &self,
+        id: Uuid,
+        end: &Settled,
+        now: Millis,
+    ) -> Result<(), Fault> {
+        self.move_delivery(id, end, now, now - LOST_AFTER).await.map(drop)
+    }
+
+    async fn move_delivery(
+        &self,
+        id: Uuid,
+        end: &Settled,
+        now: Millis,
+        claimed_by: Millis,
+    ) -> Result<PgQueryResult, Fault> {
+        let mut tx = self.db.begin(&Who::System).await?;
+        let done = sqlx::query(
+            "UPDATE notification_deliveries SET state = $2, reference = coalesce($3, reference),
+               code = $4, next_at = $5, changed_at = $6
+             WHERE id = $1 AND state = 'sending' AND changed_at <= $7",
+        )
+        .bind(id)
+        .bind(end.state.name())
+        .bind(&end.reference)
+        .bind(&end.code)
+        .bind(end.next_at.map(at))
+        .bind(at(now))
+        .bind(at(claimed_by))
+        .execute(tx.conn())
+        .await
+        .map_err(fault)?;
+        tx.commit().await?;
+        Ok(done)
+    }
+
+    /// A look at a notice on the socket: it waits no longer.
+    pub(crate) async fn seen(&self, id: Uuid, end: &Settled, now: Millis) -> Result<(), Fault> {
+        let mut tx = self.db.begin(&Who::System).await?;
+        sqlx::query(
+            "UPDATE notification_deliveries SET state = $2, code = $3, next_at = NULL,
+               changed_at = $4
+             WHERE id = $1 AND state = 'waiting'",
+        )
+        .bind(id)
+        .bind(end.state.name())
+        .bind(&end.code)
+        .bind(at(now))
+        .execute(tx.conn())
+        .await
+        .map_err(fault)?;
+        tx.commit().await
+    }
+
+    /// The notification has come as far as it will.
+    pub(crate) async fn close(
+        &self,
+        id: NotificationId,
+        state: State,
+        now: Millis,
+    ) -> Result<(), Fault> {
+        let mut tx = self.db.begin(&Who::System).await?;
+        sqlx::query("UPDATE notifications SET state = $2, ended_at = $3 WHERE id = $1")
+            .bind(id.0)
+            .bind(state.name())
+            .bind(at(now))
+            .execute(tx.conn())
+            .await
+            .map_err(fault)?;
+        tx.commit().await
+    }
+
+    /// What the carrier says became of an SMS, which may be all that is known of it. Says whether
+    /// there is such a one.
+    pub(crate) async fn sms_ended(
+        &self,
+        id: Uuid,
+        end: &Settled,
+        now: Millis,
+    ) -> Result<bool, Fault> {
+        let mut tx = self.db.begin(&Who::System).await?;
+        // Reports overtake each other: delivered is the last word, and failed stays.
+        let told: Option<Uuid> = sqlx::query_scalar(
+            "UPDATE notification_deliveries SET
+               state = CASE WHEN state IN ('delivered', 'failed') THEN state ELSE $2 END,
+               code = CASE WHEN state IN ('delivered', 'failed') THEN code ELSE $3 END,
+               next_at = NULL, reference = coalesce($4, reference), changed_at = $5
+             WHERE id = $1 AND channel = 'sms' RETURNING notification_id",
+        )
+        .bind(id)
+        .bind(end.state.name())
+        .bind(&end.code)
+        .bind(&end.reference)
+        .bind(at(now))
+        .fetch_optional(tx.conn())
+        .await
+        .map_err(fault)?;
+        let Some(told) = told else { return Ok(false) };
+        sqlx::query(
+            "UPDATE notifications n SET state = CASE d.state
+                 WHEN 'delivered' THEN 'delivered' WHEN 'failed' THEN 'failed' ELSE 'sent' END
+             FROM notification_deliveries d
+             WHERE n.id = $1 AND d.id = $2 AND n.state IN ('sent', 'unknown')",
+        )
+        .bind(told)
+        .bind(id)
+        .execute(tx.conn())
+        .await
+        .map_err(fault)?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    pub(crate) async fn device_register(
+        &self,
+        caller: &Caller,
+        device: &DeviceBody,
+        now: Millis,
+    ) -> Result<DeviceView, Fault> {
+        let mut tx = self.db.begin(&Who::Caller(*caller)).await?;
+        let locale = device.locale.as_deref().unwrap_or(LOCALE);
+        let id: Uuid = sqlx::query_scalar("SELECT device_register($1, $2, $3, $4, $5)")
+            .bind(DeviceId::new().0)
+            .bind(device.platform.name())
+            .bind(&device.token)
+            .bind(locale)
+            .bind(at(now))
+            .fetch_one(tx.conn())
+            .await
+            .map_err(fault)?;
+        tx.commit().await?;
+        let (id, locale) = (DeviceId(id), locale.to_owned());
+        Ok(DeviceView { id, platform: device.platform, locale, registered_at: now })
+    }
+
+    /// Forgets a phone of the caller's; one that isn't there is forgotten already.
+    pub(crate) async fn device_remove(&self, caller: &Caller, token: &str) -> Result<(), Fault> {
+        let mut tx = self.db.begin(&Who::Caller(*caller)).await?;
+        sqlx::query("DELETE FROM devices WHERE token = $1")
+            .bind(token)
+            .execute(tx.conn())
+            .await
+            .map_err(fault)?;
+        tx.commit().await
+    }
+
+    /// Forgets a token that its service no longer knows, unless it was registered again since.
+    pub(crate) async fn device_dead(
+        &self,
+        device: &Device,
+        since: Option<Millis>,
+    ) -> Result<(), Fault> {
+        let mut tx = self.db.begin(&Who::System).await?;
+        let sql = "DELETE FROM devices WHERE id = $1 AND token = $2 AND registered_at <= $3";
+        sqlx::query(sql)
+            .bind(device.id.0)
+            .bind(&device.token)
+            .bind(at(since.unwrap_or(device.registered_at)))
+            .execute(tx.conn())
+            .await
+            .map_err(fault)?;
+        tx.commit().await
+    }
+
+    pub(crate) async fn preferences(&self, caller: &Caller) -> Result<Preferences, Fault> {
+        let mut tx = self.db.begin(&Who::Caller(*caller)).await?;
+        let row: Option<WishesRow> = sqlx::query_as(
+            "SELECT language, email, quiet_from, quiet_to, muted FROM notification_preferences
+             WHERE user_id = $1",
+        )
+        .bind(caller.user.0)
+        .fetch_optional(tx.conn())
+        .await
+        .map_err(fault)?;
+        row.map_or_else(|| Ok(Preferences::default()), WishesRow::wishes)
+    }
+
+    pub(crate) async fn preferences_save(
+        &self,
+        caller: &Caller,
+        wishes: &Preferences,
+        now: Millis,
+    ) -> Result<(), Fault> {
+        let mut tx = self.db.begin(&Who::Caller(*caller)).await?;
+        let muted: Vec<String> =
+            wishes.muted.iter().map(|(group, channel)| format!("{group}:{channel}")).collect();
+        let minute = |minute: u16| i16::try_from(minute).unwrap_or_default();
+        sqlx::query(
+            "INSERT INTO notification_preferences
+               (user_id, language, email, quiet_from, quiet_to, muted, changed_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (user_id) DO UPDATE SET language = excluded.language,
+               email = excluded.email, quiet_from = excluded.quiet_from,
+               quiet_to = excluded.quiet_to, muted = excluded.muted,
+               changed_at = excluded.changed_at",
+        )
+        .bind(caller.user.0)
+        .bind(wishes.language.map(Language::name))
+        .bind(&wishes.email)
+        .bind(wishes.quiet.map(|quiet| minute(quiet.from)))
+        .bind(wishes.quiet.map(|quiet| minute(quiet.to)))
+        .bind(muted)
+        .bind(at(now))
+        .execute(tx.conn())
+        .await
+        .map_err(fault)?;
+        tx.commit().await
+    }
+
+    /// What the caller was told, newest first, at most `limit`.
+    pub(crate) async fn list(
+        &self,
+        caller: &Caller,
+        after: Option<Cursor>,
+        limit: i64,
+    ) -> Result<Vec<(Told, Vec<Delivery>)>, Fault> {
+        let mut tx = self.db.begin(&Who::Caller(*caller)).await?;
+        // The cursor carries milliseconds, so that is what it is compared with.
+        let ids: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT id FROM notifications WHERE user_id = $1
+               AND ($2::timestamptz IS NULL
+                 OR (date_trunc('milliseconds', created_at), id) < ($2, $3))
+             ORDER BY created_at DESC, id DESC LIMIT $4",
+        )
+        .bind(caller.user.0)
+        .bind(after.map(|cursor| at(cursor.at)))
+        .bind(after.map(|cursor| cursor.id))
+        .bind(limit)
+        .fetch_all(tx.conn())
+        .await
+        .map_err(fault)?;
+        drop(tx);
+        // The driver's name is in a row that the rider may not read; that he drove was told.
+        let mut tx = self.db.begin(&Who::System).await?;
+        let mut ways = deliveries(&mut tx, &ids).await?;
+        let rows = told(&mut tx, &ids).await?;
+        rows.into_iter()
+            .map(|row| {
+                let told = row.told()?;
+                let ways = ways.remove(&told.notification.id).unwrap_or_default();
+                Ok((told, ways))
+            })
+            .collect()
+    }
+}
+
+#[derive(FromRow)]
+struct ToldRow {
+    id: Uuid,
+    user_id: Uuid,
+    facts: Value,
+    about: Option<Uuid>,
+    state: String,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    phone: String,
+    #[sqlx(flatten)]
+    wishes: WishesRow,
+    locale: Option<String>,
+    time_zone: String,
+    driver: Option<String>,
+    car: Option<String>,
+    plate: Option<String>,
+}
+
+#[derive(Clone, FromRow)]
+struct WishesRow {
+    language: Option<String>,
+    email: Option<String>,
+    quiet_from: Option<i16>,
+    quiet_to: Option<i16>,
+    muted: Option<Vec<String>>,
+}
+
+/// Newest first. People who are gone are told nothing.
+async fn told(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<ToldRow>, Fault> {
+    sqlx::query_as(
+        "SELECT n.id, n.user_id, n.facts, n.about, n.state, n.created_at, n.expires_at, u.phone,
+                p.language, p.email, p.quiet_from, p.quiet_to, p.muted,
+                (SELECT v.locale FROM devices v WHERE v.user_id = u.id
+                 ORDER BY v.registered_at DESC, v.id DESC LIMIT 1) AS locale,
+                c.time_zone, w.name AS driver, car.plate,
+                concat_ws(' ', car.color, car.make, car.model) AS car
+         FROM notifications n
+         JOIN users u ON u.id = n.user_id AND u.deleted_at IS NULL
+         LEFT JOIN notification_preferences p ON p.user_id = u.id
+         LEFT JOIN trips t ON t.id = n.about
+         LEFT JOIN users w ON w.id = t.driver_id
+         LEFT JOIN vehicles car ON car.driver_id = t.driver_id
+         LEFT JOIN drivers own ON own.id = u.id
+         JOIN cities c ON c.id = coalesce(t.city_id, own.city_id,
+           (SELECT r.city_id FROM trips r WHERE r.rider_id = u.id
+            ORDER BY r.created_at DESC, r.id DESC LIMIT 1),
+           (SELECT min(id) FROM cities))
+         WHERE n.id = ANY($1)
+         ORDER BY n.created_at DESC, n.id DESC",
+    )
+    .bind(ids)
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)
+}
+
+impl ToldRow {
+    fn wishes(&self) -> Result<Preferences, Fault> {
+        self.wishes.clone().wishes()
+    }
+
+    fn told(self) -> Result<Told, Fault> {
+        let wishes = self.wishes()?;
+        let news = serde_json::from_value(self.facts)
+            .map_err(|error| Fault::internal(format!("news can't be read: {error}")))?;
+        let spoken = self.locale.as_deref().unwrap_or(LOCALE);
+        let phone = if spoken.starts_with("ar") { Language::Ar } else { Language::En };
+        let faces = Faces {
+            driver: self.driver,
+            car: self.car.filter(|car| !car.is_empty()),
+            plate: self.plate,
+        };
+        let notification = Notification {
+            id: NotificationId(self.id),
+            to: UserId(self.user_id),
+            news,
+            about: self.about,
+            state: known(State::parse(&self.state), &self.state)?,
+            created_at: millis(self.created_at),
+            until: millis(self.expires_at),
+        };
+        let language = wishes.language.unwrap_or(phone);
+        Ok(Told { notification, language, zone: self.time_zone, faces })
+    }
+}
+
+impl WishesRow {
+    fn wishes(self) -> Result<Preferences, Fault> {
+        let language = self.language.as_deref();
+        let language = language.map(|text| known(Language::parse(text), text)).transpose()?;
+        let minute = |minute: i16| u16::try_from(minute).unwrap_or_default();
+        let quiet = self.quiet_from.zip(self.quiet_to);
+        let quiet = quiet.map(|(from, to)| Quiet { from: minute(from), to: minute(to) });
+        let muted = self.muted.unwrap_or_default();
+        let muted = muted.iter().map(|text| {
+            let found = text.split_once(':').and_then(|(group, channel)| {
+                Some((Group::parse(group)?, Channel::parse(channel)?))
+            });
+            known(found, text)
+        });
+        let muted = muted.collect::<Result<_, _>>()?;
+        Ok(Preferences { language, email: self.email, quiet, muted })
+    }
+}
+
+#[derive(FromRow)]
+struct DeviceRow {
+    id: Uuid,
+    platform: String,
+    token: String,
+    registered_at: Timestamp,
+}
+
+impl DeviceRow {
+    fn device(self) -> Result<Device, Fault> {
+        Ok(Device {
+            id: DeviceId(self.id),
+            platform: known(Platform::parse(&self.platform), &self.platform)?,
+            token: self.token,
+            registered_at: millis(self.registered_at),
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct DeliveryRow {
+    id: Uuid,
+    notification_id: Uuid,
+    channel: String,
+    device_id: Option<Uuid>,
+    state: String,
+    attempts: i16,
+    reference: Option<String>,
+    code: Option<String>,
+    next_at: Option<Timestamp>,
+    changed_at: Timestamp,
+}
+
+async fn deliveries(
+    tx: &mut Tx,
+    ids: &[Uuid],
+) -> Result<HashMap<NotificationId, Vec<Delivery>>, Fault> {
+    let rows: Vec<DeliveryRow> = sqlx::query_as(
+        "SELECT id, notification_id, channel, device_id, state, attempts, reference, code,
+                next_at, changed_at
+         FROM notification_deliveries WHERE notification_id = ANY($1) ORDER BY id",
+    )
+    .bind(ids)
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    let mut found: HashMap<NotificationId, Vec<Delivery>> = HashMap::new();
+    for row in rows {
+        found.entry(NotificationId(row.notification_id)).or_default().push(row.delivery()?);
+    }
+    Ok(found)
+}
+
+impl DeliveryRow {
+    fn delivery(self) -> Result<Delivery, Fault> {
+        Ok(Delivery {
+            id: self.id,
+            channel: known(Channel::parse(&self.channel), &self.channel)?,
+            device: self.device_id.map(DeviceId),
+            state: known(DeliveryState::parse(&self.state), &self.state)?,
+            attempts: self.attempts,
+            reference: self.reference,
+            code: self.code,
+            next_at: self.next_at.map(millis),
+            changed_at: millis(self.changed_at),
+        })
+    }
+}
+
+fn known<T>(word: Option<T>, text: &str) -> Result<T, Fault> {
+    word.ok_or_else(|| Fault::internal(format!("unknown word {text} in notifications")))
+}

@@ -1,0 +1,120 @@
+//! Arabic texts.
+
+use base::{Millis, PaymentMethod, Piasters};
+
+use crate::model::{EndedBy, News};
+use crate::speech::{Counted, Speech, isolated};
+use crate::texts::{Faces, Text};
+
+pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis) -> Text {
+    let money = |amount: &Piasters| speech.money(*amount);
+    match news {
+        News::Offer { price, pickup_eta_s } => {
+            let away = speech.count(pickup_eta_s.div_ceil(60), Counted::Minutes);
+            Text::new("رحلة جديدة", format!("{}، نقطة الالتقاء بعد {away}.", money(price)))
+        }
+        News::TripAccepted => accepted(faces),
+        News::TripArrived => arrived(faces),
+        News::TripStarted => Text::new("بدأت رحلتك", format!("{} يقود رحلتك الآن.", driver(faces))),
+        News::TripCompleted { price } => {
+            Text::new("وصلت إلى وجهتك", format!("قيمة الرحلة {}.", money(price)))
+        }
+        News::TripCancelled { by, fee } => cancelled(*by, *fee, speech),
+        News::TripDriverCancelled => {
+            Text::new("نبحث عن سائق آخر", "تعذّر على سائقك الحضور. نبحث لك عن سائق آخر بالسعر نفسه.")
+        }
+        News::TripNoDrivers => {
+            Text::new("لا يوجد سائق متاح", "كل السائقين القريبين مشغولون. حاول مرة أخرى بعد قليل.")
+        }
+        News::Receipt { price, distance_m, method, at } => {
+            let (way, distance) = (paid(*method), speech.kilometres(*distance_m));
+            let (date, time) = (speech.date(*at), speech.time(*at));
+            let body = format!("{} {way} عن {distance} يوم {date} الساعة {time}.", money(price));
+            Text::new("إيصال رحلتك", body)
+        }
+        News::PaymentSucceeded { amount } => {
+            Text::new("تم استلام الدفعة", format!("استلمنا {}.", money(amount)))
+        }
+        News::PaymentFailed { amount } => {
+            let body = format!("لم نتمكن من تحصيل {}. يُرجى الدفع من التطبيق.", money(amount));
+            Text::new("تعذّر الدفع", body)
+        }
+        News::WithdrawalPaid { amount } => {
+            Text::new("تم صرف السحب", format!("{} في الطريق إليك.", money(amount)))
+        }
+        News::WithdrawalRejected { amount } => {
+            let body = format!("عاد مبلغ {} إلى رصيدك. السبب موضح في التطبيق.", money(amount));
+            Text::new("رُفض طلب السحب", body)
+        }
+        News::DocumentExpiring { document, at } => expiring(document, *at, speech, now),
+        News::Statement { from, to, trips, earned } => {
+            let (from, to) = (speech.date(*from), speech.date(*to));
+            let trips = speech.count(*trips, Counted::Trips);
+            let body = format!("من {from} إلى {to}: {trips}، والأرباح {}.", money(earned));
+            Text::new("كشف حسابك", body)
+        }
+    }
+}
+
+fn driver(faces: &Faces) -> String {
+    match &faces.driver {
+        Some(name) => format!("السائق {}", isolated(name)),
+        None => "سائقك".to_owned(),
+    }
+}
+
+fn accepted(faces: &Faces) -> Text {
+    let driver = driver(faces);
+    let body = match faces.car() {
+        Some((car, plate)) => format!("{driver} قادم بسيارة {car}، لوحة {plate}."),
+        None => format!("{driver} في الطريق إليك."),
+    };
+    Text::new("سائقك في الطريق", body)
+}
+
+fn arrived(faces: &Faces) -> Text {
+    let driver = driver(faces);
+    let body = match faces.car() {
+        Some((_, plate)) => format!("{driver} ينتظرك عند نقطة الالتقاء، لوحة {plate}."),
+        None => format!("{driver} ينتظرك عند نقطة الالتقاء."),
+    };
+    Text::new("وصل سائقك", body)
+}
+
+fn cancelled(by: EndedBy, fee: Piasters, speech: &Speech<'_>) -> Text {
+    let mut body = match by {
+        EndedBy::Rider => "ألغى الراكب الرحلة.".to_owned(),
+        EndedBy::Driver => "انتظرك السائق ثم أنهى الرحلة.".to_owned(),
+        EndedBy::Company => "اضطررنا إلى إلغاء الرحلة.".to_owned(),
+    };
+    if fee > Piasters::ZERO {
+        body += &format!(" رسوم الإلغاء {}.", speech.money(fee));
+    }
+    Text::new("أُلغيت الرحلة", body)
+}
+
+const fn paid(method: PaymentMethod) -> &'static str {
+    match method {
+        PaymentMethod::Cash => "نقدًا",
+        PaymentMethod::Wallet => "من محفظتك",
+        PaymentMethod::Card => "بالبطاقة",
+    }
+}
+
+fn expiring(document: &str, at: Millis, speech: &Speech<'_>, now: Millis) -> Text {
+    let paper = match document {
+        "driving_licence" => "رخصة قيادتك",
+        "vehicle_licence" => "رخصة سيارتك",
+        "insurance" => "وثيقة تأمينك",
+        _ => "إحدى وثائقك",
+    };
+    let days = speech.days_until(at, now);
+    let body = match days {
+        0 => format!("تنتهي {paper} اليوم."),
+        _ => {
+            let (days, date) = (speech.count(days, Counted::Days), speech.date(at));
+            format!("تنتهي {paper} خلال {days}، في {date}.")
+        }
+    };
+    Text::new("وثيقة على وشك الانتهاء", body)
+}
