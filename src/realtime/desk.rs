@@ -376,7 +376,7 @@ async fn follow(
     // A number that was never given out is a mistake or of another life: start over.
     let after = after.filter(|seq| i64::try_from(*seq).is_ok_and(|seq| seq <= newest.into()));
     let followed = flows.rooms.follow(topic, after, outlet, &flows.replay(caller)).await?;
-    // Meanwhile a driver may have lost the trip, or it ended: the room's list was cleaned too early.
+    // Meanwhile a driver may have lost the trip, or it ended: the list was cleaned too early.
     match flows.follow_trip(&caller, trip).await {
         Err(problem) => {
             flows.rooms.leave(topic, outlet.id());
