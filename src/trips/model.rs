@@ -10,7 +10,9 @@ use base::{
     UserId,
 };
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Writes an enum's names once, for the database, the wire and the log.
 macro_rules! words {
@@ -18,8 +20,20 @@ macro_rules! words {
         $($(#[$inner:meta])* $word:ident = $text:literal),* $(,)?
     }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum $name { $($(#[$inner])* #[serde(rename = $text)] $word),* }
+
+        // Derived, it would not see the names that come out of this macro.
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .enum_values(Some(Self::ALL.iter().map(|word| word.name())))
+                    .into()
+            }
+        }
+
+        impl ToSchema for $name {}
 
         impl $name {
             pub const ALL: &[Self] = &[$(Self::$word),*];
