@@ -3,7 +3,7 @@
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use base::{Cursor, Problem, limits};
+use base::{Cursor, Problem, complaint, limits};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
@@ -54,7 +54,7 @@ where
 fn query_problem(text: &str) -> Problem {
     let text = text.split_once(": ").map_or(text, |(_, rest)| rest);
     match text.split_once(": ") {
-        Some((field, what)) => field_problem(field, what),
+        Some((field, what)) => field_problem(field, &complaint(what)),
         None => field_problem("", text),
     }
 }
