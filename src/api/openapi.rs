@@ -4,10 +4,11 @@ use axum::Router;
 use base::Code;
 use serde_json::{Value, json};
 use utoipa::PartialSchema;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
-    ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref, Response, ResponseBuilder, Server,
+    ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder,
+    Server,
 };
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -19,6 +20,9 @@ const INTRODUCTION: &str = "Ride-hailing: accounts, positions, prices, trips, wa
     JSON number of pounds (EGP) with at most two decimals. Times are RFC 3339 UTC. Distances are \
     metres and durations seconds unless a field says otherwise. Events and positions come by \
     socket at `/ws`, described in the AsyncAPI document.";
+
+/// The header that makes a request safe to send again.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// The document as it is served and kept in `schema/openapi.json`.
 pub fn openapi() -> OpenApi {
@@ -53,33 +57,46 @@ pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
     ];
     components.schemas.extend(schemas.map(|(name, schema)| (name.to_owned(), schema)));
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
-            add_refusals(operation);
-        }
+        let methods =
+            [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        methods.into_iter().flatten().for_each(add_refusals);
     }
     document
 }
 
+/// Every status that may come, so that a client author knows them all. What only some routes
+/// answer stands at the route.
 fn add_refusals(operation: &mut Operation) {
+    let parameters: Vec<&Parameter> = operation
+        .parameters
+        .iter()
+        .flatten()
+        .filter_map(|known| match known {
+            RefOr::T(parameter) => Some(parameter),
+            RefOr::Ref(_) => None,
+        })
+        .collect();
+    let takes = |place: ParameterIn| parameters.iter().any(|known| known.parameter_in == place);
+    let takes_key = parameters.iter().any(|known| known.name == IDEMPOTENCY_KEY);
+    let (in_path, in_query) = (takes(ParameterIn::Path), takes(ParameterIn::Query));
+    let (has_body, is_guarded) = (operation.request_body.is_some(), operation.security.is_some());
+    let refusals = [
+        (has_body || in_query || takes_key, "400", "the request is not as documented"),
+        (is_guarded, "401", "no valid access token"),
+        (is_guarded, "403", "the role may not do this"),
+        (in_path, "404", "there is no such thing, or it is someone else's"),
+        (has_body && is_guarded, "409", "not as things stand: `error.code` says why"),
+        (has_body, "413", "the body is too large"),
+        (has_body, "415", "the body is not JSON"),
+        (takes_key, "422", "the key belongs to another request"),
+        (true, "429", "too many requests"),
+        (true, "500", "a fault of ours"),
+        (true, "503", "busy, or something needed is away: try again after `Retry-After`"),
+    ];
     let responses = &mut operation.responses.responses;
-    let mut add = |status: &str, what: &str| {
+    for (_, status, what) in refusals.into_iter().filter(|(may_come, ..)| *may_come) {
         responses.entry(status.to_owned()).or_insert_with(|| refusal(what).into());
-    };
-    add("default", "refused or failed: `error.code` says why");
-    if operation.security.is_some() {
-        add("401", "no valid access token");
-        add("403", "the role may not do this");
     }
-    if operation.request_body.is_some() {
-        add("400", "the body is not as documented");
-        add("413", "the body is too large");
-        add("415", "the body is not JSON");
-    }
-    if operation.parameters.is_some() {
-        add("404", "there is no such thing, or it is someone else's");
-    }
-    add("429", "too many requests");
-    add("503", "busy, or something needed is away: try again after `Retry-After`");
 }
 
 fn refusal(what: &str) -> Response {
