@@ -18,3 +18,4 @@ mod privacy;
 mod races;
 mod sockets;
 mod trip_flow;
+mod vectors;
