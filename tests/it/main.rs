@@ -13,6 +13,7 @@ mod crash;
 mod fences;
 mod harness;
 mod live;
+mod matrix;
 mod payments;
 mod privacy;
 mod races;

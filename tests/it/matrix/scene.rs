@@ -1,0 +1,102 @@
+//! The scene that a row is played in: a trip with its people, and those who have no part in it.
+
+use serde_json::{Value, json};
+
+use crate::harness::{CAIRO, Person, Server, Socket, far_from, next_phone, online_driver};
+
+/// The columns of the table.
+pub const CALLERS: [&str; 8] =
+    ["nobody", "other_rider", "suspended", "other_driver", "asked", "driver", "rider", "admin"];
+
+/// Scenes lie farther apart than a driver is searched, so that none plays in another.
+const APART_M: f64 = 11_000.0;
+/// As many as fit side by side into the city.
+const IN_A_COLUMN: u32 = 10;
+
+/// Those whom no scene changes.
+pub struct Bystanders {
+    admin: Person,
+    suspended: Person,
+}
+
+impl Bystanders {
+    pub async fn new(server: &Server) -> Self {
+        let admin = Person::admin(server).await;
+        let suspended = Person::driver(server).await;
+        suspended.approve(&admin, "economy").await;
+        let path = format!("/admin/drivers/{}/decision", suspended.id);
+        let decision = json!({"decision": "suspend", "reason": "complaints"});
+        admin.post(&path, decision).await.data();
+        Self { admin, suspended }
+    }
+}
+
+pub struct Scene {
+    pub trip: String,
+    at: (f64, f64),
+    /// In the order of [`CALLERS`]; nobody first.
+    pub callers: Vec<Option<Person>>,
+}
+
+impl Scene {
+    /// A trip that its driver has accepted, at a place of its own. Everyone has just logged in.
+    pub async fn new(server: &Server, bystanders: &Bystanders, number: u32) -> Self {
+        let (row, column) = (number % IN_A_COLUMN, number / IN_A_COLUMN);
+        let north = far_from(CAIRO, APART_M * (f64::from(row) - 4.5));
+        let at = (north.0, north.1 + f64::from(column) * 0.12 - 0.36);
+        let Bystanders { admin, suspended } = bystanders;
+        let other_driver = Person::driver(server).await;
+        other_driver.approve(admin, "economy").await;
+        let asked = online_driver(server, admin, at).await;
+        let driver = online_driver(server, admin, at).await;
+        let (rider, other_rider) = (Person::rider(server).await, Person::rider(server).await);
+        let mut wheels = Vec::new();
+        for driver in [&asked, &driver] {
+            wheels.push(Socket::open(server, driver).await);
+        }
+        let reply = rider.request_trip(at).await;
+        let trip = reply.data()["tripId"].as_str().expect("an id").to_owned();
+        for (wheel, action) in wheels.iter_mut().zip(["decline", "accept"]) {
+            wheel.next("offer").await;
+            wheel.ok("offer.respond", json!({"tripId": trip, "action": action})).await;
+        }
+        let mut callers = vec![None];
+        for person in [&other_rider, suspended, &other_driver, &asked, &driver, &rider, admin] {
+            callers.push(Some(Person::log_in(server, &person.phone, "tahrir99").await));
+        }
+        Self { trip, at, callers }
+    }
+
+    fn person(&self, name: &str) -> &Person {
+        let column = CALLERS.iter().position(|caller| *caller == name).expect("a column");
+        self.callers[column].as_ref().expect("somebody with an account")
+    }
+
+    /// `text` with its braces filled in, as `caller` would.
+    pub fn fill(&self, text: &str, caller: Option<&Person>) -> String {
+        let (rider, driver) = (self.person("rider"), self.person("driver"));
+        let own = |part: fn(&Person) -> &str| caller.map_or("nobodys", part).to_owned();
+        let words = [
+            ("{trip}", self.trip.clone()),
+            ("{rider}", rider.id.clone()),
+            ("{driver}", driver.id.clone()),
+            ("{phone}", rider.phone.clone()),
+            ("{new_phone}", next_phone()),
+            ("{lat}", format!("{:.6}", self.at.0)),
+            ("{lng}", format!("{:.6}", self.at.1)),
+            ("{plate}", own(|person| &person.phone[5..])),
+            ("{token}", own(|person| &person.token)),
+            ("{now}", jiff::Timestamp::now().to_string()),
+            ("{nothing}", "0190b8a0-0000-7000-8000-00000000dead".to_owned()),
+        ];
+        words.iter().fold(text.to_owned(), |made, (word, value)| made.replace(word, value))
+    }
+
+    /// The body of a row for `caller`; `None` where nothing is said.
+    pub fn body(&self, text: &str, caller: Option<&Person>) -> Option<Value> {
+        let filled = self.fill(text, caller);
+        (!filled.is_empty()).then(|| {
+            serde_json::from_str(&filled).unwrap_or_else(|error| panic!("{error}: {filled}"))
+        })
+    }
+}
