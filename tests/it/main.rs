@@ -7,6 +7,7 @@
 #![expect(clippy::panic, reason = "a test that can not go on fails, with what it saw")]
 
 mod access;
+mod attacks;
 mod bad_input;
 mod contract;
 mod crash;
