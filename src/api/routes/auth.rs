@@ -94,7 +94,7 @@ async fn exchange(State(flows): State<Flows>, Valid(body): Valid<Exchange>) -> A
 
 /// Ends the caller's session, on every socket too.
 #[utoipa::path(
-    post, path = "/auth/logout", tag = "auth", request_body = LogOut,
+    post, path = "/auth/logout", tag = "auth", request_body = Option<LogOut>,
     responses((status = 204, description = "logged out")),
     security(("bearer" = []))
 )]
