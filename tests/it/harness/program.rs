@@ -26,14 +26,22 @@ pub fn create_admin(dir: &Path) {
     assert!(child.wait().expect("it ends").success());
 }
 
-/// `smartline serve` as its own process.
+/// `smartline serve` as its own process; a test that fails does not leave it behind.
 pub struct Program {
     child: Child,
     pub address: SocketAddr,
     /// Where it serves its metrics.
     pub operators: SocketAddr,
     /// Everything that it logs; ready when it has ended.
-    log: JoinHandle<String>,
+    log: Option<JoinHandle<String>>,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to end.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
 }
 
 impl Program {
@@ -77,7 +85,7 @@ impl Program {
                 lines.map_while(Result::ok).fold(said, |said, line| said + &line + "\n")
             })
         });
-        let log = log.await.expect("it gets ready");
+        let log = Some(log.await.expect("it gets ready"));
         Self { child, address, operators, log }
     }
 
@@ -93,7 +101,8 @@ impl Program {
     /// Ends it; all that it logged.
     pub async fn stop_and_read(mut self) -> String {
         self.end();
-        let read = tokio::task::spawn_blocking(|| self.log.join().expect("the log is read"));
+        let log = self.log.take().expect("nobody has read it before");
+        let read = tokio::task::spawn_blocking(|| log.join().expect("the log is read"));
         read.await.expect("the log is read")
     }
 
