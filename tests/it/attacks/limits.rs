@@ -4,7 +4,7 @@ use app::{Setup, Switch};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
-use crate::harness::{Outside, Person, Server, Socket};
+use crate::harness::{Outside, Person, Server, Socket, next_phone};
 
 /// More than any limit of the table lets through in a minute.
 const MANY: usize = 70;
@@ -21,7 +21,8 @@ async fn log_in(server: &Outside, path: &str, forwarded: Option<&str>) -> Respon
         Some(forwarded) => request.header("x-forwarded-for", forwarded),
         None => request,
     };
-    let body = json!({"phone": "01012345678", "password": "wrong1234"});
+    // A phone of its own too: the address is what counts here.
+    let body = json!({"phone": next_phone(), "password": "wrong1234"});
     request.json(&body).send().await.expect("the server answers")
 }
 

@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Contract, Person, Server, Socket, status_of};
-use scene::{Bystanders, CALLERS, Scene};
+use scene::{CALLERS, Scene};
 use table::{Row, SOCKET, rows};
 
 /// Scenes that are played at once: most of their time they wait for the next tick of dispatch.
@@ -20,8 +20,7 @@ const AT_ONCE: usize = 12;
 #[tokio::test(flavor = "multi_thread")]
 async fn everyone_gets_what_the_table_says_and_what_the_document_promises() {
     let server = Server::start().await;
-    let bystanders = Bystanders::new(&server).await;
-    let rows = (0..).zip(rows()).map(|(number, row)| play(&server, &bystanders, number, row));
+    let rows = (0..).zip(rows()).map(|(number, row)| play(&server, number, row));
     let played = stream::iter(rows).buffered(AT_ONCE).collect::<Vec<_>>().await;
     let mut contract = Contract::openapi();
     let mut wrong = Vec::new();
@@ -42,13 +41,8 @@ async fn everyone_gets_what_the_table_says_and_what_the_document_promises() {
 }
 
 /// Everybody's answer, in the order of the columns.
-async fn play(
-    server: &Server,
-    bystanders: &Bystanders,
-    number: u32,
-    row: Row,
-) -> (Row, Vec<(u16, Value)>) {
-    let scene = Scene::new(server, bystanders, number).await;
+async fn play(server: &Server, number: u32, row: Row) -> (Row, Vec<(u16, Value)>) {
+    let scene = Scene::new(server, number).await;
     let mut answers = Vec::new();
     for caller in &scene.callers {
         answers.push(ask(server, &scene, &row, caller.as_ref()).await);

@@ -8,28 +8,11 @@ use crate::harness::{CAIRO, Person, Server, Socket, far_from, next_phone, online
 pub const CALLERS: [&str; 8] =
     ["nobody", "other_rider", "suspended", "other_driver", "asked", "driver", "rider", "admin"];
 
-/// Scenes lie farther apart than a driver is searched, so that none plays in another.
+/// Scenes are played side by side: they lie farther apart than a driver is searched, so that none
+/// plays in another.
 const APART_M: f64 = 11_000.0;
 /// As many as fit side by side into the city.
 const IN_A_COLUMN: u32 = 10;
-
-/// Those whom no scene changes.
-pub struct Bystanders {
-    admin: Person,
-    suspended: Person,
-}
-
-impl Bystanders {
-    pub async fn new(server: &Server) -> Self {
-        let admin = Person::admin(server).await;
-        let suspended = Person::driver(server).await;
-        suspended.approve(&admin, "economy").await;
-        let path = format!("/admin/drivers/{}/decision", suspended.id);
-        let decision = json!({"decision": "suspend", "reason": "complaints"});
-        admin.post(&path, decision).await.data();
-        Self { admin, suspended }
-    }
-}
 
 pub struct Scene {
     pub trip: String,
@@ -39,16 +22,21 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A trip that its driver has accepted, at a place of its own. Everyone has just logged in.
-    pub async fn new(server: &Server, bystanders: &Bystanders, number: u32) -> Self {
+    /// A trip that its driver has accepted, at a place of its own.
+    pub async fn new(server: &Server, number: u32) -> Self {
         let (row, column) = (number % IN_A_COLUMN, number / IN_A_COLUMN);
         let north = far_from(CAIRO, APART_M * (f64::from(row) - 4.5));
         let at = (north.0, north.1 + f64::from(column) * 0.12 - 0.36);
-        let Bystanders { admin, suspended } = bystanders;
-        let other_driver = Person::driver(server).await;
-        other_driver.approve(admin, "economy").await;
-        let asked = online_driver(server, admin, at).await;
-        let driver = online_driver(server, admin, at).await;
+        let admin = Person::admin(server).await;
+        let [suspended, other_driver] =
+            [Person::driver(server).await, Person::driver(server).await];
+        for driver in [&suspended, &other_driver] {
+            driver.approve(&admin, "economy").await;
+        }
+        let path = format!("/admin/drivers/{}/decision", suspended.id);
+        admin.post(&path, json!({"decision": "suspend", "reason": "complaints"})).await.data();
+        let asked = online_driver(server, &admin, at).await;
+        let driver = online_driver(server, &admin, at).await;
         let (rider, other_rider) = (Person::rider(server).await, Person::rider(server).await);
         let mut wheels = Vec::new();
         for driver in [&asked, &driver] {
@@ -60,10 +48,8 @@ impl Scene {
             wheel.next("offer").await;
             wheel.ok("offer.respond", json!({"tripId": trip, "action": action})).await;
         }
-        let mut callers = vec![None];
-        for person in [&other_rider, suspended, &other_driver, &asked, &driver, &rider, admin] {
-            callers.push(Some(Person::log_in(server, &person.phone, "tahrir99").await));
-        }
+        let people = [other_rider, suspended, other_driver, asked, driver, rider, admin];
+        let callers = std::iter::once(None).chain(people.map(Some)).collect();
         Self { trip, at, callers }
     }
 
