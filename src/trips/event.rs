@@ -239,6 +239,17 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn words_are_the_same_in_json_in_documents_and_in_the_log() {
+        let reason = CancelReason::ChangedMind;
+        assert_eq!(serde_json::to_value(reason).unwrap(), "changed_mind");
+        assert_eq!(reason.to_string(), "changed_mind");
+        assert_eq!(CancelReason::parse("changed_mind"), Some(reason));
+        let schema = serde_json::to_value(CancelReason::schema()).unwrap();
+        assert_eq!(schema["enum"][0], "changed_mind");
+        assert_eq!(schema["description"], "Why a trip was cancelled.");
+    }
+
     /// Events are kept for years: what was written once is read for ever.
     #[test]
     fn every_event_of_the_vectors_is_read_and_loses_nothing() {

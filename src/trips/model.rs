@@ -3,58 +3,12 @@
 //! Owns the names of states, parties and reasons as they stand in the database and on the wire.
 //! Decides nothing: that is `rules`.
 
-use std::fmt;
-
 use base::{
     BasisPoints, CityId, DriverId, Millis, PaymentMethod, Piasters, Point, RiderId, Tier, TripId,
-    UserId,
+    UserId, words,
 };
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
-
-/// Writes an enum's names once, for the database, the wire and the log.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident {
-        $($(#[$inner:meta])* $word:ident = $text:literal),* $(,)?
-    }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum $name { $($(#[$inner])* #[serde(rename = $text)] $word),* }
-
-        // Derived, it would not see the names that come out of this macro.
-        impl PartialSchema for $name {
-            fn schema() -> RefOr<Schema> {
-                ObjectBuilder::new()
-                    .schema_type(Type::String)
-                    .enum_values(Some(Self::ALL.iter().map(|word| word.name())))
-                    .into()
-            }
-        }
-
-        impl ToSchema for $name {}
-
-        impl $name {
-            pub const ALL: &[Self] = &[$(Self::$word),*];
-
-            /// The name in the database and on the wire.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$word => $text),* }
-            }
-
-            pub fn parse(text: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|word| word.name() == text)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-    };
-}
+use utoipa::ToSchema;
 
 words! {
     /// Where a trip stands.
