@@ -203,7 +203,7 @@ impl Stage<'_> {
 async fn accept(trips: &Trips, rider: UserId, driver: DriverId) -> anyhow::Result<Arc<Trip>> {
     let session = SessionId::from_u128(rider.0.as_u128());
     let caller = Caller { user: rider, role: Role::Rider, session, expires: Millis(i64::MAX) };
-    let trip = trips.create(&caller, booking(rider)?).await?;
+    let trip = trips.create(&caller, booking(rider)?, events::Once::NONE).await?;
     let until = Clock::system().now() + Duration::from_secs(600);
     trips.command(trip.id, Command::Offer { driver, until, round: 1 }).await?;
     Ok(trips.command(trip.id, Command::Accept { driver }).await?)

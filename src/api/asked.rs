@@ -1,7 +1,6 @@
 //! What is asked in the address: ids in the path, the query, pages of lists.
 
 use axum::extract::{FromRequestParts, Path, Query};
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use base::{Cursor, Problem, complaint, limits};
 use serde::Deserialize;
@@ -95,31 +94,6 @@ impl Check for PageAsked {
     }
 }
 
-/// Longest idempotency key, characters.
-const KEY_MAX: usize = 255;
-
-/// The `Idempotency-Key` header, quoted or bare.
-pub(crate) struct IdempotencyKey(pub Option<String>);
-
-impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        Ok(Self(idempotency_key(&parts.headers)?))
-    }
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default().trim();
-    let bare = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
-    if bare.is_empty() || bare.len() > KEY_MAX {
-        let why = "must have 1 to 255 visible ASCII characters";
-        return Err(Problem::field("Idempotency-Key", "length", why));
-    }
-    Ok(Some(bare.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,22 +126,5 @@ mod tests {
         check("limit=-1", "limit");
         check("limit=x", "limit");
         check("cursor=x", "cursor");
-    }
-
-    #[test]
-    fn an_idempotency_key_is_taken_quoted_or_bare() {
-        let check = |given: &str, expected: Result<Option<&str>, ()>| {
-            let headers = HeaderMap::from_iter([(
-                axum::http::HeaderName::from_static("idempotency-key"),
-                given.parse().expect("a header value"),
-            )]);
-            let found = idempotency_key(&headers).map_err(|_| ());
-            assert_eq!(found.as_ref().map(|key| key.as_deref()), expected.as_ref().map(|k| *k));
-        };
-        check("abc", Ok(Some("abc")));
-        check("\"abc\"", Ok(Some("abc")));
-        check("", Err(()));
-        check(&"x".repeat(256), Err(()));
-        assert!(matches!(idempotency_key(&HeaderMap::new()), Ok(None)));
     }
 }

@@ -102,7 +102,7 @@ fn declared_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn too_large() -> Problem {
+pub(crate) fn too_large() -> Problem {
     let why = format!("the body may have at most {} bytes", limits::BODY_BYTES);
     Problem::new(Code::PayloadTooLarge, why).with("limit", limits::BODY_BYTES)
 }

@@ -18,6 +18,7 @@ mod envelope;
 mod fields;
 mod guard;
 mod headers;
+mod keyed;
 mod limiter;
 mod live_page;
 mod node;

@@ -65,7 +65,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-fn with_outcome(status: StatusCode, outcome: Outcome) -> Response {
+pub(crate) fn with_outcome(status: StatusCode, outcome: Outcome) -> Response {
     let mut response = status.into_response();
     response.extensions_mut().insert(outcome);
     response

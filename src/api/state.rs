@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::limiter::Limiter;
-use crate::{edge, guard, headers, live_page, node, openapi, routes};
+use crate::{edge, guard, headers, keyed, live_page, node, openapi, routes};
 
 /// Whether requests are counted per caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,8 @@ pub fn router(state: ApiState) -> Router {
     let outside = node::routes(health, meters, config.metrics_token.as_ref())
         .merge(openapi::pages(openapi::finish(document)))
         .merge(live_page::routes());
-    assemble(&edge, &config, api.with_state(flows), outside)
+    let keyed = from_fn_with_state(flows.clone(), keyed::keyed);
+    assemble(&edge, &config, api.with_state(flows).layer(keyed), outside)
 }
 
 /// Routes under their versions, wrapped in the layers of the edge; `outside` has no version.

@@ -42,7 +42,8 @@ pub(crate) async fn open_database(data: &DataArgs, secrets: &Secrets) -> anyhow:
         .context("the schema could not be brought up to date")?;
     let db = storage::connect(&place.address, &PoolLimits::default())
         .await
-        .context("the database doesn't answer")?;
+        .context("the database doesn't answer")?
+        .with_direct(&place.owner);
     Ok(Database { db, cluster: place.cluster })
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use base::{Clock, Dice};
 use dispatch::{Dispatch, DispatchConfig};
+use events::{IdempotencyKeys, Jobs};
 use fleet::{Fleet, FleetConfig};
 use flows::{Flows, House, INBOX, Inbox};
 use identity::{HashCost, Identity, Keys, Settings};
@@ -110,6 +111,7 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
         info!(live, "live trips go on");
     }
     keep_surge(&tasks, &flows);
+    worker::start(&flows, &tasks);
 
     let realtime = Realtime::start(flows.clone(), &tasks, realtime_config(&setup))?;
     let state =
@@ -153,6 +155,8 @@ async fn furnish(setup: &mut Setup, db: &Db, tasks: &Tasks) -> anyhow::Result<Fl
         fleet: map,
         trips: trips_room,
         dispatch: desk,
+        keys: IdempotencyKeys::new(db.clone()),
+        jobs: Jobs::new(db.clone(), dice.clone()),
         tasks: tasks.clone(),
     });
     flows::run(&flows, tasks, Inbox { trips, dispatch, fleet });

@@ -111,6 +111,10 @@ codes! {
     OutsideServiceArea = "OUTSIDE_SERVICE_AREA", 409;
     /// The pickup is in a zone where pickups are not allowed; `details.zone` names it.
     RestrictedZone = "RESTRICTED_ZONE", 409;
+    /// The route needs an `Idempotency-Key`.
+    IdempotencyKeyRequired = "IDEMPOTENCY_KEY_REQUIRED", 400;
+    /// The same request, under the same key, is being worked on.
+    RequestInProgress = "REQUEST_IN_PROGRESS", 409;
     /// The idempotency key belongs to another request.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 422;
     /// A position older than history keeps.

@@ -15,6 +15,7 @@
 
 mod cells;
 mod check;
+mod days;
 mod fleet;
 mod map;
 mod meter;
@@ -36,6 +37,7 @@ mod store_tests;
 mod tests;
 
 pub use cells::{CellDelta, Moved};
+pub use days::{DayView, DaysView, Driven, add_to_day_in_tx, days};
 pub use fleet::{Fleet, FleetConfig};
 pub use meter::TrackPoint;
 pub use model::{

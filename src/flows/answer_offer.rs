@@ -1,7 +1,9 @@
 //! A driver answers an offer.
 
 use base::{DriverId, Problem, TripId};
+use events::Once;
 use serde::Serialize;
+use storage::Who;
 use trips::{Command, StatusView};
 use utoipa::ToSchema;
 
@@ -30,12 +32,13 @@ impl Flows {
         driver: DriverId,
         trip: TripId,
         answer: Answer,
+        once: Once,
     ) -> Result<Answered, Problem> {
         let command = match answer {
             Answer::Accept => Command::Accept { driver },
             Answer::Decline => Command::Decline { driver },
         };
-        let trip = self.trips.command(trip, command).await?;
+        let trip = self.command_once(&Who::System, trip, command, once).await?;
         Ok(Answered { trip_id: trip.id, status: StatusView::of(trip.status, trip.payment_status) })
     }
 }

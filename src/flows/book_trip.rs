@@ -6,11 +6,12 @@
 
 use base::{Caller, Millis, PaymentMethod, Piasters, Point, Problem, Tier, TripId};
 use base::{Code, Dice};
+use events::Once;
 use fleet::City;
 use pricing::{Booking, Quote, QuoteRefused};
 use serde::Serialize;
 use storage::Who;
-use trips::{NewTrip, Passenger, Place, StatusView, Terms};
+use trips::{NewTrip, Passenger, Place, StatusView, Terms, Trip};
 use utoipa::ToSchema;
 
 use crate::Flows;
@@ -46,18 +47,21 @@ impl Flows {
         &self,
         caller: &Caller,
         request: TripRequest,
+        once: Once,
     ) -> Result<TripRequested, Problem> {
+        if let Some(booked) = once.applied() {
+            // Booked by an earlier attempt whose answer got lost.
+            let trip = self.trips.get(&Who::Caller(*caller), TripId(booked)).await?;
+            return Ok(requested(&trip));
+        }
         let now = self.clock.now();
         let city = self.fleet.pickup_allowed(request.pickup.at)?;
         self.check_can_pay(caller, request.method).await?;
         let quote = self.agreed_price(caller, &request, &city, now).await?;
-        let trip = self.trips.create(caller, new_trip(request, caller, &quote, &city)).await?;
+        let new = new_trip(request, caller, &quote, &city);
+        let trip = self.trips.create(caller, new, once).await?;
         self.pricing.requested(trip.pickup.at, now);
-        Ok(TripRequested {
-            trip_id: trip.id,
-            status: StatusView::of(trip.status, trip.payment_status),
-            price: trip.price,
-        })
+        Ok(requested(&trip))
     }
 
     /// Refuses what could not be paid before a price is even worked out. Whether the wallet covers
@@ -110,6 +114,14 @@ impl Flows {
             }
             None => Ok(fresh),
         }
+    }
+}
+
+fn requested(trip: &Trip) -> TripRequested {
+    TripRequested {
+        trip_id: trip.id,
+        status: StatusView::of(trip.status, trip.payment_status),
+        price: trip.price,
     }
 }
 

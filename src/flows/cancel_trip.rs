@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use base::{Caller, Problem, Role, TripId};
+use events::Once;
 use storage::Who;
 use trips::{CancelReason, Command, Party, Trip};
 
@@ -16,20 +17,43 @@ impl Flows {
         caller: &Caller,
         trip: TripId,
         reason: CancelReason,
+        once: Once,
     ) -> Result<Arc<Trip>, Problem> {
-        self.trips.get(&Who::Caller(*caller), trip).await?;
+        let who = Who::Caller(*caller);
+        self.trips.get(&who, trip).await?;
         let by = match caller.role {
             Role::Rider => Party::Rider(caller.user.as_rider()),
             Role::Driver => Party::Driver(caller.user.as_driver()),
             Role::Admin => Party::Admin(caller.user),
         };
-        Ok(self.trips.command(trip, Command::Cancel { by, reason }).await?)
+        self.command_once(&who, trip, Command::Cancel { by, reason }, once).await
     }
 
     /// Cancels while no driver has been found; a trip with a driver answers with its state.
-    pub async fn cancel_search(&self, caller: &Caller, trip: TripId) -> Result<Arc<Trip>, Problem> {
-        self.trips.get(&Who::Caller(*caller), trip).await?;
+    pub async fn cancel_search(
+        &self,
+        caller: &Caller,
+        trip: TripId,
+        once: Once,
+    ) -> Result<Arc<Trip>, Problem> {
+        let who = Who::Caller(*caller);
+        self.trips.get(&who, trip).await?;
         let rider = caller.user.as_rider();
-        Ok(self.trips.command(trip, Command::CancelSearch { rider }).await?)
+        self.command_once(&who, trip, Command::CancelSearch { rider }, once).await
+    }
+
+    /// A command under an idempotency key. Where an earlier attempt was stored and its answer got
+    /// lost, the answer is how the trip stands for `who`.
+    pub(crate) async fn command_once(
+        &self,
+        who: &Who,
+        trip: TripId,
+        command: Command,
+        once: Once,
+    ) -> Result<Arc<Trip>, Problem> {
+        match once.applied() {
+            Some(_) => Ok(self.trips.get(who, trip).await?),
+            None => Ok(self.trips.command_once(trip, command, once).await?),
+        }
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use base::{DriverId, Problem, TripId};
+use events::Once;
+use storage::Who;
 use trips::{Command, Trip};
 
 use crate::Flows;
@@ -30,6 +32,7 @@ impl Flows {
         driver: DriverId,
         trip: TripId,
         advance: Advance,
+        once: Once,
     ) -> Result<Arc<Trip>, Problem> {
         let command = match advance.step {
             Step::Arrived => {
@@ -42,6 +45,6 @@ impl Flows {
                 Command::Complete { driver, distance_m }
             }
         };
-        Ok(self.trips.command(trip, command).await?)
+        self.command_once(&Who::System, trip, command, once).await
     }
 }

@@ -9,6 +9,7 @@
 //! - what a flow answers is committed; what follows from it (offers, pushes, freed drivers) goes
 //!   through the effects of `trips`, `dispatch` and `fleet`, carried out in order by [`effects`].
 
+mod aftermath;
 mod answer_offer;
 mod book_trip;
 mod cancel_trip;
@@ -19,6 +20,7 @@ mod follow_trip;
 mod go_online;
 mod money;
 mod onboard_driver;
+mod once;
 mod quote_price;
 mod read;
 mod report_position;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 
 use base::Clock;
 use dispatch::Dispatch;
+use events::{IdempotencyKeys, Jobs};
 use fleet::Fleet;
 use identity::Identity;
 use ops::Tasks;
@@ -42,6 +45,7 @@ use storage::Db;
 use tokio::sync::Semaphore;
 use trips::Trips;
 
+pub use aftermath::{AFTERMATH, Aftermath, Completions};
 pub use answer_offer::{Answer, Answered};
 pub use book_trip::{TripRequest, TripRequested};
 pub use city_map::{CityMapView, CityName, CityView, Feature, FeatureFacts, Features, Shape};
@@ -49,6 +53,7 @@ pub use drive_trip::{Advance, Step};
 pub use effects::{INBOX, Inbox, run};
 pub use follow_trip::TripReplay;
 pub use go_online::OnlineWish;
+pub use once::{Attempt, Said, Sent, Turn, idempotency_key};
 pub use quote_price::EstimateRequest;
 pub use report_position::{BatchReply, RejectedPoint};
 pub use trip_form::TripForm;
@@ -66,6 +71,10 @@ pub struct House {
     pub fleet: Fleet,
     pub trips: Trips,
     pub dispatch: Dispatch,
+    /// Idempotency keys.
+    pub keys: IdempotencyKeys,
+    /// What is to be done later.
+    pub jobs: Jobs,
     pub tasks: Tasks,
 }
 

@@ -1,6 +1,7 @@
 //! Wallets: what there is, what moved, and corrections by an admin.
 
 use base::{Caller, Code, Cursor, Piasters, Problem, Role, UserId};
+use events::Once;
 use ledger::{Account, AdjustmentView, TransactionsPage, WalletView};
 use storage::Who;
 
@@ -26,15 +27,14 @@ impl Flows {
         Ok(ledger::transactions(&mut tx, caller.user, caller.role, after, limit).await?)
     }
 
-    /// Adds `amount` to (or, when negative, takes it from) a user's wallet. `key` names this
-    /// correction: the same key twice moves the money once.
+    /// Adds `amount` to (or, when negative, takes it from) a user's wallet.
     pub async fn adjust_wallet(
         &self,
         admin: &Caller,
         user: UserId,
         amount: Piasters,
         reason: &str,
-        key: Option<&str>,
+        once: Once,
     ) -> Result<AdjustmentView, Problem> {
         if amount == Piasters::ZERO || amount.abs() > ADJUST_MAX {
             let text = "must not be zero, and at most 100000 either way";
@@ -42,9 +42,14 @@ impl Flows {
         }
         let role = self.identity.role_of(user).await?.ok_or_else(Problem::not_found)?;
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
-        let journal = ledger::adjustment(admin.user, user, role, amount, reason, key)
+        // The key names the journal too: an attempt after a lost answer finds it posted.
+        let key = once.key().map(|key| key.to_string());
+        let journal = ledger::adjustment(admin.user, user, role, amount, reason, key.as_deref())
             .ok_or_else(|| Problem::new(Code::NotFound, "this account has no wallet"))?;
         let posted = ledger::post_in_tx(&mut tx, &journal).await?;
+        if once.applied().is_none() {
+            once.mark_in_tx(&mut tx, posted.journal.0).await?;
+        }
         if role == Role::Rider && amount > Piasters::ZERO {
             // What comes in first pays what is owed.
             ledger::pay_due_in_tx(&mut tx, user.as_rider(), posted.journal).await?;

@@ -1,9 +1,12 @@
 //! A driver hands in his papers; an admin decides.
 
 use base::{Caller, Cursor, DriverId, Problem};
-use fleet::{Decision, DriverView, DriversPage, Profile};
+use fleet::{DaysView, Decision, DriverView, DriversPage, Profile};
 
 use crate::Flows;
+
+/// Days in a driver's statistics.
+const DAYS: u32 = 31;
 
 impl Flows {
     /// Saves vehicle and documents; the driver is pending until an admin decides.
@@ -18,6 +21,11 @@ impl Flows {
     /// The driver's own papers.
     pub async fn driver_profile(&self, caller: &Caller) -> Result<DriverView, Problem> {
         Ok(self.fleet.onboarding().profile_of(caller, caller.user.as_driver()).await?)
+    }
+
+    /// The driver's newest days on which he drove, a month at most.
+    pub async fn driver_days(&self, caller: &Caller) -> Result<DaysView, Problem> {
+        Ok(fleet::days(&self.db, caller, DAYS).await?)
     }
 
     /// Drivers who wait for a decision, oldest first.

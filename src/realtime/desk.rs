@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::answer::{self, ServerTime};
 use crate::connection::Connection;
+use crate::keyed::Deed;
 use crate::live::Live;
 use crate::message::Message;
 use crate::nearby::Nearby;
@@ -127,10 +128,10 @@ pub(crate) struct FlowsDesk {
 }
 
 /// One message and its sender.
-struct Asked<'a> {
-    socket: &'a Arc<Connection>,
-    message: &'a Message<'a>,
-    flows: &'a Flows,
+pub(crate) struct Asked<'a> {
+    pub(crate) socket: &'a Arc<Connection>,
+    pub(crate) message: &'a Message<'a>,
+    pub(crate) flows: &'a Flows,
 }
 
 impl FlowsDesk {
@@ -263,7 +264,9 @@ impl FlowsDesk {
             OfferAction::Decline => Answer::Decline,
         };
         let (flows, driver) = (self.flows.clone(), asked.socket.user().as_driver());
-        Ok(asked.later(async move { flows.answer_offer(driver, data.trip_id, answer).await }))
+        asked.later_once(Deed::to_trip(data.trip_id, "driver-response"), move |once| async move {
+            flows.answer_offer(driver, data.trip_id, answer, once).await
+        })
     }
 
     fn trip_status(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
@@ -274,27 +277,29 @@ impl FlowsDesk {
             TripStep::Completed => Step::Completed,
         };
         let (flows, caller) = (self.flows.clone(), asked.socket.caller());
-        Ok(asked.later(async move {
+        asked.later_once(Deed::to_trip(data.trip_id, "status"), move |once| async move {
             let advance = Advance { step, pin: data.pin };
             let driver = caller.user.as_driver();
-            let trip = flows.advance_trip(driver, data.trip_id, advance).await?;
+            let trip = flows.advance_trip(driver, data.trip_id, advance, once).await?;
             Ok(flows.view(&caller, &trip))
-        }))
+        })
     }
 
     fn trip_request(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
         let request = asked.message.data::<TripForm>()?.request()?;
         let (flows, caller) = (self.flows.clone(), asked.socket.caller());
-        Ok(asked.later(async move { flows.request_trip(&caller, request).await }))
+        asked.later_once(Deed::creates("/trips/request"), move |once| async move {
+            flows.request_trip(&caller, request, once).await
+        })
     }
 
     fn trip_cancel(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
         let data: TripCancelData = asked.message.data()?;
         let (flows, caller) = (self.flows.clone(), asked.socket.caller());
-        Ok(asked.later(async move {
-            let trip = flows.cancel_trip(&caller, data.trip_id, data.reason).await?;
+        asked.later_once(Deed::to_trip(data.trip_id, "cancel"), move |once| async move {
+            let trip = flows.cancel_trip(&caller, data.trip_id, data.reason, once).await?;
             Ok(flows.view(&caller, &trip))
-        }))
+        })
     }
 
     fn nearby_subscribe(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
@@ -376,7 +381,8 @@ async fn follow(
     // A number that was never given out is a mistake or of another life: start over.
     let after = after.filter(|seq| i64::try_from(*seq).is_ok_and(|seq| seq <= newest.into()));
     let followed = flows.rooms.follow(topic, after, outlet, &flows.replay(caller)).await?;
-    // Meanwhile a driver may have lost the trip, or it ended: the list was cleaned too early.
+    // Meanwhile a driver may have lost the trip, or it ended: the room's list was cleaned too
+    // early.
     match flows.follow_trip(&caller, trip).await {
         Err(problem) => {
             flows.rooms.leave(topic, outlet.id());
@@ -404,7 +410,7 @@ impl Asked<'_> {
     }
 
     /// Acknowledges or refuses when `work` is through.
-    fn later<T: Serialize>(
+    pub(crate) fn later<T: Serialize>(
         &self,
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Taken {

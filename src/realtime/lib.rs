@@ -20,6 +20,7 @@ mod desk;
 mod frame;
 mod handshake;
 mod hub;
+mod keyed;
 mod limits;
 mod listener;
 mod live;

@@ -27,6 +27,9 @@ pub(crate) struct Message<'a> {
     pub(crate) data: Option<&'a RawValue>,
     #[serde(borrow, default)]
     ack: Option<&'a RawValue>,
+    /// As the header of REST; the two share their keys.
+    #[serde(borrow, default, rename = "idempotencyKey")]
+    key: Option<Cow<'a, str>>,
 }
 
 impl<'a> Message<'a> {
@@ -51,6 +54,11 @@ impl<'a> Message<'a> {
             // Read again to say where: only mistakes pay for it.
             Err(_) => Err(wrong_field::<T>(text)),
         }
+    }
+
+    /// The caller's own idempotency key.
+    pub(crate) fn key(&self) -> Result<Option<&str>, Problem> {
+        self.key.as_deref().map(flows::idempotency_key).transpose()
     }
 
     /// The numbers the client says it has seen, by room.

@@ -25,7 +25,7 @@ pub enum Via {
 /// Where a database is and as whom to log in.
 #[derive(Clone, Debug)]
 pub struct Address {
-    options: PgConnectOptions,
+    pub(crate) options: PgConnectOptions,
     via: Via,
 }
 
@@ -127,6 +127,8 @@ pub struct Db {
         expect(dead_code, reason = "tests' owner door")
     )]
     address: Address,
+    /// Around the pooler, where there is one.
+    direct: Option<Address>,
 }
 
 /// Opens the pools. Fails when the database doesn't answer within `limits.acquire`.
@@ -138,10 +140,22 @@ pub async fn connect(address: &Address, limits: &PoolLimits) -> Result<Db, Fault
         .map_err(fault)?;
     let writers = pool_options(limits, 0, limits.writers).connect_lazy_with(options);
     let opening = Opening::new(address.login(), address.via, limits);
-    Ok(Db { pool, writers, opening, address: address.clone() })
+    let direct = (address.via == Via::Direct).then(|| address.clone());
+    Ok(Db { pool, writers, opening, address: address.clone(), direct })
 }
 
 impl Db {
+    /// With a straight way to the server, for what can't go through a pooler.
+    #[must_use]
+    pub fn with_direct(mut self, address: &Address) -> Self {
+        self.direct = (address.via == Via::Direct).then(|| address.clone());
+        self
+    }
+
+    pub(crate) const fn direct(&self) -> Option<&Address> {
+        self.direct.as_ref()
+    }
+
     /// A transaction of `smartline_app` that carries `who` to the policies. One round trip.
     pub async fn begin(&self, who: &Who) -> Result<Tx, Fault> {
         self.open(&self.pool, self.opening.app(who)).await
@@ -222,6 +236,6 @@ fn tuned(address: &Address, limits: &PoolLimits) -> PgConnectOptions {
     }
 }
 
-fn quiet(options: PgConnectOptions) -> PgConnectOptions {
+pub(crate) fn quiet(options: PgConnectOptions) -> PgConnectOptions {
     options.application_name("smartline").log_statements("off".parse().expect("a level's name"))
 }

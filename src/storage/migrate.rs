@@ -42,6 +42,7 @@ const FILES: &[File] = &[
     file!(5, "security", "0005_security"),
     file!(6, "login_codes", "0006_login_codes"),
     file!(7, "find_nearby", "0007_find_nearby"),
+    file!(8, "events", "0008_events"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,6 +33,13 @@ pub async fn database() -> Db {
     connect(&address, &limits).await.expect("a database that was just made answers")
 }
 
+/// The same database through pools of its own, as another process would have them.
+pub async fn another(db: &Db) -> Db {
+    let acquire = Duration::from_secs(30);
+    let limits = PoolLimits { min: 0, max: 10, acquire, ..PoolLimits::default() };
+    connect(db.address(), &limits).await.expect("a test database answers")
+}
+
 /// A connection to the same database as its owner, to whom no policy applies: for preparing and for
 /// looking at what the program itself may not see.
 pub async fn owner(db: &Db) -> PgConnection {

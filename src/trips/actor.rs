@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use base::{Clock, Fault, Piasters};
+use events::Once;
 use metrics::counter;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -39,6 +40,7 @@ pub(crate) type Answer = Result<Arc<Trip>, TripError>;
 pub(crate) enum Message {
     Do {
         command: Command,
+        once: Once,
         reply: oneshot::Sender<Answer>,
     },
     /// Another actor has the trip.
@@ -136,8 +138,8 @@ impl Actor {
                     self.on_timer().await;
                 }
                 message = self.mailbox.recv() => match message {
-                    Some(Message::Do { command, reply }) => {
-                        let answer = self.handle(&command).await;
+                    Some(Message::Do { command, once, reply }) => {
+                        let answer = self.handle(&command, once).await;
                         reply.send(answer).ok();
                     }
                     Some(Message::Retire) => self.gone = Some(Gone::LostLease),
@@ -165,7 +167,7 @@ impl Actor {
                 true => Command::Activate,
                 false => Command::Expire,
             };
-            self.handle(&command).await.map(|_| ())
+            self.handle(&command, Once::NONE).await.map(|_| ())
         };
         self.troubled = result.is_err();
         if let Err(problem) = result {
@@ -173,7 +175,7 @@ impl Actor {
         }
     }
 
-    async fn handle(&mut self, command: &Command) -> Answer {
+    async fn handle(&mut self, command: &Command, once: Once) -> Answer {
         if self.doubt.is_some() {
             self.resolve().await?;
         }
@@ -189,7 +191,7 @@ impl Actor {
             self.tell(&step.tells, None).await;
             return Ok(self.state.trip.clone());
         };
-        match self.write(record.clone()).await? {
+        match self.write(record.clone(), once).await? {
             Outcome::Recorded(done) => Ok(self.settle(step, done).await),
             Outcome::Refused(refusal) => {
                 self.on_refused(command, refusal).await;
@@ -209,11 +211,12 @@ impl Actor {
         }
     }
 
-    async fn write(&self, record: Record) -> Result<Outcome, TripError> {
+    async fn write(&self, record: Record, once: Once) -> Result<Outcome, TripError> {
         let (reply, answer) = oneshot::channel();
         let item = Item {
             before: self.state.trip.clone(),
             record,
+            once,
             give_up: Instant::now() + self.world.deadline,
             reply,
         };
@@ -340,7 +343,7 @@ impl Actor {
     fn refuse_the_rest(&mut self, gone: Gone) {
         self.mailbox.close();
         while let Ok(message) = self.mailbox.try_recv() {
-            let Message::Do { command, reply } = message else { continue };
+            let Message::Do { command, reply, .. } = message else { continue };
             let answer = match gone {
                 Gone::Over => rules::step(&self.state, &command, self.world.clock.now())
                     .map(|step| step.next.trip)

@@ -33,6 +33,9 @@ pub enum Refusal {
     TooFarFromPickup { distance_m: Option<u32> },
     #[error("the rider has {wait_s} s more to show up")]
     NoShowTooEarly { wait_s: u32 },
+    /// Another attempt of the same request has its idempotency key.
+    #[error("another attempt of the same request is under way")]
+    Superseded,
 }
 
 /// Why a command or a booking came to nothing.
@@ -85,6 +88,16 @@ impl From<Refusal> for Problem {
                 Self::new(Code::NoShowTooEarly, "the waiting time is not over")
                     .with("waitSeconds", wait_s)
             }
+            Refusal::Superseded => events::Superseded::ByAnother.into(),
+        }
+    }
+}
+
+impl From<events::Superseded> for TripError {
+    fn from(error: events::Superseded) -> Self {
+        match error {
+            events::Superseded::ByAnother => Refusal::Superseded.into(),
+            events::Superseded::Fault(fault) => fault.into(),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use base::{Caller, CityId, Clock, Cursor, DriverId, Fault, RiderId, Role, TripId};
 use dashmap::mapref::entry::Entry as Place;
 use dashmap::{DashMap, DashSet};
+use events::Once;
 use metrics::{counter, gauge, histogram};
 use ops::Tasks;
 use storage::{Db, Who};
@@ -109,7 +110,7 @@ impl Trips {
         let stopping = tasks.stopping();
         tasks.spawn_vital(
             "trips.writer",
-            Writer::new(db.clone(), group, inbox, stopping.clone()).run(),
+            Writer::new(db.clone(), group, inbox, tasks.clone()).run(),
         );
         let pulse = Arc::new(Pulse::default());
         let world = World { clock, writer, effects, stopping, pulse, deadline: config.deadline };
@@ -126,16 +127,27 @@ impl Trips {
 
     /// Books a trip: row, first event, outbox and hold in one commit, then its search begins.
     /// Goes on when whoever asked is gone: a stored trip without an actor would bar its rider.
-    pub async fn create(&self, caller: &Caller, new: NewTrip) -> Result<Arc<Trip>, TripError> {
+    /// The use of the caller's idempotency key is part of that commit.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        new: NewTrip,
+        once: Once,
+    ) -> Result<Arc<Trip>, TripError> {
         let (trips, caller) = (self.clone(), *caller);
         let (reply, answer) = oneshot::channel();
         self.0.tasks.spawn("trip booking", async move {
-            reply.send(trips.book(&caller, new).await).ok();
+            reply.send(trips.book(&caller, new, once).await).ok();
         });
         answer.await.map_err(|_| Fault::internal("a booking broke off"))?
     }
 
-    async fn book(&self, caller: &Caller, new: NewTrip) -> Result<Arc<Trip>, TripError> {
+    async fn book(
+        &self,
+        caller: &Caller,
+        new: NewTrip,
+        once: Once,
+    ) -> Result<Arc<Trip>, TripError> {
         let inner = &self.0;
         let now = inner.world.clock.now();
         let status = match new.scheduled_at {
@@ -144,9 +156,9 @@ impl Trips {
         };
         let id = new.id;
         let begin = Begin { status, epoch: self.epoch()?, now };
-        let (trip, event) = match store::create(&inner.db, caller, new.clone(), begin).await {
+        let (trip, event) = match store::create(&inner.db, caller, new.clone(), begin, once).await {
             Err(TripError::Fault(Fault::Unknown(why))) => {
-                self.create_again(caller, new, begin, why).await?
+                self.create_again(caller, new, begin, once, why).await?
             }
             other => other?,
         };
@@ -168,10 +180,11 @@ impl Trips {
         caller: &Caller,
         new: NewTrip,
         begin: Begin,
+        once: Once,
         why: String,
     ) -> Result<(Trip, TripEvent), TripError> {
         let id = new.id;
-        let second = store::create(&self.0.db, caller, new, begin).await;
+        let second = store::create(&self.0.db, caller, new, begin, once).await;
         let Err(refused) = second else { return second };
         let Some(trip) = store::get(&self.0.db, &Who::System, id).await? else {
             return Err(refused);
@@ -183,10 +196,20 @@ impl Trips {
 
     /// Asks a trip to do something; answered once it is stored. The trip after it comes back.
     pub async fn command(&self, id: TripId, command: Command) -> Result<Arc<Trip>, TripError> {
+        self.command_once(id, command, Once::NONE).await
+    }
+
+    /// As [`Trips::command`]; the use of an idempotency key is part of the commit that stores it.
+    pub async fn command_once(
+        &self,
+        id: TripId,
+        command: Command,
+        once: Once,
+    ) -> Result<Arc<Trip>, TripError> {
         let begun = Instant::now();
-        let answer = match self.ask(id, &command).await {
+        let answer = match self.ask(id, &command, once).await {
             Some(answer) => answer,
-            None => self.without_actor(id, &command).await,
+            None => self.without_actor(id, &command, once).await,
         };
         histogram!("smartline_trip_command_seconds").record(begun.elapsed().as_secs_f64());
         answer
@@ -345,10 +368,10 @@ impl Trips {
     }
 
     /// None when there is no actor to answer.
-    async fn ask(&self, id: TripId, command: &Command) -> Option<Answer> {
+    async fn ask(&self, id: TripId, command: &Command, once: Once) -> Option<Answer> {
         let entry = self.0.live.get(&id).map(|entry| entry.clone())?;
         let (reply, answer) = oneshot::channel();
-        match entry.mailbox.try_send(Message::Do { command: command.clone(), reply }) {
+        match entry.mailbox.try_send(Message::Do { command: command.clone(), once, reply }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 return Some(Err(TripError::Overloaded("the trip has too many commands waiting")));
@@ -363,7 +386,7 @@ impl Trips {
     }
 
     /// The trip has ended (its rules refuse everything), or its actor is missing.
-    async fn without_actor(&self, id: TripId, command: &Command) -> Answer {
+    async fn without_actor(&self, id: TripId, command: &Command, once: Once) -> Answer {
         let inner = &self.0;
         if inner.world.stopping.is_cancelled() {
             return Err(Fault::unavailable("the node is stopping").into());
@@ -374,7 +397,7 @@ impl Trips {
                 return Err(Fault::unavailable("the trip runs elsewhere").into());
             }
             self.take_over(trip, Vec::new(), self.epoch()?).await;
-            return match self.ask(id, command).await {
+            return match self.ask(id, command, once).await {
                 Some(answer) => answer,
                 None => Err(Fault::unavailable("the trip's actor has ended").into()),
             };

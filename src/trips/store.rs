@@ -6,6 +6,7 @@ use base::{
     BasisPoints, Caller, CityId, Cursor, DriverId, Fault, Millis, PaymentMethod, Piasters, Point,
     RiderId, Role, Tier, TripId,
 };
+use events::Once;
 use serde::Serialize;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -166,6 +167,7 @@ pub(crate) async fn create(
     caller: &Caller,
     new: NewTrip,
     begin: Begin,
+    once: Once,
 ) -> Result<(Trip, TripEvent), TripError> {
     let mut tx = db.begin(&Who::Caller(*caller)).await?;
     let funds = ledger::lock_funds_in_tx(&mut tx, &[new.rider.into()]).await?;
@@ -199,6 +201,7 @@ pub(crate) async fn create(
             }
         })?;
     }
+    once.mark_in_tx(&mut tx, trip.id.0).await?;
     tx.commit().await?;
     Ok((trip, event))
 }

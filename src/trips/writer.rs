@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{DriverId, Fault, Millis, Piasters, TripId, UserId};
+use events::Once;
 use ledger::{Account, Journal, RiderFunds, TripMoney};
 use metrics::{counter, histogram};
+use ops::Tasks;
 use serde::Serialize;
 use storage::Db;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::event::{TripEvent, evolve};
@@ -30,6 +31,9 @@ use crate::store::{self, GroupError};
 
 /// How often a lost commit is looked up before its items are left in doubt.
 const LOOKS: u32 = 5;
+/// Groups that are written at the same time. They hold different trips, since a trip's actor waits
+/// for its answer; with two the database works on one while the other is forced to disk.
+const FLIGHTS: usize = 2;
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -46,6 +50,8 @@ pub(crate) struct Group {
 pub(crate) struct Item {
     pub(crate) before: Arc<Trip>,
     pub(crate) record: Record,
+    /// Its idempotency key is used by the same commit.
+    pub(crate) once: Once,
     /// Not begun after this moment.
     pub(crate) give_up: Instant,
     pub(crate) reply: oneshot::Sender<Outcome>,
@@ -192,26 +198,25 @@ enum Ended {
     Lost(Vec<Outcome>),
 }
 
+/// Collects work into groups and has them written.
 pub(crate) struct Writer {
-    db: Db,
+    desk: Desk,
     group: Group,
     inbox: mpsc::Receiver<Work>,
-    stopping: CancellationToken,
+    tasks: Tasks,
+    /// Turns of groups on their way.
+    flights: Arc<Semaphore>,
 }
 
 impl Writer {
-    pub(crate) const fn new(
-        db: Db,
-        group: Group,
-        inbox: mpsc::Receiver<Work>,
-        stopping: CancellationToken,
-    ) -> Self {
-        Self { db, group, inbox, stopping }
+    pub(crate) fn new(db: Db, group: Group, inbox: mpsc::Receiver<Work>, tasks: Tasks) -> Self {
+        let flights = Arc::new(Semaphore::new(FLIGHTS));
+        Self { desk: Desk { db }, group, inbox, tasks, flights }
     }
 
     /// Runs until the node stops; what was queued by then is still written.
     pub(crate) async fn run(mut self) {
-        let stopping = self.stopping.clone();
+        let stopping = self.tasks.stopping();
         loop {
             let first = tokio::select! {
                 biased;
@@ -219,14 +224,23 @@ impl Writer {
                 first = self.inbox.recv() => first,
             };
             let Some(first) = first else { return };
-            let works = self.gather(first).await;
-            self.serve(works).await;
+            self.fly(first).await;
         }
         self.inbox.close();
         while let Some(first) = self.inbox.recv().await {
-            let works = self.gather(first).await;
-            self.serve(works).await;
+            self.fly(first).await;
         }
+    }
+
+    /// Has a group written. While others are on their way it gathers more company.
+    async fn fly(&mut self, first: Work) {
+        let turn = Arc::clone(&self.flights).acquire_owned().await;
+        let works = self.gather(first).await;
+        let desk = self.desk.clone();
+        self.tasks.spawn("trips.group", async move {
+            desk.serve(works).await;
+            drop(turn);
+        });
     }
 
     /// The first piece of work and what joins it in time.
@@ -242,7 +256,15 @@ impl Writer {
         }
         works
     }
+}
 
+/// Writes one group.
+#[derive(Clone)]
+struct Desk {
+    db: Db,
+}
+
+impl Desk {
     async fn serve(&self, works: Vec<Work>) {
         let mut items = Vec::with_capacity(works.len());
         for work in works {
@@ -323,6 +345,7 @@ impl Writer {
         let moved: HashSet<TripId> =
             store::transitions_in_tx(&mut tx, &moves).await?.into_iter().collect();
         drop(moves);
+        use_keys(&mut tx, items, &moved).await?;
         let mut outcomes = Vec::with_capacity(items.len());
         let mut journals = Vec::new();
         for (plan, item) in planned.into_iter().zip(items) {
@@ -406,6 +429,23 @@ impl Writer {
         }
         again
     }
+}
+
+/// The idempotency keys of what moved are used by the same commit. One that was lost to another
+/// attempt meanwhile refuses its change; the group is split until that one stands alone.
+async fn use_keys(
+    tx: &mut storage::Tx,
+    items: &[Item],
+    moved: &HashSet<TripId>,
+) -> Result<(), GroupError> {
+    let of_moved = items.iter().filter(|item| moved.contains(&item.before.id));
+    let marks: Vec<_> =
+        of_moved.filter_map(|item| Some((item.once.token()?, item.before.id.0))).collect();
+    let used = events::mark_all_in_tx(tx, &marks).await?;
+    if used.len() < marks.len() {
+        return Err(GroupError::Refused(Refusal::Superseded));
+    }
+    Ok(())
 }
 
 /// The driver whose account the money touches.

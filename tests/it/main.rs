@@ -7,6 +7,7 @@
 #![expect(clippy::panic, reason = "a test that can not go on fails, with what it saw")]
 
 mod access;
+mod aftermath;
 mod attacks;
 mod bad_input;
 mod contract;
@@ -15,6 +16,7 @@ mod fences;
 mod harness;
 mod live;
 mod matrix;
+mod once;
 mod payments;
 mod privacy;
 mod races;

@@ -129,7 +129,9 @@ async fn a_trip_completed_many_times_at_once_is_settled_once() {
 async fn a_rider_who_asks_many_times_at_once_has_one_trip() {
     let server = Server::start().await;
     let rider = Person::rider(&server).await;
-    let asked = join_all((0..10).map(|_| rider.request_trip(CAIRO))).await;
+    // Ten different wishes: one comes true.
+    let spot = |n: usize| (CAIRO.0 + n as f64 * 0.0001, CAIRO.1);
+    let asked = join_all((0..10).map(|n| rider.request_trip(spot(n)))).await;
     assert_eq!(asked.iter().filter(|reply| reply.status == 201).count(), 1, "{asked:?}");
     for reply in asked.iter().filter(|reply| reply.status != 201) {
         reply.refused(409, "TRIP_IN_PROGRESS");

@@ -9,18 +9,24 @@ use std::path::{Path, PathBuf};
 /// Rooms by layer. A room may use `base`, and rooms of lower layers.
 const LAYERS: &[(u8, &[&str])] = &[
     (0, &["base"]),
-    (1, &["ops", "storage", "rooms"]),
+    (1, &["ops", "storage", "rooms", "events"]),
     (2, &["geo", "routing", "pricing", "ledger", "identity"]),
     (3, &["fleet", "trips"]),
     (4, &["dispatch"]),
     (5, &["flows"]),
-    (6, &["api", "realtime"]),
+    (6, &["api", "realtime", "worker"]),
     (7, &["app"]),
 ];
 
 /// Edges inside a layer that are allowed all the same.
-const SIDEWAYS: &[(&str, &str)] =
-    &[("storage", "ops"), ("rooms", "ops"), ("pricing", "geo"), ("routing", "geo")];
+const SIDEWAYS: &[(&str, &str)] = &[
+    ("storage", "ops"),
+    ("rooms", "ops"),
+    ("events", "ops"),
+    ("events", "storage"),
+    ("pricing", "geo"),
+    ("routing", "geo"),
+];
 
 /// Words that may stand only in the named places, each with the reason it is fenced.
 const FENCES: &[Fence] = &[

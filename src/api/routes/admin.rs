@@ -11,11 +11,12 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::asked::{Asked, Id, IdempotencyKey, PageAsked};
+use crate::asked::{Asked, Id, PageAsked};
 use crate::body::Valid;
 use crate::callers::Admin;
 use crate::envelope::Success;
 use crate::fields::{Check, Fields};
+use crate::keyed::Attempt;
 use crate::reply::{Answer, Reply};
 use crate::routes::drivers::DriverReply;
 
@@ -139,10 +140,9 @@ async fn adjust(
     Admin(caller): Admin,
     State(flows): State<Flows>,
     Id(user): Id<UserId>,
-    IdempotencyKey(key): IdempotencyKey,
+    Attempt(once): Attempt,
     Valid(body): Valid<AdjustBody>,
 ) -> Answer<AdjustReply> {
-    let transaction =
-        flows.adjust_wallet(&caller, user, body.amount, &body.reason, key.as_deref()).await?;
+    let transaction = flows.adjust_wallet(&caller, user, body.amount, &body.reason, once).await?;
     Ok(Reply::created(AdjustReply { transaction }))
 }

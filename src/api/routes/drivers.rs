@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use base::Point;
-use fleet::{DriverView, Fix, Profile};
+use fleet::{DaysView, DriverView, Fix, Profile};
 use flows::{Flows, OnlineWish};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,7 +16,10 @@ use crate::fields::{Check, Fields};
 use crate::reply::{Answer, Reply};
 
 pub(crate) fn routes() -> OpenApiRouter<Flows> {
-    OpenApiRouter::new().routes(routes!(save_profile, profile)).routes(routes!(set_status))
+    OpenApiRouter::new()
+        .routes(routes!(save_profile, profile))
+        .routes(routes!(set_status))
+        .routes(routes!(statistics))
 }
 
 /// A driver with his papers.
@@ -101,4 +104,15 @@ async fn set_status(
         at.map(|at| Fix { at, heading: None, speed_kmh: None, accuracy_m: None, timestamp: now });
     let wish = if body.is_online { OnlineWish::Online } else { OnlineWish::Offline };
     Ok(Reply::ok(ShiftReply { state: flows.set_online(driver.id, wish, fix).await? }))
+}
+
+/// The driver's newest days: trips, way and fares. A day is counted soon after its trips end, by
+/// the calendar of the city. Drivers only.
+#[utoipa::path(
+    get, path = "/drivers/statistics", tag = "drivers",
+    responses((status = 200, body = Success<'static, DaysView>)),
+    security(("bearer" = []))
+)]
+async fn statistics(driver: Driver, State(flows): State<Flows>) -> Answer<DaysView> {
+    Ok(Reply::ok(flows.driver_days(&driver.caller).await?))
 }

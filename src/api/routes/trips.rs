@@ -16,6 +16,7 @@ use crate::body::Valid;
 use crate::callers::{Anyone, Driver, Rider};
 use crate::envelope::Success;
 use crate::fields::{Check, Fields};
+use crate::keyed::Attempt;
 use crate::reply::{Answer, Reply};
 
 pub(crate) fn routes() -> OpenApiRouter<Flows> {
@@ -127,9 +128,10 @@ impl TripsAsked {
 async fn request(
     Rider(caller): Rider,
     State(flows): State<Flows>,
+    Attempt(once): Attempt,
     Valid(form): Valid<TripForm>,
 ) -> Answer<TripRequested> {
-    Ok(Reply::created(flows.request_trip(&caller, form.request()?).await?))
+    Ok(Reply::created(flows.request_trip(&caller, form.request()?, once).await?))
 }
 
 /// The caller's trips, newest first; an admin sees all.
@@ -187,13 +189,14 @@ async fn driver_response(
     driver: Driver,
     State(flows): State<Flows>,
     Id(trip): Id<TripId>,
+    Attempt(once): Attempt,
     Valid(body): Valid<ResponseBody>,
 ) -> Answer<Answered> {
     let said = match body.action {
         OfferAction::Accept => Said::Accept,
         OfferAction::Decline => Said::Decline,
     };
-    Ok(Reply::ok(flows.answer_offer(driver.id, trip, said).await?))
+    Ok(Reply::ok(flows.answer_offer(driver.id, trip, said, once).await?))
 }
 
 /// Moves the trip along. The trip's driver only.
@@ -207,6 +210,7 @@ async fn advance(
     driver: Driver,
     State(flows): State<Flows>,
     Id(trip): Id<TripId>,
+    Attempt(once): Attempt,
     Valid(body): Valid<StepBody>,
 ) -> Answer<TripView> {
     let step = match body.status {
@@ -214,7 +218,8 @@ async fn advance(
         StepName::Started => Step::Started,
         StepName::Completed => Step::Completed,
     };
-    let trip = flows.advance_trip(driver.id, trip, Advance { step, pin: body.pin }).await?;
+    let advance = Advance { step, pin: body.pin };
+    let trip = flows.advance_trip(driver.id, trip, advance, once).await?;
     Ok(Reply::ok(flows.view(&driver.caller, &trip)))
 }
 
@@ -229,9 +234,10 @@ async fn cancel(
     Anyone(caller): Anyone,
     State(flows): State<Flows>,
     Id(trip): Id<TripId>,
+    Attempt(once): Attempt,
     Valid(body): Valid<CancelBody>,
 ) -> Answer<TripView> {
-    let trip = flows.cancel_trip(&caller, trip, body.reason).await?;
+    let trip = flows.cancel_trip(&caller, trip, body.reason, once).await?;
     Ok(Reply::ok(flows.view(&caller, &trip)))
 }
 
@@ -246,9 +252,10 @@ async fn cancel_search(
     Rider(caller): Rider,
     State(flows): State<Flows>,
     Id(trip): Id<TripId>,
+    Attempt(once): Attempt,
     Valid(Nothing {}): Valid<Nothing>,
 ) -> Answer<TripView> {
-    let trip = flows.cancel_search(&caller, trip).await?;
+    let trip = flows.cancel_search(&caller, trip, once).await?;
     Ok(Reply::ok(flows.view(&caller, &trip)))
 }
 

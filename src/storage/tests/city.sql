@@ -29,3 +29,12 @@ SELECT ledger_post(gen_random_uuid(), id::text, 'adjustment', id, 'authorising',
   ARRAY[1, 27]::smallint[], ARRAY[id, '00000000-0000-0000-0000-000000000000'],
   ARRAY[500, -500]::bigint[], ARRAY[NULL, NULL]::bigint[])
 FROM users WHERE role = 'rider';
+INSERT INTO jobs (queue, kind, version, payload, priority, run_at, rank_at, max_attempts, on_dead)
+VALUES ('cleanup', 'x', 1, '{}', 0, now(), now(), 1, 'support');
+INSERT INTO dead_letters (queue, kind, version, payload, priority, max_attempts, rule, attempts,
+  errors, recoveries, made_at)
+VALUES ('cleanup', 'x', 1, '{}', 0, 1, 'support', 1, '[]', 0, now());
+INSERT INTO job_schedules VALUES ('x', '* * * * * UTC', now());
+INSERT INTO sagas (id, kind, subject, state) SELECT id, 'x', id, '{}' FROM trips;
+INSERT INTO idempotency (scope, route, key, fingerprint, token, lease_until, expires_at)
+SELECT id, 'POST /x', 'k', '', gen_random_uuid(), now(), now() FROM users WHERE role = 'rider';

@@ -45,7 +45,7 @@ async fn count(conn: &mut PgConnection, table: &str) -> i64 {
 async fn everybody_sees_his_own_rows_and_nothing_else() {
     let db = city().await;
     //                 rider other driver asked stranger admin system
-    let expected: [(&str, [i64; 7]); 15] = [
+    let expected: [(&str, [i64; 7]); 20] = [
         ("users", [1, 1, 1, 1, 1, 6, 6]),
         ("sessions", [1, 1, 1, 1, 1, 1, 6]),
         ("drivers", [0, 0, 1, 1, 1, 3, 3]),
@@ -57,10 +57,16 @@ async fn everybody_sees_his_own_rows_and_nothing_else() {
         ("trip_offers", [2, 0, 1, 1, 0, 2, 2]),
         ("trip_tracks", [1, 0, 1, 1, 0, 1, 1]),
         ("dispatch_trace", [0, 0, 0, 0, 0, 2, 2]),
-        ("event_store", [1, 0, 1, 1, 0, 1, 1]),
-        ("outbox", [0, 0, 0, 0, 0, 0, 1]),
+        // One of the trip, one of each rider's wallet.
+        ("event_store", [1, 0, 1, 1, 0, 3, 3]),
+        ("outbox", [0, 0, 0, 0, 0, 0, 3]),
         ("ledger_entry", [1, 1, 0, 0, 0, 4, 4]),
         ("ledger_journal", [1, 1, 0, 0, 0, 2, 2]),
+        ("jobs", [0, 0, 0, 0, 0, 0, 1]),
+        ("dead_letters", [0, 0, 0, 0, 0, 1, 1]),
+        ("job_schedules", [0, 0, 0, 0, 0, 0, 1]),
+        ("sagas", [0, 0, 0, 0, 0, 0, 1]),
+        ("idempotency", [1, 1, 0, 0, 0, 0, 2]),
     ];
     for (table, counts) in expected {
         for ((name, who), expected) in all_people().into_iter().zip(counts) {
@@ -95,6 +101,7 @@ async fn attempt(db: &Db, who: &Who, sql: &'static str) -> String {
         Err(error) if error.to_string().contains("permission denied") => "no permission".into(),
         Err(error) if error.to_string().contains("row-level security") => "not his row".into(),
         Err(error) if breaks(&error, "drivers_dont_decide") => "drivers don't decide".into(),
+        Err(error) if error.to_string().contains("is not told by") => "not his fact".into(),
         Err(error) => error.to_string(),
     }
 }
@@ -137,6 +144,16 @@ async fn nobody_changes_what_is_not_his_to_change() {
     check(&system, "UPDATE trips SET status = 'cancelled'", "no permission").await;
     check(&system, "UPDATE event_store SET payload = '{}'", "no permission").await;
     check(&system, "DELETE FROM event_store", "no permission").await;
+    // Work to be done is the program's; whose key it is can't be changed.
+    check(&admin, "DELETE FROM jobs", "0 rows").await;
+    check(&rider, "UPDATE idempotency SET state = 'applied'", "1 rows").await;
+    check(&rider, "UPDATE idempotency SET scope = gen_random_uuid()", "no permission").await;
+    check(
+        &rider,
+        "SELECT event_append('driver', gen_random_uuid(), 'X', 1::smallint, '{}', now())",
+        "this fact is not told by whoever asks",
+    )
+    .await;
     // Offers are the program's.
     check(&driver, "UPDATE trip_offers SET status = 'accepted'", "0 rows").await;
     check(&system, "UPDATE trip_offers SET status = 'accepted'", "2 rows").await;
@@ -211,6 +228,8 @@ async fn the_writer_may_use_the_doors_and_nothing_else() {
         "SELECT * FROM trip_offers_expire('{}', now())",
         "SELECT * FROM ledger_lock('{}')",
         "SELECT count(*) FROM trips",
+        "SELECT jobs_add('[]')",
+        "UPDATE idempotency SET state = 'applied' WHERE token = gen_random_uuid()",
     ] {
         assert_eq!(attempt(door).await, "", "{door}");
     }
@@ -221,6 +240,8 @@ async fn the_writer_may_use_the_doors_and_nothing_else() {
         "SELECT * FROM users",
         "SELECT * FROM sessions",
         "SELECT * FROM driver_history",
+        "SELECT * FROM idempotency",
+        "SELECT * FROM jobs",
         "SELECT history_partitions(current_date, 2)",
         "SELECT ledger_write('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
         "SET ROLE smartline_core",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use base::{Millis, PaymentMethod, Piasters, TripId};
+use events::Once;
 use serde_json::json;
 use storage::Who;
 
@@ -110,7 +111,7 @@ async fn a_rider_books_one_trip_at_a_time_and_only_what_he_can_pay() {
     let stand = stand().await;
     let rider = stand.rider().await;
     let new = new_trip(rider.user.as_rider(), PaymentMethod::Wallet);
-    match stand.trips.create(&rider, new.clone()).await {
+    match stand.trips.create(&rider, new.clone(), Once::NONE).await {
         Err(TripError::InsufficientBalance { available, price }) => {
             assert_eq!((available, price), (Piasters::ZERO, Piasters(10_000)));
         }
@@ -118,7 +119,10 @@ async fn a_rider_books_one_trip_at_a_time_and_only_what_he_can_pay() {
     }
     stand.book(&rider, PaymentMethod::Cash).await;
     let second = new_trip(rider.user.as_rider(), PaymentMethod::Cash);
-    assert_eq!(refusal(stand.trips.create(&rider, second).await), Refusal::TripInProgress);
+    assert_eq!(
+        refusal(stand.trips.create(&rider, second, Once::NONE).await),
+        Refusal::TripInProgress
+    );
     // A refused booking leaves nothing.
     assert_eq!(stand.count("SELECT count(*) FROM trips").await, 1);
     assert_eq!(stand.count("SELECT count(*) FROM event_store").await, 1);
@@ -134,7 +138,7 @@ async fn who_owes_for_an_earlier_trip_books_no_other() {
     let by = Party::Rider(rider.user.as_rider());
     stand.does(booked.id, Command::Cancel { by, reason: CancelReason::Other }).await;
     let next = new_trip(rider.user.as_rider(), PaymentMethod::Cash);
-    match stand.trips.create(&rider, next).await {
+    match stand.trips.create(&rider, next, Once::NONE).await {
         Err(TripError::PaymentDue { due }) => assert_eq!(due, Piasters(1500)),
         other => panic!("expected a due, got {other:?}"),
     }
@@ -145,7 +149,10 @@ async fn a_trip_is_booked_by_its_rider_only() {
     let stand = stand().await;
     let riders = stand.riders(2).await;
     let foreign = new_trip(riders[0].user.as_rider(), PaymentMethod::Cash);
-    assert!(matches!(stand.trips.create(&riders[1], foreign).await, Err(TripError::Fault(_))));
+    assert!(matches!(
+        stand.trips.create(&riders[1], foreign, Once::NONE).await,
+        Err(TripError::Fault(_))
+    ));
     assert_eq!(stand.count("SELECT count(*) FROM trips").await, 0);
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base::{
     Caller, Clock, DriverId, Millis, PaymentMethod, Piasters, Role, SessionId, TripId, UserId,
 };
+use events::Once;
 use ops::{Stopped, Tasks};
 use sqlx::postgres::PgConnection;
 use storage::{Db, Who};
@@ -137,7 +138,7 @@ impl Stand {
 
     pub(super) async fn book(&self, rider: &Caller, method: PaymentMethod) -> Arc<Trip> {
         let new = new_trip(rider.user.as_rider(), method);
-        self.trips.create(rider, new).await.expect("the trip is booked")
+        self.trips.create(rider, new, Once::NONE).await.expect("the trip is booked")
     }
 
     pub(super) async fn offer(&self, trip: TripId, driver: DriverId) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Clock, Fault, Millis};
+use events::Once;
 use ops::{Stopped, Tasks};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -56,7 +57,10 @@ fn record(item: &Item) -> Recorded {
 impl Scene {
     fn send(&self, command: Command) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
-        self.entry.mailbox.try_send(Message::Do { command, reply }).expect("there is room");
+        self.entry
+            .mailbox
+            .try_send(Message::Do { command, once: Once::NONE, reply })
+            .expect("there is room");
         answer
     }
 

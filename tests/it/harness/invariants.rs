@@ -39,9 +39,19 @@ const RULES: &[(&str, &str)] = &[
          OR e.payload->>'driverId' IS DISTINCT FROM t.driver_id::text",
     ),
     (
-        "O1 every event is in the outbox",
-        "SELECT aggregate_id::text FROM event_store e WHERE NOT EXISTS (SELECT 1 FROM outbox o \
-         WHERE o.aggregate_id = e.aggregate_id AND o.seq = e.seq)",
+        // Each fact waits in the outbox until what follows from it is stored in its place.
+        "O1 a completed trip is followed up: its fact waits, or its saga was asked for",
+        "SELECT aggregate_id::text FROM event_store e WHERE event_type = 'TRIP_COMPLETED' \
+         AND NOT EXISTS (SELECT FROM outbox o WHERE o.aggregate_id = e.aggregate_id \
+           AND o.seq = e.seq) \
+         AND NOT EXISTS (SELECT FROM sagas s WHERE s.subject = e.aggregate_id) \
+         AND NOT EXISTS (SELECT FROM jobs j WHERE j.key = e.aggregate_id::text)",
+    ),
+    (
+        "O1 nothing is told that did not happen",
+        "SELECT o.aggregate_id::text FROM outbox o WHERE NOT EXISTS (SELECT FROM event_store e \
+         WHERE e.aggregate_type = o.aggregate_type AND e.aggregate_id = o.aggregate_id \
+           AND e.seq = o.seq)",
     ),
     (
         "M7 an ended trip holds nothing",

@@ -106,6 +106,12 @@ impl Person {
         send(&self.http, &format!("{}{path}", self.base), Some(&self.token), Some(body)).await
     }
 
+    /// Under an idempotency key.
+    pub async fn post_once(&self, path: &str, body: Value, key: &str) -> Reply {
+        let request = self.http.post(format!("{}{path}", self.base)).json(&body);
+        answer(request.bearer_auth(&self.token).header("idempotency-key", key)).await
+    }
+
     pub async fn get(&self, path: &str) -> Reply {
         send(&self.http, &format!("{}{path}", self.base), Some(&self.token), None).await
     }
@@ -170,6 +176,10 @@ pub async fn send(
         Some(token) => request.bearer_auth(token),
         None => request,
     };
+    answer(request).await
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Reply {
     let answer = request.send().await.expect("the server answers");
     let status = answer.status().as_u16();
     let text = answer.text().await.expect("an answer has a body");

@@ -82,6 +82,15 @@ impl Socket {
         self.wait(|frame| frame["id"] == id.as_str()).await
     }
 
+    /// Like [`Socket::call`], under an idempotency key.
+    pub async fn once(&mut self, kind: &str, data: Value, key: &str) -> Value {
+        self.next_id += 1;
+        let id = self.next_id.to_string();
+        let frame = json!({"type": kind, "id": id, "data": data, "idempotencyKey": key});
+        self.send_text(frame.to_string()).await;
+        self.wait(|frame| frame["id"] == id.as_str()).await
+    }
+
     /// Like [`Socket::call`], for commands that must succeed: `data` of the ack.
     pub async fn ok(&mut self, kind: &str, data: Value) -> Value {
         let answer = self.call(kind, data).await;

@@ -1,0 +1,104 @@
+//! Commands that may be sent again: over a new socket, or over REST, under the same key.
+//!
+//! A command is named as the route that does the same, and its data without the trip's id is that
+//! route's body, so that the two edges share their keys and their answers.
+
+use std::future::Future;
+
+use base::{Problem, TripId};
+use bytes::Bytes;
+use events::Once;
+use flows::{Said, Sent, Turn};
+use rooms::Outlet;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::answer;
+use crate::desk::Asked;
+use crate::session::Taken;
+
+/// What a command is called, and how REST answers it.
+#[derive(Clone, Debug)]
+pub(crate) struct Deed {
+    route: String,
+    status: u16,
+}
+
+impl Deed {
+    /// Makes something: the same data within seconds is one command.
+    pub(crate) fn creates(path: &str) -> Self {
+        Self { route: format!("POST {path}"), status: 201 }
+    }
+
+    /// Does something to a trip.
+    pub(crate) fn to_trip(trip: TripId, what: &str) -> Self {
+        Self { route: format!("POST /trips/{trip}/{what}"), status: 200 }
+    }
+}
+
+impl Asked<'_> {
+    /// As [`Asked::later`]; a command that was done already is answered as it was then.
+    pub(crate) fn later_once<T, F>(
+        &self,
+        deed: Deed,
+        work: impl FnOnce(Once) -> F + Send + 'static,
+    ) -> Result<Taken, Problem>
+    where
+        T: Serialize,
+        F: Future<Output = Result<T, Problem>> + Send + 'static,
+    {
+        let key = self.message.key()?.map(str::to_owned);
+        if key.is_none() && deed.status != 201 {
+            return Ok(self.later(work(Once::NONE)));
+        }
+        let body = body(self.message.data);
+        let (flows, user) = (self.flows.clone(), self.socket.user());
+        Ok(self.later(async move {
+            let sent = Sent { user, route: &deed.route, body: &body, key: key.as_deref() };
+            let attempt = match flows.turn(sent).await? {
+                Turn::Answered { said, .. } => return raw(said),
+                Turn::Go(attempt) => attempt,
+            };
+            let said: Said = work(attempt.once).await.map(|data| answer::json(&data));
+            let status =
+                said.as_ref().map_or_else(|problem| problem.code.status(), |_| deed.status);
+            flows.answered(attempt, status, &said).await;
+            raw(said)
+        }))
+    }
+}
+
+/// What REST would have in the body: the trip is named by the path there.
+fn body(data: Option<&RawValue>) -> Bytes {
+    let text = data.map_or("{}", RawValue::get);
+    match serde_json::from_str::<Map<String, Value>>(text) {
+        Ok(mut members) => {
+            members.remove("tripId");
+            answer::json(&members)
+        }
+        Err(_) => Bytes::copy_from_slice(text.as_bytes()),
+    }
+}
+
+fn raw(said: Said) -> Result<Box<RawValue>, Problem> {
+    let text = String::from_utf8(said?.to_vec());
+    let text = text.map_err(|error| base::Fault::internal(error.to_string()))?;
+    Ok(RawValue::from_string(text).map_err(|error| base::Fault::internal(error.to_string()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_and_its_route_have_the_same_name_and_body() {
+        let trip = TripId::from_u128(7);
+        let deed = Deed::to_trip(trip, "cancel");
+        assert_eq!(deed.route, "POST /trips/00000000-0000-0000-0000-000000000007/cancel");
+        let data = r#"{"reason":"other","tripId":"00000000-0000-0000-0000-000000000007"}"#;
+        let data = RawValue::from_string(data.to_owned()).unwrap();
+        assert_eq!(body(Some(&data)), r#"{"reason":"other"}"#);
+        assert_eq!(body(None), "{}");
+    }
+}
