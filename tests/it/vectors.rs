@@ -11,6 +11,11 @@ use serde_json::{Map, Value, json};
 use crate::harness::{CAIRO, Contract, Person, Server, Socket, online_driver};
 
 const SOCKET: &str = include_str!("../../schema/vectors/socket.json");
+/// By aggregate: what the event store keeps and consumers get.
+const EVENTS: [&str; 2] = [
+    include_str!("../../schema/vectors/trip-events.json"),
+    include_str!("../../schema/vectors/wallet-events.json"),
+];
 const POSITION: &str = include_str!("../../schema/vectors/position.json");
 /// The token of the vectors.
 const TOKEN: &str = "an.access.token";
@@ -241,6 +246,44 @@ fn every_kind_of_frame_has_a_vector_and_every_vector_is_as_documented() {
         assert!(seen.contains(name), "{name} has no step in schema/vectors/socket.json");
         let examples = message["examples"].as_array().map_or(0, Vec::len);
         assert!(examples > 0, "{name} has no example in the document");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_that_is_stored_has_its_vector_with_all_its_fields() {
+    let server = Server::start().await;
+    let admin = Person::admin(&server).await;
+    let (rider, other) = (Person::rider(&server).await, Person::rider(&server).await);
+    let driver = online_driver(&server, &admin, CAIRO).await;
+    let gift = json!({"amount": 5, "reason": "a gift"});
+    admin.post(&format!("/admin/wallets/{}/adjust", rider.id), gift).await.data();
+    let trip = crate::races::started_trip(&server, &rider, &driver).await;
+    let done = json!({"status": "completed"});
+    driver.post(&format!("/trips/{trip}/status"), done).await.data();
+    let asked = other.request_trip(CAIRO).await.data()["tripId"].clone();
+    let path = format!("/trips/{}/cancel", text(&asked));
+    other.post(&path, json!({"reason": "changed_mind"})).await.data();
+
+    let mut vectors = Vec::new();
+    for file in EVENTS {
+        let file: Value = serde_json::from_str(file).expect("vectors are JSON");
+        vectors.extend(file["events"].as_array().expect("events").clone());
+    }
+    let mut owner = storage::testing::owner(server.db()).await;
+    let stored: Vec<(String, sqlx::types::Json<Value>)> =
+        sqlx::query_as("SELECT event_type, payload FROM event_store")
+            .fetch_all(&mut owner)
+            .await
+            .expect("events are read");
+    assert!(stored.len() >= 8, "{stored:?}");
+    for (kind, sqlx::types::Json(payload)) in stored {
+        let of_kind = vectors.iter().filter(|vector| vector["type"] == kind.as_str());
+        let compared = of_kind.map(|vector| {
+            let mut names = Names { known: BTreeMap::new(), shift_ms: 0 };
+            names.learn(&vector["payload"], &payload)
+        });
+        let compared: Vec<Result<(), String>> = compared.collect();
+        assert!(compared.iter().any(Result::is_ok), "{kind}: {payload:#}\n{compared:?}");
     }
 }
 

@@ -29,6 +29,13 @@ impl Socket {
         Self::try_open(server, Some(&person.token)).await.expect("the socket opens")
     }
 
+    /// The same, and what happens from now on is heard: the server has begun to write to it.
+    pub async fn listen(server: &Outside, person: &Person) -> Self {
+        let mut socket = Self::open(server, person).await;
+        socket.ok("ping", json!({})).await;
+        socket
+    }
+
     /// A socket that gets positions in their compact form.
     pub async fn open_binary(server: &Outside, person: &Person) -> Self {
         let bearer = format!("Bearer {}", person.token);

@@ -40,7 +40,7 @@ impl Scene {
         let (rider, other_rider) = (Person::rider(server).await, Person::rider(server).await);
         let mut wheels = Vec::new();
         for driver in [&asked, &driver] {
-            wheels.push(Socket::open(server, driver).await);
+            wheels.push(Socket::listen(server, driver).await);
         }
         let reply = rider.request_trip(at).await;
         let trip = reply.data()["tripId"].as_str().expect("an id").to_owned();
