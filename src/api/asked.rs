@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
-use base::{Cursor, Problem, limits};
+use base::{Cursor, Problem, complaint, limits};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
@@ -53,7 +53,7 @@ where
 fn query_problem(text: &str) -> Problem {
     let text = text.split_once(": ").map_or(text, |(_, rest)| rest);
     match text.split_once(": ") {
-        Some((field, what)) => field_problem(field, what),
+        Some((field, what)) => field_problem(field, &complaint(what)),
         None => field_problem("", text),
     }
 }

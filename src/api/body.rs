@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
-use base::{Code, Problem, limits};
+use base::{Code, Problem, complaint, limits};
 use serde::de::DeserializeOwned;
 
 use crate::fields::{Check, Fields};
@@ -67,7 +67,7 @@ fn refused(path: &str, error: &serde_json::Error) -> Problem {
     if !error.is_data() {
         return Problem::new(Code::MalformedBody, "the body is not valid JSON");
     }
-    field_problem(path, &plain_message(error))
+    field_problem(path, &complaint(&error.to_string()))
 }
 
 /// Makes a field's problem of what a parser said: `path` is the place, a missing field's name is
@@ -81,13 +81,6 @@ pub(crate) fn field_problem(path: &str, message: &str) -> Problem {
         None if parent.is_empty() => Problem::field("body", "invalid", message),
         None => Problem::field(parent, "invalid", message),
     }
-}
-
-/// Without the position, which the field's path says better, and without the names of our types.
-fn plain_message(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let said = text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]);
-    said.replace("f64", "a number").replace("f32", "a number")
 }
 
 fn is_json(content_type: &str) -> bool {

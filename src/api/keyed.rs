@@ -44,6 +44,11 @@ fn use_of(method: &Method, route: &str) -> Use {
     }
 }
 
+/// May a request to this route (without its version) carry a key?
+pub(crate) fn takes_key(method: &Method, route: &str) -> bool {
+    use_of(method, route) != Use::None
+}
+
 /// The request's hold on its idempotency key, for the transaction of its effect.
 pub(crate) struct Attempt(pub Once);
 

@@ -6,22 +6,25 @@ use base::Code;
 use ops::{By, Limit, Rates};
 use serde_json::{Value, json};
 use utoipa::PartialSchema;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
-    ContentBuilder, HeaderBuilder, InfoBuilder, LicenseBuilder, Object, OpenApi, Ref, RefOr,
-    Response, ResponseBuilder, Server, Type,
+    ContentBuilder, HeaderBuilder, InfoBuilder, LicenseBuilder, Object, ObjectBuilder, OpenApi,
+    Ref, RefOr, Response, ResponseBuilder, Server, Type,
 };
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::envelope::{ErrorBody, ErrorCode, Failure, Meta};
-use crate::{policy, routes};
+use crate::{keyed, policy, routes};
 
 const INTRODUCTION: &str = "Ride-hailing: accounts, positions, prices, trips, wallets.\n\n\
     Every answer is an envelope: `{success, data, meta}` or `{success, error, meta}`. Money is a \
     JSON number of pounds (EGP) with at most two decimals. Times are RFC 3339 UTC. Distances are \
     metres and durations seconds unless a field says otherwise. Events and positions come by \
     socket at `/ws`, described in the AsyncAPI document.";
+
+/// The header that makes a request safe to send again.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// The document as it is served and kept in `schema/openapi.json`.
 pub fn openapi() -> OpenApi {
@@ -63,6 +66,9 @@ pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in [(Method::GET, &mut item.get), (Method::POST, &mut item.post)] {
             if let Some(operation) = operation {
+                if keyed::takes_key(&method, path) {
+                    operation.parameters.get_or_insert_default().push(key_parameter().into());
+                }
                 add_refusals(operation);
                 let limit = limited(policy::limit(&method, path)).into();
                 operation.responses.responses.insert("429".to_owned(), limit);
@@ -103,25 +109,52 @@ fn limited(limit: Limit) -> Response {
     response
 }
 
+/// Every change may be sent again under a key of the caller's own.
+fn key_parameter() -> Parameter {
+    ParameterBuilder::new()
+        .name(IDEMPOTENCY_KEY)
+        .parameter_in(ParameterIn::Header)
+        .description(Some(
+            "A text of your own, new for each thing you want done. Sent again with the same body \
+             it gets the first answer (24 h), with another one 422, while the first is under way 409.",
+        ))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(255))))
+        .build()
+}
+
+/// Every status that may come, so that a client author knows them all. What only some routes
+/// answer stands at the route.
 fn add_refusals(operation: &mut Operation) {
+    let parameters: Vec<&Parameter> = operation
+        .parameters
+        .iter()
+        .flatten()
+        .filter_map(|known| match known {
+            RefOr::T(parameter) => Some(parameter),
+            RefOr::Ref(_) => None,
+        })
+        .collect();
+    let takes = |place: ParameterIn| parameters.iter().any(|known| known.parameter_in == place);
+    let takes_key = parameters.iter().any(|known| known.name == IDEMPOTENCY_KEY);
+    let (in_path, in_query) = (takes(ParameterIn::Path), takes(ParameterIn::Query));
+    let (has_body, is_guarded) = (operation.request_body.is_some(), operation.security.is_some());
+    let refusals = [
+        (has_body || in_query || takes_key, "400", "the request is not as documented"),
+        (is_guarded, "401", "no valid access token"),
+        (is_guarded, "403", "the role may not do this"),
+        (in_path, "404", "there is no such thing, or it is someone else's"),
+        (has_body && is_guarded, "409", "not as things stand: `error.code` says why"),
+        (has_body, "413", "the body is too large"),
+        (has_body, "415", "the body is not JSON"),
+        (takes_key, "422", "the key belongs to another request"),
+        (true, "429", "too many requests"),
+        (true, "500", "a fault of ours"),
+        (true, "503", "busy, or something needed is away: try again after `Retry-After`"),
+    ];
     let responses = &mut operation.responses.responses;
-    let mut add = |status: &str, what: &str| {
+    for (_, status, what) in refusals.into_iter().filter(|(may_come, ..)| *may_come) {
         responses.entry(status.to_owned()).or_insert_with(|| refusal(what).into());
-    };
-    add("default", "refused or failed: `error.code` says why");
-    if operation.security.is_some() {
-        add("401", "no valid access token");
-        add("403", "the role may not do this");
     }
-    if operation.request_body.is_some() {
-        add("400", "the body is not as documented");
-        add("413", "the body is too large");
-        add("415", "the body is not JSON");
-    }
-    if operation.parameters.is_some() {
-        add("404", "there is no such thing, or it is someone else's");
-    }
-    add("503", "busy, or something needed is away: try again after `Retry-After`");
 }
 
 fn refusal(what: &str) -> Response {

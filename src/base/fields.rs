@@ -45,6 +45,20 @@ impl Fields {
     }
 }
 
+/// What serde minded, for whoever wrote the request: without what he wrote (a secret may stand in
+/// the wrong field), without the place, which a path says better, and without names of our types.
+pub fn complaint(said: &str) -> String {
+    let said = said.rfind(" at line ").map_or(said, |at| &said[..at]);
+    let said = match said.rsplit_once(", expected ") {
+        Some((found, expected)) => {
+            let kind = found.split(['`', '"']).next().unwrap_or_default();
+            format!("{}, expected {expected}", kind.trim_end())
+        }
+        None => said.to_owned(),
+    };
+    said.replace("f64", "a number").replace("f32", "a number")
+}
+
 /// For serde: a string without the blanks around it.
 pub fn trimmed<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     Ok(String::deserialize(input)?.trim().to_owned())
@@ -54,4 +68,28 @@ pub fn trimmed<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> 
 pub fn trimmed_option<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(input)?;
     Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_does_not_repeat_what_was_written() {
+        let check = |said: &str, expected: &str| assert_eq!(complaint(said), expected, "{said}");
+        check(
+            "invalid type: integer `990011`, expected a string at line 1 column 20",
+            "invalid type: integer, expected a string",
+        );
+        check(
+            "invalid type: string \"tahrir99, expected `x`\", expected f64 at line 1 column 9",
+            "invalid type: string, expected a number",
+        );
+        check("invalid type: map, expected a string", "invalid type: map, expected a string");
+        check(
+            "unknown variant `tahrir99`, expected one of `accept`, `decline`",
+            "unknown variant, expected one of `accept`, `decline`",
+        );
+        check("missing field `lat` at line 1 column 2", "missing field `lat`");
+    }
 }

@@ -27,7 +27,7 @@ pub use clock::{Clock, Millis};
 pub use cursor::Cursor;
 pub use dice::Dice;
 pub use fault::Fault;
-pub use fields::{Fields, trimmed, trimmed_option};
+pub use fields::{Fields, complaint, trimmed, trimmed_option};
 pub use ids::{
     ApiKeyId, CityId, DeviceId, DriverId, JournalId, NotificationId, OfferId, RiderId, SessionId,
     TripId, UserId,

@@ -1,7 +1,55 @@
-//! The field's words that several rooms share: vehicle tiers and payment methods.
+//! The field's words that several rooms share: vehicle tiers and payment methods; and how a room
+//! writes words of its own.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+/// Writes an enum's names once, for the database, the wire, the documents and the log. Whoever uses
+/// it needs `serde` and `utoipa`.
+#[macro_export]
+macro_rules! words {
+    ($(#[doc = $doc:literal])* $name:ident {
+        $($(#[$inner:meta])* $word:ident = $text:literal),* $(,)?
+    }) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(::serde::Serialize, ::serde::Deserialize)]
+        pub enum $name { $($(#[$inner])* #[serde(rename = $text)] $word),* }
+
+        impl $name {
+            pub const ALL: &[Self] = &[$(Self::$word),*];
+
+            /// The name in the database and on the wire.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$word => $text),* }
+            }
+
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|word| word.name() == text)
+            }
+        }
+
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+
+        // Derived, it would not see names that come out of a macro.
+        impl ::utoipa::PartialSchema for $name {
+            fn schema() -> ::utoipa::openapi::RefOr<::utoipa::openapi::Schema> {
+                let about = concat!($($doc, "\n"),*).trim();
+                ::utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(::utoipa::openapi::Type::String)
+                    .description((!about.is_empty()).then_some(about))
+                    .enum_values(Some(Self::ALL.iter().map(|word| word.name())))
+                    .into()
+            }
+        }
+
+        impl ::utoipa::ToSchema for $name {}
+    };
+}
 
 /// A class of vehicle and of fare.
 #[derive(

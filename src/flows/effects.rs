@@ -150,7 +150,7 @@ impl Flows {
             OfferOutcome::Accepted => (Outcome::Accepted, None),
             OfferOutcome::Declined => (Outcome::Declined, None),
             OfferOutcome::Expired => (Outcome::Expired, Some("expired")),
-            OfferOutcome::Revoked => (Outcome::Revoked, Some("taken")),
+            OfferOutcome::Revoked => (Outcome::Revoked, Some(self.revocation(trip))),
             OfferOutcome::Lost => (Outcome::Lost, Some("lost")),
         };
         if outcome != OfferOutcome::Accepted {
@@ -163,6 +163,12 @@ impl Flows {
         if let Some(reason) = told {
             self.tell(driver, "offer.revoked", &OfferRevokedView { trip_id: trip, reason });
         }
+    }
+
+    /// Why there is nothing left to accept: told once the trip has changed.
+    fn revocation(&self, trip: TripId) -> &'static str {
+        let has_driver = self.trips.live(trip).is_some_and(|trip| trip.driver.is_some());
+        if has_driver { "taken" } else { "cancelled" }
     }
 
     fn take_driver(&self, trip: &Arc<Trip>, driver: DriverId) {

@@ -24,12 +24,12 @@ pub struct OfferView {
     pub expires_at: Millis,
 }
 
-/// An offer that ended without this driver's doing, or because he declined.
+/// An offer that ended without this driver's doing.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OfferRevokedView {
     pub trip_id: TripId,
-    /// `expired`, `taken`, `cancelled`, `declined` or `lost`.
+    /// `expired`, `taken`, `cancelled` or `lost`.
     pub reason: &'static str,
 }
 

@@ -93,6 +93,9 @@ struct Claims {
     jti: Uuid,
     iat: i64,
     exp: i64,
+    /// Never issued; respected where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<i64>,
     iss: String,
     aud: String,
 }
@@ -138,7 +141,11 @@ impl Tokens {
     pub fn verify(&self, bearer: &str) -> Result<Caller, Problem> {
         let claims = self.read(bearer).ok_or_else(unauthenticated)?;
         let expires = Millis(claims.exp.saturating_mul(1000));
-        if self.0.clock.now() >= expires {
+        let now = self.0.clock.now();
+        if claims.nbf.is_some_and(|begins| now < Millis(begins.saturating_mul(1000))) {
+            return Err(unauthenticated());
+        }
+        if now >= expires {
             return Err(Problem::new(Code::TokenExpired, "the access token has ended, refresh it"));
         }
         if self.0.revocations.contains(claims.sid) {
@@ -157,6 +164,7 @@ impl Tokens {
             jti: Uuid::from_bytes(Dice::secret::<16>()),
             iat: now.0.div_euclid(1000),
             exp: (now + ACCESS_TTL).0.div_euclid(1000),
+            nbf: None,
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
         };

@@ -114,9 +114,14 @@ fn claims_must_be_whole_and_for_us() {
     check(&altered(json!({}), json!({ "sub": "1" })), "UNAUTHENTICATED");
     check(&altered(json!({}), json!({ "exp": "soon" })), "UNAUTHENTICATED");
     check(&altered(json!({}), json!({ "exp": NOW.0 / 1000 })), "TOKEN_EXPIRED");
+    check(&altered(json!({}), json!({ "exp": NOW.0 / 1000 - 30 })), "TOKEN_EXPIRED");
     check(&altered(json!({}), json!({ "exp": 0 })), "TOKEN_EXPIRED");
     check(&altered(json!({}), json!({ "exp": i64::MIN })), "UNAUTHENTICATED");
     check(&altered(json!({}), json!({ "exp": 1e300 })), "UNAUTHENTICATED");
+    check(&altered(json!({}), json!({ "nbf": NOW.0 / 1000 })), "Rider 1");
+    check(&altered(json!({}), json!({ "nbf": NOW.0 / 1000 + 1 })), "UNAUTHENTICATED");
+    check(&altered(json!({}), json!({ "nbf": i64::MAX })), "UNAUTHENTICATED");
+    check(&altered(json!({}), json!({ "nbf": "now" })), "UNAUTHENTICATED");
     for claim in ["sub", "role", "sid", "jti", "iat", "exp", "iss", "aud"] {
         let mut less = claims();
         less.as_object_mut().expect("an object").remove(claim);

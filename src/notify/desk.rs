@@ -19,7 +19,7 @@ use crate::client::Verdict;
 use crate::courier::{Couriers, Providers};
 use crate::job::first_job;
 use crate::model::{
-    Channel, Delivery, DeliveryState, Device, Message, Notification, Preferences, State,
+    Channel, Delivery, DeliveryState, Device, Message, Notification, Preferences, Progress,
 };
 use crate::plan::{
     ACKNOWLEDGED_WITHIN, Attempt, LOST_AFTER, Next, Person, Settled, next, plan, settle,
@@ -103,7 +103,7 @@ impl Notify {
         for _ in 0..STEPS {
             let Some(case) = desk.store.case(id).await? else { return Ok(None) };
             let told = &case.told.notification;
-            if told.state != State::Pending {
+            if told.state != Progress::Pending {
                 return Ok(None);
             }
             let now = desk.clock.now();

@@ -33,7 +33,7 @@ pub use courier::Providers;
 pub use desk::{Notify, SmsReport};
 pub use job::{CALM_NOTIFICATION, NOTIFICATION};
 pub use model::{
-    Channel, DeliveryState, EndedBy, Group, Kind, Language, Message, News, Platform, State,
+    Channel, DeliveryState, EndedBy, Group, Kind, Language, Message, News, Platform, Progress,
 };
 pub use wire::{
     DeliveryView, DeviceBody, DeviceGone, DeviceView, Mute, NoticeView, NotificationView,

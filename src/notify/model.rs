@@ -7,45 +7,14 @@ use std::fmt;
 
 use base::{DeviceId, Millis, NotificationId, Piasters, UserId};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Writes an enum's names once, for the database and the wire.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident {
-        $($(#[$inner:meta])* $word:ident = $text:literal),* $(,)?
-    }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-        pub enum $name { $($(#[$inner])* #[serde(rename = $text)] $word),* }
-
-        impl $name {
-            pub const ALL: &[Self] = &[$(Self::$word),*];
-
-            /// The name in the database and on the wire.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$word => $text),* }
-            }
-
-            pub fn parse(text: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|word| word.name() == text)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-    };
-}
-
-words! {
+base::words! {
     /// Languages that texts exist in.
     Language { Ar = "ar", En = "en" }
 }
 
-words! {
+base::words! {
     /// A way to a person.
     Channel {
         /// A `notice` on his open socket.
@@ -56,11 +25,11 @@ words! {
     }
 }
 
-words! {
+base::words! {
     Platform { Ios = "ios", Android = "android" }
 }
 
-words! {
+base::words! {
     /// What a person chooses about, on each channel.
     Group {
         Offers = "offers",
@@ -73,7 +42,7 @@ words! {
     }
 }
 
-words! {
+base::words! {
     Kind {
         Offer = "offer",
         TripAccepted = "trip_accepted",
@@ -94,9 +63,9 @@ words! {
     }
 }
 
-words! {
+base::words! {
     /// How far something told has come.
-    State {
+    Progress {
         /// On its way.
         Pending = "pending",
         /// A device said that it has it, or the carrier did.
@@ -114,7 +83,7 @@ words! {
     }
 }
 
-words! {
+base::words! {
     /// How far one way has come.
     DeliveryState {
         /// Claimed: the call to the provider is under way, or its answer got lost.
@@ -129,7 +98,7 @@ words! {
     }
 }
 
-words! {
+base::words! {
     /// Who ended a trip.
     EndedBy { Rider = "rider", Driver = "driver", Company = "company" }
 }
@@ -320,7 +289,7 @@ pub(crate) struct Notification {
     pub to: UserId,
     pub news: News,
     pub about: Option<Uuid>,
-    pub state: State,
+    pub state: Progress,
     pub created_at: Millis,
     pub until: Millis,
 }

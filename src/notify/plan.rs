@@ -16,7 +16,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 
 use crate::client::Verdict;
-use crate::model::{Channel, Delivery, DeliveryState, Group, Kind, Preferences, Quiet, State};
+use crate::model::{Channel, Delivery, DeliveryState, Group, Kind, Preferences, Progress, Quiet};
 
 /// A socket has this long to acknowledge a notice before other ways are tried.
 pub(crate) const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
@@ -188,7 +188,7 @@ pub(crate) enum Next {
     /// Nothing before then.
     Wait(Millis),
     /// It has come as far as it will.
-    Over(State),
+    Over(Progress),
 }
 
 /// How far one way has come, all devices together.
@@ -197,7 +197,7 @@ enum Standing {
     Untried,
     /// Something is to be done at that time.
     Due(Millis),
-    Reached(State),
+    Reached(Progress),
     Missed,
 }
 
@@ -217,7 +217,7 @@ pub(crate) fn next(plan: &Plan, done: &[Delivery], until: Millis, now: Millis) -
 fn climb(plan: &Plan, done: &[Delivery], until: Millis, now: Millis) -> Next {
     // A way that was begun and isn't planned any more (he left, he muted it) still counts.
     let begun = |channel: Channel| done.iter().any(|delivery| delivery.channel == channel);
-    let mut end = State::Listed;
+    let mut end = Progress::Listed;
     for channel in [Channel::Socket, Channel::Push, Channel::Sms] {
         let planned = plan.ladder.iter().find(|step| step.channel == channel);
         let step = match planned {
@@ -226,7 +226,9 @@ fn climb(plan: &Plan, done: &[Delivery], until: Millis, now: Millis) -> Next {
             None => continue,
         };
         match stand(step, done, until, now) {
-            Next::Over(missed @ (State::Failed | State::Expired | State::Listed)) => end = missed,
+            Next::Over(missed @ (Progress::Failed | Progress::Expired | Progress::Listed)) => {
+                end = missed
+            }
             other => return other,
         }
     }
@@ -238,13 +240,13 @@ fn stand(step: Step, done: &[Delivery], until: Millis, now: Millis) -> Next {
     let standing = standing(step.channel, done);
     match standing {
         Standing::Reached(state) => Next::Over(state),
-        Standing::Missed => Next::Over(State::Failed),
+        Standing::Missed => Next::Over(Progress::Failed),
         // A look at what was sent already is worth it at any time.
         Standing::Due(at) if at <= now => Next::Act(step.channel),
         Standing::Due(at) => Next::Wait(at),
-        Standing::Untried if now >= until => Next::Over(State::Expired),
+        Standing::Untried if now >= until => Next::Over(Progress::Expired),
         // By the time it may ring it is no news any more.
-        Standing::Untried if step.from >= until => Next::Over(State::Listed),
+        Standing::Untried if step.from >= until => Next::Over(Progress::Listed),
         Standing::Untried if step.from > now => Next::Wait(step.from),
         Standing::Untried => Next::Act(step.channel),
     }
@@ -264,28 +266,28 @@ fn standing(channel: Channel, done: &[Delivery]) -> Standing {
         return Standing::Due(at);
     }
     let best = rows().filter_map(|row| match row.state {
-        DeliveryState::Delivered => Some(State::Delivered),
-        DeliveryState::Accepted => Some(State::Sent),
-        DeliveryState::Unknown => Some(State::Unknown),
+        DeliveryState::Delivered => Some(Progress::Delivered),
+        DeliveryState::Accepted => Some(Progress::Sent),
+        DeliveryState::Unknown => Some(Progress::Unknown),
         DeliveryState::Failed | DeliveryState::Sending | DeliveryState::Waiting => None,
     });
     best.reduce(better).map_or(Standing::Missed, Standing::Reached)
 }
 
 /// The state that says more for the person.
-const fn better(one: State, two: State) -> State {
+const fn better(one: Progress, two: Progress) -> Progress {
     if rank(one) >= rank(two) { one } else { two }
 }
 
-const fn rank(state: State) -> u8 {
+const fn rank(state: Progress) -> u8 {
     match state {
-        State::Delivered => 6,
-        State::Sent => 5,
-        State::Unknown => 4,
-        State::Pending => 3,
-        State::Failed => 2,
-        State::Expired => 1,
-        State::Listed => 0,
+        Progress::Delivered => 6,
+        Progress::Sent => 5,
+        Progress::Unknown => 4,
+        Progress::Pending => 3,
+        Progress::Failed => 2,
+        Progress::Expired => 1,
+        Progress::Listed => 0,
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::model::{
     Channel, Delivery, DeliveryState, Device, Group, Language, Message, Notification, Platform,
-    Preferences, Quiet, State,
+    Preferences, Progress, Quiet,
 };
 use crate::plan::{LOST_AFTER, Settled, rule};
 use crate::texts::Faces;
@@ -201,7 +201,7 @@ impl Store {
     pub(crate) async fn close(
         &self,
         id: NotificationId,
-        state: State,
+        state: Progress,
         now: Millis,
     ) -> Result<(), Fault> {
         let mut tx = self.db.begin(&Who::System).await?;
@@ -467,7 +467,7 @@ impl ToldRow {
             to: UserId(self.user_id),
             news,
             about: self.about,
-            state: known(State::parse(&self.state), &self.state)?,
+            state: known(Progress::parse(&self.state), &self.state)?,
             created_at: millis(self.created_at),
             until: millis(self.expires_at),
         };

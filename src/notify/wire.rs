@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::model::{Channel, DeliveryState, Group, Language, Platform, Preferences, Quiet, State};
+use crate::model::{
+    Channel, DeliveryState, Group, Language, Platform, Preferences, Progress, Quiet,
+};
 
 const TOKEN_MIN: usize = 8;
 const TOKEN_MAX: usize = 512;
@@ -192,7 +194,7 @@ pub struct NotificationView {
     /// The trip, payment or withdrawal that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub about: Option<Uuid>,
-    pub status: State,
+    pub status: Progress,
     pub created_at: Millis,
     pub deliveries: Vec<DeliveryView>,
 }

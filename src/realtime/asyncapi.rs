@@ -6,6 +6,7 @@ use flows::{
     Answered, BatchReply, OfferRevokedView, OfferView, TripForm, TripLocationView, TripRequested,
 };
 use notify::NoticeView;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use trips::{TripEventView, TripView};
 use utoipa::openapi::{RefOr, Schema};
@@ -27,6 +28,7 @@ pub fn asyncapi() -> Value {
     Kind::ALL.iter().for_each(|kind| book.up(*kind));
     book.answers();
     book.pushes();
+    book.examples();
     let names = |direction: &str| -> Vec<Value> {
         let prefix = format!("{direction}.");
         let names = book.messages.keys().filter(|name| name.starts_with(&prefix));
@@ -60,6 +62,23 @@ pub fn asyncapi() -> Value {
         },
         "components": {"messages": book.messages, "schemas": book.schemas},
     })
+}
+
+/// One ride over three sockets, for client authors to replay; its frames are the examples.
+const VECTORS: &str = include_str!("../../schema/vectors/socket.json");
+
+#[derive(Deserialize)]
+struct Vectors {
+    steps: Vec<Vector>,
+}
+
+/// A frame up with its answer, or one down.
+#[derive(Deserialize)]
+struct Vector {
+    name: String,
+    up: Option<Value>,
+    answer: Option<Value>,
+    down: Option<Value>,
 }
 
 const DESCRIPTION: &str = "\
@@ -196,6 +215,22 @@ impl Book {
         self.push("pong", &["data"], time);
     }
 
+    fn examples(&mut self) {
+        let vectors: Vectors = serde_json::from_str(VECTORS).expect("the tests read them too");
+        for Vector { name, up, answer, down } in vectors.steps {
+            for (direction, frame) in [("up", up), ("down", answer), ("down", down)] {
+                let Some(frame) = frame else { continue };
+                let kind = frame["type"].as_str().unwrap_or_default();
+                let Some(message) = self.messages.get_mut(&format!("{direction}.{kind}")) else {
+                    continue;
+                };
+                if let Value::Array(examples) = &mut message["examples"] {
+                    examples.push(json!({"summary": name, "payload": frame}));
+                }
+            }
+        }
+    }
+
     fn push(&mut self, kind: &str, fields: &[&str], data: Value) {
         let mut properties = Map::new();
         properties.insert("type".to_owned(), json!({"const": kind}));
@@ -226,7 +261,7 @@ impl Book {
 }
 
 fn message(name: &str, payload: Value) -> Value {
-    json!({"name": name, "contentType": "application/json", "payload": payload})
+    json!({"name": name, "contentType": "application/json", "payload": payload, "examples": []})
 }
 
 #[cfg(test)]

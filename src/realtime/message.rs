@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use base::{Code, Problem};
+use base::{Code, Problem, complaint};
 use rooms::Topic;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -36,7 +36,7 @@ impl<'a> Message<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self, Problem> {
         let message: Self = serde_json::from_str(text).map_err(|error| {
             let why = "a message is JSON: {\"type\":\"…\",\"id\":\"…\",\"data\":{…}}";
-            Problem::new(Code::MalformedBody, why).with("reason", error.to_string())
+            Problem::new(Code::MalformedBody, why).with("reason", complaint(&error.to_string()))
         })?;
         match message.id {
             Some(id) if !id.get().starts_with('"') || id.get().len() > ID_BYTES => {
@@ -82,7 +82,7 @@ fn wrong_field<T: DeserializeOwned>(text: &str) -> Problem {
         Err(error) => {
             let path = error.path().to_string();
             let field = if path == "." { "data" } else { &path };
-            Problem::field(field, "invalid", &error.inner().to_string())
+            Problem::field(field, "invalid", &complaint(&error.inner().to_string()))
         }
     }
 }

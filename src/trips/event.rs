@@ -229,3 +229,46 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
     }
     trip
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+    use utoipa::PartialSchema;
+
+    use super::*;
+
+    #[test]
+    fn words_are_the_same_in_json_in_documents_and_in_the_log() {
+        let reason = CancelReason::ChangedMind;
+        assert_eq!(serde_json::to_value(reason).unwrap(), "changed_mind");
+        assert_eq!(reason.to_string(), "changed_mind");
+        assert_eq!(CancelReason::parse("changed_mind"), Some(reason));
+        let schema = serde_json::to_value(CancelReason::schema()).unwrap();
+        assert_eq!(schema["enum"][0], "changed_mind");
+        assert_eq!(schema["description"], "Why a trip was cancelled.");
+    }
+
+    /// Events are kept for years: what was written once is read for ever.
+    #[test]
+    fn every_event_of_the_vectors_is_read_and_loses_nothing() {
+        let text = include_str!("../../schema/vectors/trip-events.json");
+        let vectors: Value = serde_json::from_str(text).unwrap();
+        let mut seen = BTreeSet::new();
+        for vector in vectors["events"].as_array().unwrap() {
+            let event: TripEvent = serde_json::from_value(vector["payload"].clone())
+                .unwrap_or_else(|error| panic!("{error}: {vector}"));
+            assert_eq!(event.event.domain(), vector["type"], "{vector}");
+            let written = serde_json::to_value(&event).unwrap();
+            for (field, value) in vector["payload"].as_object().unwrap() {
+                assert_eq!(&written[field], value, "{field} of {vector}");
+            }
+            seen.insert(event.event.name());
+        }
+        let all = serde_json::to_value(EventName::schema()).unwrap();
+        for name in all["enum"].as_array().unwrap() {
+            assert!(seen.contains(name.as_str().unwrap()), "{name} has no vector");
+        }
+    }
+}

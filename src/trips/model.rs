@@ -3,44 +3,12 @@
 //! Owns the names of states, parties and reasons as they stand in the database and on the wire.
 //! Decides nothing: that is `rules`.
 
-use std::fmt;
-
 use base::{
     BasisPoints, CityId, DriverId, Millis, PaymentMethod, Piasters, Point, RiderId, Tier, TripId,
-    UserId,
+    UserId, words,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-/// Writes an enum's names once, for the database, the wire and the log.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident {
-        $($(#[$inner:meta])* $word:ident = $text:literal),* $(,)?
-    }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-        pub enum $name { $($(#[$inner])* #[serde(rename = $text)] $word),* }
-
-        impl $name {
-            pub const ALL: &[Self] = &[$(Self::$word),*];
-
-            /// The name in the database and on the wire.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$word => $text),* }
-            }
-
-            pub fn parse(text: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|word| word.name() == text)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-    };
-}
 
 words! {
     /// Where a trip stands.

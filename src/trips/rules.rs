@@ -176,11 +176,21 @@ impl State {
     /// The step that `event` makes: every open offer ends, as `outcome` says for its driver.
     fn recorded(&self, event: TripEvent, actor: Party, money: Option<TripMoney>) -> Step {
         let trip = Arc::new(evolve(&self.trip, &event));
+        let asked = match trip.status {
+            // Another search asks anew.
+            Status::Requested => Vec::new(),
+            _ => self.ever_asked().collect(),
+        };
         Step {
-            next: Self { trip, offers: Vec::new(), asked: Vec::new() },
+            next: Self { trip, offers: Vec::new(), asked },
             record: Some(Record { event, actor, money }),
             tells: vec![Tell::Event],
         }
+    }
+
+    /// Drivers who were asked in this search, whatever became of it.
+    fn ever_asked(&self) -> impl Iterator<Item = DriverId> {
+        self.asked.iter().copied().chain(self.offers.iter().map(|lease| lease.driver))
     }
 
     /// Open offers that end because there is nothing left to accept.
@@ -219,11 +229,11 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
         }
         (Accepted | Arrived, C::Cancel { by, reason }) => cancel(state, *by, *reason, now),
 
-        // Late answers to offers: the driver learns why.
+        // Late answers to offers: who was asked learns why.
         (
-            Accepted | Arrived | Started | Completed,
+            Scheduled | Accepted | Arrived | Started | Completed | Cancelled | NoDrivers,
             C::Accept { driver } | C::AcceptNext { driver, .. } | C::Decline { driver },
-        ) => Err(taken(state, *driver)),
+        ) => Err(too_late(state, *driver)),
         // The driver's loss and the timer may come after the search; there is nothing left to end.
         (
             Scheduled | Accepted | Arrived | Started | Completed | Cancelled | NoDrivers,
@@ -247,10 +257,6 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
             C::Complete { driver, .. },
         ) => Err(out_of_order(state, Party::Driver(*driver))),
         (
-            Scheduled | Cancelled | NoDrivers,
-            C::Accept { .. } | C::AcceptNext { .. } | C::Decline { .. },
-        )
-        | (
             Scheduled | Accepted | Arrived | Started | Completed | Cancelled | NoDrivers,
             C::Offer { .. } | C::NoDrivers,
         )
@@ -337,11 +343,13 @@ fn accept(
     Ok(step)
 }
 
-fn taken(state: &State, driver: DriverId) -> Refusal {
-    match state.trip.driver == Some(driver) {
+fn too_late(state: &State, driver: DriverId) -> Refusal {
+    match state.trip.driver {
         // The winner asks again.
-        true => state.illegal(),
-        false => Refusal::TripTaken,
+        Some(winner) if winner == driver => state.illegal(),
+        _ if state.ever_asked().all(|asked| asked != driver) => Refusal::NotOffered(driver),
+        Some(_) => Refusal::TripTaken,
+        None => state.illegal(),
     }
 }
 

@@ -185,7 +185,7 @@ pub async fn started_trip_at(
     driver: &Person,
     pickup: (f64, f64),
 ) -> String {
-    let mut wheel = Socket::open(server, driver).await;
+    let mut wheel = Socket::listen(server, driver).await;
     let trip = text(&rider.request_trip(pickup).await.data()["tripId"]);
     wheel.next("offer").await;
     let answer = json!({"action": "accept"});

@@ -131,7 +131,7 @@ async fn dispatch_trace(
 /// moves the money once. Admins only.
 #[utoipa::path(
     post, path = "/admin/wallets/{userId}/adjust", tag = "admin",
-    params(("userId" = UserId, Path), ("Idempotency-Key" = Option<String>, Header)),
+    params(("userId" = UserId, Path)),
     request_body = AdjustBody,
     responses((status = 201, body = Success<'static, AdjustReply>)),
     security(("bearer" = []))

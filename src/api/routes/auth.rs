@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use crate::body::Valid;
 use crate::callers::Anyone;
-use crate::envelope::Success;
+use crate::envelope::{Failure, Success};
 use crate::fields::Check;
 use crate::reply::{Answer, Refusal, Reply};
 
@@ -48,7 +48,10 @@ async fn check_phone(
 /// Creates a rider's or driver's account and logs it in.
 #[utoipa::path(
     post, path = "/auth/signup", tag = "auth", request_body = SignUp,
-    responses((status = 201, body = Success<'static, SignedIn>))
+    responses(
+        (status = 201, body = Success<'static, SignedIn>),
+        (status = 409, body = Failure<'static>, description = "the phone has an account already")
+    )
 )]
 async fn sign_up(State(flows): State<Flows>, Valid(body): Valid<SignUp>) -> Answer<SignedIn> {
     Ok(Reply::created(flows.sign_up(body).await?))
@@ -56,7 +59,10 @@ async fn sign_up(State(flows): State<Flows>, Valid(body): Valid<SignUp>) -> Answ
 
 #[utoipa::path(
     post, path = "/auth/login", tag = "auth", request_body = LogIn,
-    responses((status = 200, body = Success<'static, SignedIn>))
+    responses(
+        (status = 200, body = Success<'static, SignedIn>),
+        (status = 401, body = Failure<'static>, description = "phone and password don't belong together")
+    )
 )]
 async fn log_in(State(flows): State<Flows>, Valid(body): Valid<LogIn>) -> Answer<SignedIn> {
     Ok(Reply::ok(flows.log_in(&body.phone, &body.password).await?))
@@ -65,7 +71,10 @@ async fn log_in(State(flows): State<Flows>, Valid(body): Valid<LogIn>) -> Answer
 /// Exchanges a refresh token for the next pair. Each is used once: a used one ends its family.
 #[utoipa::path(
     post, path = "/auth/refresh", tag = "auth", request_body = Refresh,
-    responses((status = 200, body = Success<'static, TokenPair>))
+    responses(
+        (status = 200, body = Success<'static, TokenPair>),
+        (status = 401, body = Failure<'static>, description = "the token is unknown, used or ended")
+    )
 )]
 async fn refresh(State(flows): State<Flows>, Valid(body): Valid<Refresh>) -> Answer<TokenPair> {
     Ok(Reply::ok(flows.refresh(&body.refresh_token).await?))
@@ -74,7 +83,10 @@ async fn refresh(State(flows): State<Flows>, Valid(body): Valid<Refresh>) -> Ans
 /// Logs in with a one-use code, as the link to the live page holds one.
 #[utoipa::path(
     post, path = "/auth/exchange", tag = "auth", request_body = Exchange,
-    responses((status = 200, body = Success<'static, SignedIn>))
+    responses(
+        (status = 200, body = Success<'static, SignedIn>),
+        (status = 401, body = Failure<'static>, description = "the code is unknown, used or old")
+    )
 )]
 async fn exchange(State(flows): State<Flows>, Valid(body): Valid<Exchange>) -> Answer<SignedIn> {
     Ok(Reply::ok(flows.exchange(&body.code).await?))
@@ -82,7 +94,7 @@ async fn exchange(State(flows): State<Flows>, Valid(body): Valid<Exchange>) -> A
 
 /// Ends the caller's session, on every socket too.
 #[utoipa::path(
-    post, path = "/auth/logout", tag = "auth", request_body = LogOut,
+    post, path = "/auth/logout", tag = "auth", request_body = Option<LogOut>,
     responses((status = 204, description = "logged out")),
     security(("bearer" = []))
 )]

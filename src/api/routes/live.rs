@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use crate::asked::Asked;
 use crate::callers::Admin;
-use crate::envelope::Success;
+use crate::envelope::{Failure, Success};
 use crate::fields::Check;
 use crate::reply::{Answer, Reply};
 
@@ -30,7 +30,10 @@ impl Check for MapAsked {}
 /// A city's circle, zones and fences, and the cities there are. Admins only.
 #[utoipa::path(
     get, path = "/live/map", tag = "live", params(MapAsked),
-    responses((status = 200, body = Success<'static, CityMapView>)),
+    responses(
+        (status = 200, body = Success<'static, CityMapView>),
+        (status = 404, body = Failure<'static>, description = "there is no such city")
+    ),
     security(("bearer" = []))
 )]
 async fn map(

@@ -244,7 +244,7 @@ async fn cancel(
 /// Calls the trip off while no driver was found. Riders only.
 #[utoipa::path(
     post, path = "/trips/{id}/cancel-search", tag = "trips", params(("id" = TripId, Path)),
-    request_body = Nothing,
+    request_body = Option<Nothing>,
     responses((status = 200, body = Success<'static, TripView>)),
     security(("bearer" = []))
 )]

@@ -8,11 +8,11 @@ use tracing::{error, info, warn};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::model::{Job, OnDead, Priority, Queue, words};
+use super::model::{Job, OnDead, Priority, Queue};
 use super::queue::Jobs;
 use super::{rules, store};
 
-words! {
+base::words! {
     /// Where a dead letter stands.
     LetterStatus {
         Open = "open",

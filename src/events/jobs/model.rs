@@ -8,40 +8,12 @@ use base::{Fault, Millis};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use storage::Tx;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::rules;
 use super::store;
 
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$word:meta])* $variant:ident = $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
-            serde::Serialize, serde::Deserialize, ToSchema,
-        )]
-        pub enum $name {
-            $($(#[$word])* #[serde(rename = $text)] $variant,)*
-        }
-
-        impl $name {
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
-
-            /// As stored and on the wire.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-
-            pub fn parse(text: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|word| word.name() == text)
-            }
-        }
-    };
-}
-pub(crate) use words;
-
-words! {
+base::words! {
     /// Jobs by purpose. A queue's workers don't wait for another queue's.
     Queue {
         /// What follows a trip's facts.
@@ -53,7 +25,7 @@ words! {
     }
 }
 
-words! {
+base::words! {
     /// How urgent a job is; none starves another.
     Priority {
         /// Payments, changes of trips.
@@ -66,7 +38,7 @@ words! {
     }
 }
 
-words! {
+base::words! {
     /// What becomes of a job that is not tried any more.
     OnDead {
         /// People look at it when they have time.

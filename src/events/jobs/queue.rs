@@ -1,6 +1,6 @@
 //! The door for whoever wants something done later.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -55,7 +55,7 @@ pub(crate) struct Line {
 pub(crate) struct Shared {
     pub(crate) db: Db,
     pub(crate) dice: Dice,
-    lines: BTreeMap<Queue, Line>,
+    lines: HashMap<Queue, Line>,
 }
 
 /// The queues. Cheap to clone.

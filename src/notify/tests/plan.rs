@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use crate::client::Verdict;
-use crate::model::{Channel, Delivery, DeliveryState, Group, Kind, Preferences, Quiet, State};
+use crate::model::{Channel, Delivery, DeliveryState, Group, Kind, Preferences, Progress, Quiet};
 use crate::plan::{Attempt, Next, Open, Person, Plan, Step, backoff, next, plan, rule, settle};
 
 const ALL: Open = Open { push: true, sms: true, email: true };
@@ -133,13 +133,13 @@ fn the_next_way_is_tried_when_the_one_before_reached_nobody() {
     check(&plain, &[], 0, Next::Act(Socket));
     check(&plain, &[way(Socket, Waiting, 3000)], 1000, Next::Wait(Millis(3000)));
     check(&plain, &[way(Socket, Waiting, 3000)], 3000, Next::Act(Socket));
-    check(&plain, &[way(Socket, Delivered, 0)], 3000, Next::Over(State::Delivered));
+    check(&plain, &[way(Socket, Delivered, 0)], 3000, Next::Over(Progress::Delivered));
     check(&plain, &[way(Socket, Failed, 0)], 3000, Next::Act(Push));
     let pushed = |state| [way(Socket, Failed, 0), way(Push, state, 5000)];
-    check(&plain, &pushed(Accepted), 3000, Next::Over(State::Sent));
+    check(&plain, &pushed(Accepted), 3000, Next::Over(Progress::Sent));
     check(&plain, &pushed(Waiting), 3000, Next::Wait(Millis(5000)));
     check(&plain, &pushed(Failed), 3000, Next::Act(Sms));
-    check(&plain, &pushed(Unknown), 3000, Next::Over(State::Unknown));
+    check(&plain, &pushed(Unknown), 3000, Next::Over(Progress::Unknown));
     // Whoever claimed it has a minute to say what came of it.
     check(&plain, &pushed(Sending), 3000, Next::Wait(Millis(60_000)));
     check(&plain, &pushed(Sending), 60_000, Next::Act(Push));
@@ -147,17 +147,17 @@ fn the_next_way_is_tried_when_the_one_before_reached_nobody() {
     let two = [way(Socket, Failed, 0), way(Push, Accepted, 0), way(Push, Waiting, 5000)];
     check(&plain, &two, 3000, Next::Wait(Millis(5000)));
     let all = [way(Socket, Failed, 0), way(Push, Failed, 0), way(Sms, Failed, 0)];
-    check(&plain, &all, 3000, Next::Over(State::Failed));
+    check(&plain, &all, 3000, Next::Over(Progress::Failed));
     // A letter goes out beside it, whatever the ladder says.
     let letter = Plan { ladder: ladder(), letter: Some(step(Email)) };
     check(&letter, &[way(Socket, Waiting, 3000)], 0, Next::Act(Email));
     let sent = [way(Socket, Waiting, 3000), way(Email, Accepted, 0)];
     check(&letter, &sent, 0, Next::Wait(Millis(3000)));
     let both = [way(Socket, Delivered, 0), way(Email, Failed, 0)];
-    check(&letter, &both, 0, Next::Over(State::Delivered));
+    check(&letter, &both, 0, Next::Over(Progress::Delivered));
     // No way at all, and too late for any.
-    check(&Plan::default(), &[], 0, Next::Over(State::Listed));
-    check(&plain, &[], 600_000, Next::Over(State::Expired));
+    check(&Plan::default(), &[], 0, Next::Over(Progress::Listed));
+    check(&plain, &[], 600_000, Next::Over(Progress::Expired));
     // A phone that was forgotten after the push failed: the ladder goes on.
     let without = Plan { ladder: vec![step(Sms)], letter: None };
     check(&without, &[way(Push, Failed, 0)], 3000, Next::Act(Sms));
@@ -167,7 +167,7 @@ fn the_next_way_is_tried_when_the_one_before_reached_nobody() {
 fn what_may_ring_only_after_its_time_is_listed() {
     let later = Step { channel: Channel::Push, from: Millis(900_000) };
     let plan = Plan { ladder: vec![later], letter: None };
-    assert_eq!(next(&plan, &[], Millis(600_000), Millis(0)), Next::Over(State::Listed));
+    assert_eq!(next(&plan, &[], Millis(600_000), Millis(0)), Next::Over(Progress::Listed));
     assert_eq!(next(&plan, &[], Millis(1_000_000), Millis(0)), Next::Wait(Millis(900_000)));
 }
 

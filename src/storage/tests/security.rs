@@ -377,3 +377,38 @@ async fn every_table_is_behind_the_wall() {
     .unwrap();
     assert_eq!(loose, [""; 0], "doors without a pinned search_path or open to all");
 }
+
+/// Whoever the program logs in as, and whatever it becomes, the policies bind him.
+#[tokio::test]
+async fn no_role_of_the_program_stands_above_the_policies() {
+    let db = testing::database().await;
+    let mut login = db.address().connect_once().await.unwrap();
+    let above: Vec<String> = sqlx::query_scalar(
+        "SELECT rolname::text FROM pg_roles
+         WHERE (rolname = session_user OR rolname LIKE 'smartline%')
+           AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication)",
+    )
+    .fetch_all(&mut login)
+    .await
+    .unwrap();
+    assert_eq!(above, [""; 0], "roles that policies don't bind");
+    let owned: Vec<String> = sqlx::query_scalar(
+        "SELECT relname::text FROM pg_class
+         WHERE relnamespace = 'public'::regnamespace
+           AND relowner IN (SELECT oid FROM pg_roles
+             WHERE rolname IN (session_user, 'smartline_app', 'smartline_writer'))",
+    )
+    .fetch_all(&mut login)
+    .await
+    .unwrap();
+    assert_eq!(owned, [""; 0], "tables of the roles that requests run as");
+    let views: Vec<String> = sqlx::query_scalar(
+        "SELECT relname::text FROM pg_class
+         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('v', 'm')
+           AND NOT coalesce(reloptions::text, '') LIKE '%security_invoker=%'",
+    )
+    .fetch_all(&mut testing::owner(&db).await)
+    .await
+    .unwrap();
+    assert_eq!(views, [""; 0], "views that read with their owner's rights");
+}

@@ -230,7 +230,8 @@ async fn an_ended_trip_refuses_everything_with_its_state() {
     let again = Command::Complete { driver: drivers[0], distance_m: 1 };
     assert_eq!(refusal(stand.trips.command(booked.id, again).await), current);
     let late = Command::Accept { driver: drivers[1] };
-    assert_eq!(refusal(stand.trips.command(booked.id, late).await), Refusal::TripTaken);
+    let stranger = Refusal::NotOffered(drivers[1]);
+    assert_eq!(refusal(stand.trips.command(booked.id, late).await), stranger);
     let unknown = stand.trips.command(TripId::new(), Command::NoDrivers).await;
     assert!(matches!(unknown, Err(TripError::NotFound)));
 }

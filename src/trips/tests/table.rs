@@ -181,21 +181,18 @@ fn late_answers_learn_why() {
         let state = after(status);
         check(&state, accept(2), 700, "TRIP_TAKEN");
         check(&state, Command::Decline { driver: driver(2) }, 700, "TRIP_TAKEN");
+        check(&state, accept(3), 700, "NOT_FOUND");
+        check(&state, Command::Decline { driver: driver(3) }, 700, "NOT_FOUND");
         let current = format!("INVALID_TRANSITION {{\"current\":\"{status}\"}}");
         check(&state, accept(1), 700, &current);
     }
-    check(
-        &after(Status::Cancelled),
-        accept(1),
-        2,
-        "INVALID_TRANSITION {\"current\":\"cancelled\"}",
-    );
-    check(
-        &after(Status::NoDrivers),
-        accept(1),
-        61,
-        "INVALID_TRANSITION {\"current\":\"no_drivers\"}",
-    );
+    let ends = [(cancel(Party::Rider(RIDER)), "cancelled"), (Command::NoDrivers, "no_drivers")];
+    for (end, status) in ends {
+        let ended = tell(after(Status::Requested), &[(60, end)]);
+        let current = format!("INVALID_TRANSITION {{\"current\":\"{status}\"}}");
+        check(&ended, accept(1), 61, &current);
+        check(&ended, accept(3), 61, "NOT_FOUND");
+    }
 }
 
 #[test]
@@ -367,7 +364,7 @@ fn a_scheduled_trip_is_searched_in_time() {
     check(&scheduled, Command::Activate, 2700, "2 requested requested [event needs_driver]");
     check(&scheduled, cancel(Party::Rider(RIDER)), 10, "2 cancelled cancelled [event ended]");
     check(&scheduled, offer(1, 30).1, 10, "INVALID_TRANSITION {\"current\":\"scheduled\"}");
-    check(&scheduled, accept(1), 10, "INVALID_TRANSITION {\"current\":\"scheduled\"}");
+    check(&scheduled, accept(1), 10, "NOT_FOUND");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the tests are written with: a server, people with accounts, their sockets.
 
 mod browser;
+mod contract;
 mod invariants;
 mod person;
 mod program;
@@ -8,7 +9,8 @@ mod server;
 mod socket;
 
 pub use browser::Browser;
-pub use person::{CAIRO, Person, Reply, far_from, online_driver, point, send};
+pub use contract::{Contract, nameless, status_of};
+pub use person::{CAIRO, Person, Reply, far_from, next_phone, online_driver, point, send};
 pub use program::{ADMIN, Folder, Program, create_admin, program};
 pub use server::{Outside, Server};
 pub use socket::Socket;

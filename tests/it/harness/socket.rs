@@ -29,13 +29,42 @@ impl Socket {
         Self::try_open(server, Some(&person.token)).await.expect("the socket opens")
     }
 
+    /// The same, and what happens from now on is heard: the server has begun to write to it.
+    pub async fn listen(server: &Outside, person: &Person) -> Self {
+        let mut socket = Self::open(server, person).await;
+        socket.ok("ping", json!({})).await;
+        socket
+    }
+
+    /// A socket that gets positions in their compact form.
+    pub async fn open_binary(server: &Outside, person: &Person) -> Self {
+        let bearer = format!("Bearer {}", person.token);
+        let headers =
+            [("authorization", bearer.as_str()), ("sec-websocket-protocol", "smartline.v1.bin")];
+        Self::try_open_at(server, "/ws", &headers).await.expect("the socket opens")
+    }
+
     /// The HTTP status when the upgrade is refused.
     pub async fn try_open(server: &Outside, token: Option<&str>) -> Result<Self, u16> {
-        let url = format!("ws://{}/ws", server.address);
+        match token {
+            Some(token) => {
+                let bearer = format!("Bearer {token}");
+                Self::try_open_at(server, "/ws", &[("authorization", &bearer)]).await
+            }
+            None => Self::try_open_at(server, "/ws", &[]).await,
+        }
+    }
+
+    /// The same at any address, with any headers.
+    pub async fn try_open_at(
+        server: &Outside,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, u16> {
+        let url = format!("ws://{}{path}", server.address);
         let mut request = url.into_client_request().expect("a valid address");
-        if let Some(token) = token {
-            let value = format!("Bearer {token}").parse().expect("a header");
-            request.headers_mut().insert("authorization", value);
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().expect("a header"));
         }
         match connect_async(request).await {
             Ok((stream, _)) => Ok(Self { stream, seen: Vec::new(), next_id: 0 }),
@@ -87,6 +116,11 @@ impl Socket {
     }
 
     pub async fn wait(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for("it", wanted).await
+    }
+
+    /// The same for `what`, which a failure names.
+    pub async fn wait_for(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         if let Some(at) = self.seen.iter().position(&wanted) {
             return self.seen.remove(at);
         }
@@ -100,7 +134,7 @@ impl Socket {
             }
         });
         let found = found.await;
-        found.unwrap_or_else(|_| panic!("it never came; seen so far: {:#?}", self.seen))
+        found.unwrap_or_else(|_| panic!("{what} never came; seen so far: {:#?}", self.seen))
     }
 
     /// The next text frame as JSON, or how the socket was closed.
@@ -115,6 +149,28 @@ impl Socket {
                 Some(Err(_)) | None => return Err(None),
             }
         }
+    }
+
+    /// A frame of this type that came while another was waited for.
+    pub fn waiting(&self, kind: &str) -> Option<&Value> {
+        self.seen.iter().find(|frame| frame["type"] == kind)
+    }
+
+    /// The next binary frame.
+    pub async fn binary(&mut self) -> Vec<u8> {
+        let found = tokio::time::timeout(PATIENCE, async {
+            loop {
+                match self.stream.next().await {
+                    Some(Ok(Message::Binary(bytes))) => return bytes.to_vec(),
+                    Some(Ok(Message::Text(text))) => {
+                        self.seen.push(serde_json::from_str(&text).expect("frames are JSON"));
+                    }
+                    Some(Ok(_)) => {}
+                    end => panic!("closed: {end:?}"),
+                }
+            }
+        });
+        found.await.expect("a binary frame comes in time")
     }
 
     /// Reads until the server closes; the close code (1006 when it just vanished).
