@@ -25,7 +25,7 @@ const CONNECTIONS: usize = 20;
 
 /// What a run took, as the rows show it.
 #[derive(Clone, Default)]
-struct Taken {
+pub(crate) struct Taken {
     per_s: Vec<f64>,
     /// CPU of PostgreSQL.
     server_us: Vec<f64>,
@@ -33,8 +33,25 @@ struct Taken {
     client_us: Vec<f64>,
 }
 
+impl Taken {
+    pub fn join(&mut self, other: Self) {
+        self.per_s.extend(other.per_s);
+        self.server_us.extend(other.server_us);
+        self.client_us.extend(other.client_us);
+    }
+
+    /// How many a second, run by run.
+    pub fn rates(&self) -> Vec<f64> {
+        self.per_s.clone()
+    }
+
+    pub fn rate(&self) -> f64 {
+        median(&self.per_s)
+    }
+}
+
 /// Wall and CPU from when it is made.
-struct Stopwatch<'a> {
+pub(crate) struct Stopwatch<'a> {
     postgres: &'a Postgres,
     begun: Instant,
     server: Duration,
@@ -42,12 +59,12 @@ struct Stopwatch<'a> {
 }
 
 impl<'a> Stopwatch<'a> {
-    fn start(postgres: &'a Postgres) -> anyhow::Result<Self> {
+    pub fn start(postgres: &'a Postgres) -> anyhow::Result<Self> {
         let (server, client) = (postgres.cpu()?, Cpu::of(std::process::id())?);
         Ok(Self { postgres, begun: Instant::now(), server, client })
     }
 
-    fn stop(self, count: usize, taken: &mut Taken) -> anyhow::Result<()> {
+    pub fn stop(self, count: usize, taken: &mut Taken) -> anyhow::Result<()> {
         let wall = self.begun.elapsed();
         let client = Cpu::of(std::process::id())? - self.client;
         let server = self.postgres.cpu()?.saturating_sub(self.server);
@@ -79,7 +96,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
 }
 
 /// By the clock, and what it costs.
-fn beside(
+pub(crate) fn beside(
     what: &str,
     ours: &Taken,
     name: &str,

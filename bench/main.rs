@@ -5,7 +5,7 @@
 //! 2 when the run could not be made. Depends on rooms only through their public doors.
 //!
 //! Reading order: `table` (what comes out), `cpu` and `alloc` (the meters), `redis` (a rival),
-//! then the subjects: `index`, `durable`, `sockets`.
+//! then the subjects: `index`, `durable`, `jobs`, `sockets`.
 #![expect(clippy::print_stdout, reason = "the tables are the program's output")]
 #![expect(unreachable_pub, reason = "a program has no outside; `pub` is what other files may use")]
 
@@ -13,6 +13,7 @@ mod alloc;
 mod cpu;
 mod durable;
 mod index;
+mod jobs;
 mod postgres;
 mod redis;
 mod sockets;
@@ -46,6 +47,8 @@ enum Subject {
     Index,
     /// Durable writing: tracks and trip changes, beside one INSERT or transaction each.
     Durable,
+    /// Facts and jobs, beside a table that is polled.
+    Jobs,
     /// Sockets and REST, beside peers.
     Sockets,
     /// All of them, one after another, without the soak.
@@ -129,6 +132,9 @@ async fn run(subject: Subject, options: &Options) -> anyhow::Result<bool> {
     }
     if all || matches!(subject, Subject::Durable) {
         good &= shown("durable", durable::run(options).await?, options)?;
+    }
+    if all || matches!(subject, Subject::Jobs) {
+        good &= shown("jobs", Box::pin(jobs::run(options)).await?, options)?;
     }
     if all || matches!(subject, Subject::Sockets) {
         good &= shown("sockets", Box::pin(sockets::run(options)).await?, options)?;
