@@ -56,6 +56,8 @@ LANGUAGE sql STABLE AS $$
   WHERE j.id = p_entry.journal_id AND k.id = p_entry.account
 $$;
 
+-- Until the trigger below stands, no entry may come that neither of the two would see.
+LOCK TABLE ledger_entry IN SHARE ROW EXCLUSIVE MODE;
 INSERT INTO event_store (aggregate_type, aggregate_id, seq, event_type, payload, created_at)
 SELECT 'wallet', e.owner, e.account_seq::integer,
        CASE WHEN e.amount > 0 THEN 'WALLET_CREDITED' ELSE 'WALLET_DEBITED' END,

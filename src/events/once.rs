@@ -18,6 +18,9 @@ use uuid::Uuid;
 /// takes longer is not in danger, it only can't store its effect once another attempt has begun.
 const LEASE: Duration = Duration::from_secs(35);
 
+/// Expired keys deleted by one statement.
+const SWEEP: u64 = 10_000;
+
 /// A request that is to have one effect.
 #[derive(Debug)]
 pub struct Asked<'a> {
@@ -179,10 +182,17 @@ impl IdempotencyKeys {
 
     /// Deletes what has expired; how much. To be called every few minutes.
     pub async fn sweep(&self) -> Result<u64, Fault> {
-        let mut tx = self.0.begin(&Who::System).await?;
-        let swept = store::sweep_in_tx(&mut tx).await?;
-        tx.commit().await?;
-        Ok(swept)
+        let mut swept = 0;
+        loop {
+            // A batch at a time, so that no statement takes long.
+            let mut tx = self.0.begin(&Who::System).await?;
+            let some = store::sweep_in_tx(&mut tx, SWEEP).await?;
+            tx.commit().await?;
+            swept += some;
+            if some < SWEEP {
+                return Ok(swept);
+            }
+        }
     }
 }
 

@@ -44,7 +44,16 @@ pub struct DaysView {
 
 /// Adds a trip to its driver's day. Not idempotent by itself: call it in a transaction that is.
 pub async fn add_to_day_in_tx(tx: &mut Tx, driven: &Driven, time_zone: &str) -> Result<(), Fault> {
-    store::add_in_tx(tx, driven, time_zone).await
+    store::add_in_tx(tx, driven, time_zone, 1).await
+}
+
+/// Takes a trip back out of its driver's day, as [`add_to_day_in_tx`] put it in.
+pub async fn take_from_day_in_tx(
+    tx: &mut Tx,
+    driven: &Driven,
+    time_zone: &str,
+) -> Result<(), Fault> {
+    store::add_in_tx(tx, driven, time_zone, -1).await
 }
 
 /// The caller's newest `most` days on which he drove.

@@ -37,7 +37,7 @@ mod store_tests;
 mod tests;
 
 pub use cells::{CellDelta, Moved};
-pub use days::{DayView, DaysView, Driven, add_to_day_in_tx, days};
+pub use days::{DayView, DaysView, Driven, add_to_day_in_tx, days, take_from_day_in_tx};
 pub use fleet::{Fleet, FleetConfig};
 pub use meter::TrackPoint;
 pub use model::{

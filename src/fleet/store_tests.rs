@@ -9,7 +9,7 @@ use base::{
 use geo::FenceKind;
 use ops::Tasks;
 use sqlx::PgConnection;
-use storage::Db;
+use storage::{Db, Who};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -364,4 +364,33 @@ async fn the_map_follows_the_tables() {
         (Code::RestrictedZone, &"Times Square".into())
     );
     assert_eq!(house.fleet.fences().at(at).next().map(|f| f.kind), Some(FenceKind::Restricted));
+}
+
+#[tokio::test]
+async fn a_day_adds_trips_up_by_the_citys_calendar_and_gives_them_back() {
+    let db = storage::testing::database().await;
+    let driver = DriverId::new();
+    let mut owner = storage::testing::owner(&db).await;
+    for made in [
+        "INSERT INTO users (id, phone, name, role, password_hash) \
+         VALUES ($1, '+201012345678', 'n', 'driver', '-')",
+        "INSERT INTO drivers (id) VALUES ($1)",
+    ] {
+        sqlx::query(made).bind(driver.0).execute(&mut owner).await.unwrap();
+    }
+    // 22:30 UTC is half past midnight in Cairo's winter.
+    let ended = Millis::parse("2026-01-10T22:30:00Z").unwrap();
+    let driven =
+        crate::Driven { driver, ended, distance_m: 4000, duration_s: 600, fare: Piasters(4250) };
+    let mut tx = db.begin(&Who::System).await.unwrap();
+    crate::add_to_day_in_tx(&mut tx, &driven, "Africa/Cairo").await.unwrap();
+    crate::add_to_day_in_tx(&mut tx, &driven, "Africa/Cairo").await.unwrap();
+    crate::take_from_day_in_tx(&mut tx, &driven, "Africa/Cairo").await.unwrap();
+    tx.commit().await.unwrap();
+    let found: (String, i32, i64, i64, i64) =
+        sqlx::query_as("SELECT day::text, trips, distance_m, duration_s, fares FROM driver_days")
+            .fetch_one(&mut owner)
+            .await
+            .unwrap();
+    assert_eq!(found, ("2026-01-11".to_owned(), 1, 4000, 600, 4250));
 }

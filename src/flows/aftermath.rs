@@ -45,12 +45,19 @@ impl Consumer for Completions {
     }
 }
 
+/// Which way a step goes.
+#[derive(Clone, Copy)]
+enum Way {
+    Forth,
+    Back,
+}
+
 /// Knows the steps.
 pub struct Aftermath(pub Flows);
 
 impl Aftermath {
-    /// Adds the trip to its driver's day, by the calendar of the trip's city.
-    async fn statistics(&self, trip: TripId) -> Result<Stepped, Failure> {
+    /// Adds the trip to its driver's day, by the calendar of the trip's city, or takes it back.
+    async fn statistics(&self, trip: TripId, way: Way) -> Result<Stepped, Failure> {
         let trip = self.0.trips.get(&Who::System, trip).await;
         let trip = trip.map_err(|error| Failure::again(error.to_string()))?;
         let (Some(driver), Some(ended)) = (trip.driver, trip.ended_at) else {
@@ -66,7 +73,10 @@ impl Aftermath {
             fare: trip.final_price.unwrap_or_default(),
         };
         let mut tx = self.0.db.begin(&Who::System).await?;
-        fleet::add_to_day_in_tx(&mut tx, &driven, &zone).await?;
+        match way {
+            Way::Forth => fleet::add_to_day_in_tx(&mut tx, &driven, &zone).await?,
+            Way::Back => fleet::take_from_day_in_tx(&mut tx, &driven, &zone).await?,
+        }
         Ok(Stepped::within(tx))
     }
 
@@ -87,9 +97,19 @@ impl Saga for Aftermath {
     fn step<'a>(&'a self, step: usize, subject: Uuid, _state: &'a Value) -> Stepping<'a> {
         Box::pin(async move {
             match step {
-                0 => self.statistics(TripId(subject)).await,
+                0 => self.statistics(TripId(subject), Way::Forth).await,
                 1 => self.receipt(TripId(subject)).await,
                 _ => Err(Failure::never("there is no such step")),
+            }
+        })
+    }
+
+    /// A receipt that was told stays told: telling it again under its key changes nothing.
+    fn undo<'a>(&'a self, step: usize, subject: Uuid, _state: &'a Value) -> Stepping<'a> {
+        Box::pin(async move {
+            match step {
+                0 => self.statistics(TripId(subject), Way::Back).await,
+                _ => Ok(Stepped::nothing()),
             }
         })
     }

@@ -3,7 +3,7 @@
 use base::{Caller, Code, Cursor, Piasters, Problem, Role, UserId};
 use events::Once;
 use identity::{Audit, AuditObject};
-use ledger::{Account, AdjustmentView, TransactionsPage, WalletView};
+use ledger::{Account, AdjustmentView, Repeat, TransactionsPage, WalletView};
 use serde_json::json;
 use storage::Who;
 
@@ -49,9 +49,15 @@ impl Flows {
         let journal = ledger::adjustment(admin.user, user, role, amount, reason, key.as_deref())
             .ok_or_else(|| Problem::new(Code::NotFound, "this account has no wallet"))?;
         let posted = ledger::post_in_tx(&mut tx, &journal).await?;
-        if once.applied().is_none() {
-            once.mark_in_tx(&mut tx, posted.journal.0).await?;
+        if once.applied().is_some() {
+            // The attempt before did all of it, and its answer got lost.
+            return Ok(posted.view(&journal));
         }
+        if posted.repeat == Repeat::Again {
+            let why = "this key was used for a correction long ago, take another one";
+            return Err(Problem::new(Code::IdempotencyKeyReused, why));
+        }
+        once.mark_in_tx(&mut tx, posted.journal.0).await?;
         if role == Role::Rider && amount > Piasters::ZERO {
             // What comes in first pays what is owed.
             ledger::pay_due_in_tx(&mut tx, user.as_rider(), posted.journal).await?;

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 
-use base::{Problem, TripId};
+use base::{Fault, Problem, TripId};
 use bytes::Bytes;
 use events::Once;
 use flows::{Said, Sent, Turn};
@@ -14,6 +14,7 @@ use rooms::Outlet;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use tokio::sync::oneshot;
 
 use crate::answer;
 use crate::desk::Asked;
@@ -74,11 +75,16 @@ impl Asked<'_> {
                 Turn::Answered { said, .. } => return raw(said),
                 Turn::Go(attempt) => attempt,
             };
-            let said: Said = work(attempt.once).await.map(|data| answer::json(&data));
-            let status =
-                said.as_ref().map_or_else(|problem| problem.code.status(), |_| deed.status);
-            flows.answered(attempt, status, &said).await;
-            raw(said)
+            let (done, answer) = oneshot::channel();
+            let keeper = flows.clone();
+            // Goes on when nobody waits any more: he will ask again for what became of it.
+            flows.tasks.spawn("keyed command", async move {
+                let said: Said = work(attempt.once).await.map(|data| answer::json(&data));
+                let refused = said.as_ref().err().map(|problem| problem.code.status());
+                keeper.answered(attempt, refused.unwrap_or(deed.status), &said).await;
+                done.send(said).ok();
+            });
+            raw(answer.await.unwrap_or_else(|_| Err(Fault::internal("it broke off").into())))
         }))
     }
 }
@@ -97,8 +103,8 @@ fn body(data: Option<&RawValue>) -> Bytes {
 
 fn raw(said: Said) -> Result<Box<RawValue>, Problem> {
     let text = String::from_utf8(said?.to_vec());
-    let text = text.map_err(|error| base::Fault::internal(error.to_string()))?;
-    Ok(RawValue::from_string(text).map_err(|error| base::Fault::internal(error.to_string()))?)
+    let text = text.map_err(|error| Fault::internal(error.to_string()))?;
+    Ok(RawValue::from_string(text).map_err(|error| Fault::internal(error.to_string()))?)
 }
 
 #[cfg(test)]

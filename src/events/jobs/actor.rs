@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use metrics::{counter, gauge, histogram};
 use ops::Tasks;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use uuid::Uuid;
@@ -141,6 +141,7 @@ impl Worker {
     async fn run(mut self, stopping: CancellationToken) {
         let (tell, mut ended) = mpsc::channel(self.config.at_once);
         let mut beat = tokio::time::interval(self.config.lease / 3);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look = true;
         while !stopping.is_cancelled() {
             if look {
@@ -152,11 +153,12 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
+                // Before the ends: under load there is always one more of them.
+                _ = beat.tick() => self.renew().await,
                 _ = ended.recv_many(&mut batch, self.config.at_once) => {
                     self.settle(batch).await;
                     look = true;
                 }
-                _ = beat.tick() => self.renew().await,
                 () = jobs.line(self.queue).bell.notified(), if has_room => look = true,
                 () = tokio::time::sleep(self.config.poll), if has_room => look = true,
             }
@@ -256,7 +258,9 @@ impl Worker {
     /// Keeps the leases of what runs; a job that became another's is stopped here.
     async fn renew(&mut self) {
         self.settle(Vec::new()).await;
-        let tries: Vec<Try> = self.running.keys().copied().collect();
+        // Those whose end could not be written are still this worker's.
+        let unsettled = self.unsettled.iter().map(|ended| (ended.job.id, ended.job.attempt));
+        let tries: Vec<Try> = self.running.keys().copied().chain(unsettled).collect();
         if tries.is_empty() {
             return;
         }

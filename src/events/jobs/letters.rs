@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::model::{Job, OnDead, Priority, Queue};
 use super::queue::Jobs;
-use super::{rules, store};
+use super::store;
 
 base::words! {
     /// Where a dead letter stands.
@@ -112,13 +112,8 @@ impl DeadLetters {
 
     /// Brings back what may be brought back by itself; to be called about once a minute.
     pub async fn recover(&self, clock: &Clock) -> Result<usize, Fault> {
-        let now = clock.now();
         let mut recovered = 0;
-        for (id, recoveries, died) in store::recoverable(&self.db).await? {
-            let due = rules::recovery(OnDead::Recover, recoveries).map(|wait| died + wait);
-            if due.is_none_or(|due| due > now) {
-                continue;
-            }
+        for id in store::recoverable(&self.db, clock.now()).await? {
             let mut tx = self.db.begin(&Who::System).await?;
             let why = "brought back by the program";
             let letter = store::decide_in_tx(&mut tx, id, LetterStatus::Retried, None, why).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::model::{Failure, OnDead, Priority};
+use super::model::{Failure, Priority};
 
 /// The first repetition waits about this long; each further one twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -11,8 +11,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const CROWDED: u64 = 5_000;
 /// From this depth on it takes nothing that isn't money or a trip's change.
 const FULL: u64 = 50_000;
-/// Waits before a dead letter is brought back by the program itself.
-const RECOVERIES: [Duration; 3] =
+/// Waits before a trip's dead letter is brought back by the program itself: after the last one it
+/// stays for a person.
+pub(crate) const RECOVERIES: [Duration; 3] =
     [Duration::from_secs(300), Duration::from_secs(1800), Duration::from_secs(7200)];
 
 /// How long a job of this priority may stand behind others: it ranks as if it had come so much
@@ -68,14 +69,6 @@ pub(crate) const fn admits(priority: Priority, depth: u64) -> bool {
     }
 }
 
-/// How long after its death a letter is brought back, when it was brought back `recoveries` times.
-pub(crate) fn recovery(rule: OnDead, recoveries: i16) -> Option<Duration> {
-    match rule {
-        OnDead::Recover => RECOVERIES.get(usize::from(recoveries.unsigned_abs())).copied(),
-        OnDead::Support | OnDead::ByHand => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,17 +101,5 @@ mod tests {
         assert_eq!(admitted(0), ["critical", "high", "normal", "low"]);
         assert_eq!(admitted(CROWDED), ["critical", "high"]);
         assert_eq!(admitted(FULL), ["critical"]);
-    }
-
-    #[test]
-    fn only_a_trips_letter_is_brought_back_and_not_for_ever() {
-        let waits = |rule| (0..4).map(|n| recovery(rule, n).map(|w| w.as_secs())).collect();
-        let check = |rule, expected: [Option<u64>; 4]| {
-            let found: Vec<Option<u64>> = waits(rule);
-            assert_eq!(found, expected, "{rule:?}");
-        };
-        check(OnDead::Recover, [Some(300), Some(1800), Some(7200), None]);
-        check(OnDead::ByHand, [None; 4]);
-        check(OnDead::Support, [None; 4]);
     }
 }

@@ -324,18 +324,23 @@ pub(crate) async fn decide_in_tx(
     letter(&row).map(Some).map_err(fault)
 }
 
-/// Open letters that may be brought back by the program: id, recoveries, moment of death.
-pub(crate) async fn recoverable(db: &Db) -> Result<Vec<(Uuid, i16, Millis)>, Fault> {
+/// Open letters that are due to be brought back by the program.
+pub(crate) async fn recoverable(db: &Db, now: Millis) -> Result<Vec<Uuid>, Fault> {
+    let waits: Vec<f64> = rules::RECOVERIES.iter().map(Duration::as_secs_f64).collect();
     let mut tx = db.begin(&Who::System).await?;
-    let rows: Vec<(Uuid, i16, Timestamp)> = sqlx::query_as(
-        "SELECT id, recoveries, died_at FROM dead_letters \
-         WHERE status = 'open' AND rule = 'recover' ORDER BY died_at LIMIT 100",
+    let due = sqlx::query_scalar(
+        "SELECT id FROM dead_letters WHERE status = 'open' AND rule = 'recover' \
+           AND recoveries < cardinality($1::float8[]) \
+           AND died_at + make_interval(secs => ($1::float8[])[recoveries + 1]) <= $2 \
+         ORDER BY died_at LIMIT 100",
     )
+    .bind(waits)
+    .bind(at(now))
     .fetch_all(tx.conn())
     .await
     .map_err(fault)?;
     tx.commit().await?;
-    Ok(rows.into_iter().map(|(id, n, died)| (id, n, millis(died))).collect())
+    Ok(due)
 }
 
 /// When the schedule is due; it is written down the first time.

@@ -109,12 +109,13 @@ pub(crate) async fn release_in_tx(tx: &mut Tx, token: Uuid) -> Result<(), Fault>
     Ok(())
 }
 
-pub(crate) async fn sweep_in_tx(tx: &mut Tx) -> Result<u64, Fault> {
+pub(crate) async fn sweep_in_tx(tx: &mut Tx, most: u64) -> Result<u64, Fault> {
     let swept = sqlx::query(
         "DELETE FROM idempotency WHERE (scope, route, key) IN ( \
            SELECT scope, route, key FROM idempotency \
-           WHERE expires_at < now() AND lease_until < now() LIMIT 10000)",
+           WHERE expires_at < now() AND lease_until < now() LIMIT $1)",
     )
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
     .execute(tx.conn())
     .await
     .map_err(fault)?;

@@ -282,3 +282,36 @@ async fn of_many_nodes_one_puts_a_scheduled_job_down() {
     while SWEEP.tick(&stand.db, later).await.unwrap() {}
     assert_eq!(stand.count(LEFT).await, 1);
 }
+
+/// A slow job among a crowd of quick ones: its lease is kept although there is always something to
+/// settle, so nobody takes it a second time.
+#[tokio::test]
+async fn a_slow_job_keeps_its_lease_while_others_come_and_go() {
+    let stand = Stand::new().await;
+    let slow = Arc::new(Notify::new());
+    let gate = Arc::clone(&slow);
+    let hand = Hand::new(Box::new(move |job| {
+        let gate = Arc::clone(&gate);
+        Box::pin(async move {
+            if job.payload == "0" {
+                gate.notified().await;
+            }
+            Ok(Done::Finished)
+        })
+    }));
+    let config = WorkerConfig { at_once: 4, lease: Duration::from_millis(300), ..quick() };
+    stand.add(&[work(0)]).await;
+    let _tasks = stand.work(&hand, config);
+    let begun = "SELECT count(*) FROM jobs WHERE payload = '0' AND attempts = 1";
+    stand.until(begun, 1).await;
+    let since = tokio::time::Instant::now();
+    // Busy for several leases, whatever the machine takes for a job.
+    while since.elapsed() < Duration::from_millis(1500) {
+        let crowd: Vec<NewJob> = (1..200).map(work).collect();
+        stand.add(&crowd).await;
+        stand.until("SELECT count(*) FROM jobs", 1).await;
+    }
+    assert_eq!(stand.count(begun).await, 1, "it was taken again");
+    slow.notify_one();
+    stand.until(LEFT, 0).await;
+}

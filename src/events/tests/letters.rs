@@ -92,3 +92,21 @@ async fn a_trips_letter_is_brought_back_three_times_and_then_stays() {
     let story = "SELECT max(recoveries)::bigint FROM dead_letters WHERE status = 'open'";
     assert_eq!(stand.count(story).await, 3);
 }
+
+/// Letters that nobody brings back any more are the oldest ones: they must not hide younger ones.
+#[tokio::test]
+async fn hopeless_letters_do_not_stand_in_the_way_of_others() {
+    let stand = Stand::new().await;
+    stand
+        .run(
+            "INSERT INTO dead_letters (queue, kind, version, payload, priority, max_attempts, rule, \
+               attempts, errors, recoveries, made_at, died_at) \
+             SELECT 'trip-events', 'work', 1, '0', 0, 1, 'recover', 1, '[]', \
+               CASE WHEN n <= 150 THEN 3 ELSE 0 END, now(), now() - make_interval(days => 200 - n) \
+             FROM generate_series(1, 151) n",
+        )
+        .await;
+    let letters = DeadLetters::new(&stand.jobs);
+    assert_eq!(letters.recover(&Clock::system()).await.unwrap(), 1);
+    assert_eq!(stand.count(OPEN).await, 150);
+}

@@ -5,11 +5,17 @@ use storage::{Tx, at, fault};
 
 use super::{DayView, Driven};
 
-pub(crate) async fn add_in_tx(tx: &mut Tx, driven: &Driven, zone: &str) -> Result<(), Fault> {
+/// `trips` is 1 to add the trip, -1 to take it back.
+pub(crate) async fn add_in_tx(
+    tx: &mut Tx,
+    driven: &Driven,
+    zone: &str,
+    trips: i32,
+) -> Result<(), Fault> {
     sqlx::query(
         "INSERT INTO driver_days AS d (driver_id, day, trips, distance_m, duration_s, fares) \
-         VALUES ($1, ($2::timestamptz AT TIME ZONE $3)::date, 1, $4, $5, $6) \
-         ON CONFLICT (driver_id, day) DO UPDATE SET trips = d.trips + 1, \
+         VALUES ($1, ($2::timestamptz AT TIME ZONE $3)::date, $7, $7 * $4, $7 * $5, $7 * $6) \
+         ON CONFLICT (driver_id, day) DO UPDATE SET trips = d.trips + excluded.trips, \
            distance_m = d.distance_m + excluded.distance_m, \
            duration_s = d.duration_s + excluded.duration_s, fares = d.fares + excluded.fares",
     )
@@ -19,6 +25,7 @@ pub(crate) async fn add_in_tx(tx: &mut Tx, driven: &Driven, zone: &str) -> Resul
     .bind(i64::from(driven.distance_m))
     .bind(i64::from(driven.duration_s))
     .bind(driven.fare.0)
+    .bind(trips)
     .execute(tx.conn())
     .await
     .map_err(fault)?;
