@@ -21,7 +21,7 @@ use hdrhistogram::Histogram;
 use ops::Tasks;
 use parking_lot::Mutex;
 use serde_json::json;
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
 use storage::{Db, Durability, Who};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -35,6 +35,9 @@ use crate::table::{Bound, Figure, Row};
 const HANDS: usize = 20;
 const CALM: f64 = 200.0;
 const BUSY: f64 = 500.0;
+
+/// Longest wait that is told apart from longer ones, microseconds.
+const LONGEST_US: u64 = 60_000_000;
 
 static WORK: Kind = Kind {
     name: "work",
@@ -55,7 +58,7 @@ struct Counter {
 
 impl Counter {
     fn new() -> anyhow::Result<Arc<Self>> {
-        let waits = Mutex::new(Histogram::new(3)?);
+        let waits = Mutex::new(Histogram::new_with_max(LONGEST_US, 3)?);
         let (begun, count) = (Instant::now(), AtomicUsize::new(0));
         Ok(Arc::new(Self { begun, count, waits, rang: Notify::new() }))
     }
@@ -152,28 +155,32 @@ impl Works {
         &self,
         rate: f64,
         length: Duration,
-        put: impl Fn(u64, usize) -> F,
+        put: impl Fn(u64) -> F,
     ) -> anyhow::Result<f64>
     where
-        F: Future<Output = anyhow::Result<()>>,
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         self.counter.waits.lock().reset();
         let before = self.counter.count.load(Ordering::SeqCst);
         let count = (rate * length.as_secs_f64()) as usize;
         let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
         let mut sent = Vec::with_capacity(count);
-        for number in 0..count {
+        for _ in 0..count {
             tick.tick().await;
             // Not one after the other: a slow commit must not slow the ones behind it down.
-            sent.push(put(self.counter.now(), number));
-            if sent.len() >= HANDS / 2 {
-                try_join_all(sent.drain(..)).await?;
-            }
+            sent.push(tokio::spawn(put(self.counter.now())));
         }
-        try_join_all(sent).await?;
+        for done in try_join_all(sent).await? {
+            done?;
+        }
         self.counter.reached(before + count).await;
         Ok(self.counter.p99_ms())
     }
+}
+
+async fn put_down(jobs: Jobs, sent: u64) -> anyhow::Result<()> {
+    jobs.add(&[NewJob::new(&WORK, &sent)?]).await?;
+    Ok(())
 }
 
 /// A fact of an aggregate of its own, in a transaction of its own.
@@ -207,17 +214,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
         let watch = Stopwatch::start(&postgres)?;
         works.cycle(count).await?;
         watch.stop(count, &mut own)?;
+        let mut rival = Rival::open(&postgres).await?;
         let watch = Stopwatch::start(&postgres)?;
-        insert_and_poll(&postgres, count).await?;
+        rival.cycle(count).await?;
         watch.stop(count, &mut plain)?;
-        let jobs = &works.jobs;
-        let calm_ms = works.paced(CALM, length, |sent, _| async move {
-            jobs.add(&[NewJob::new(&WORK, &sent)?]).await?;
-            Ok(())
-        });
-        let calm_ms = calm_ms.await?;
-        let db = &postgres.db;
-        let facts_ms = works.paced(BUSY, length, |sent, _| append(db.clone(), sent)).await?;
+        drop(rival);
+        let calm_ms = works.paced(CALM, length, |sent| put_down(works.jobs.clone(), sent)).await?;
+        let facts_ms = works.paced(BUSY, length, |sent| append(postgres.db.clone(), sent)).await?;
         // The first one warms up.
         if run > 0 {
             eprintln!("  run {run}: {:.0} jobs/s, {calm_ms:.1} ms, {facts_ms:.1} ms", own.rate());
@@ -241,44 +244,55 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A table, an INSERT each, and as many workers who take the oldest until all are gone.
-async fn insert_and_poll(postgres: &Postgres, count: usize) -> anyhow::Result<()> {
-    let mut owner = postgres.owner().await?;
-    sqlx::raw_sql(
-        "CREATE TABLE IF NOT EXISTS plain_jobs \
-         (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, payload jsonb NOT NULL); \
-         TRUNCATE plain_jobs",
-    )
-    .execute(&mut owner)
-    .await?;
-    let left = AtomicUsize::new(count / HANDS * HANDS);
-    let writers = (0..HANDS).map(|_| async {
-        let mut conn = postgres.owner().await?;
-        for number in 0..count / HANDS {
-            sqlx::query("INSERT INTO plain_jobs (payload) VALUES ($1)")
-                .bind(json!(number))
-                .execute(&mut conn)
-                .await?;
-        }
-        anyhow::Ok(())
-    });
-    let readers = (0..HANDS).map(|_| async {
-        let mut conn = postgres.owner().await?;
-        while left.load(Ordering::SeqCst) > 0 {
-            let mut tx = conn.begin().await?;
-            let taken = sqlx::query(
-                "DELETE FROM plain_jobs WHERE id = (SELECT id FROM plain_jobs ORDER BY id \
-                 LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING payload",
-            )
-            .fetch_optional(&mut *tx)
-            .await?;
-            tx.commit().await?;
-            if taken.is_some() {
-                left.fetch_sub(1, Ordering::SeqCst);
+/// A table, an INSERT each, and as many workers who take the oldest until all are gone. Its
+/// connections outlive the measurement: the CPU of one that ended can't be read any more.
+struct Rival {
+    writers: Vec<PgConnection>,
+    readers: Vec<PgConnection>,
+}
+
+impl Rival {
+    async fn open(postgres: &Postgres) -> anyhow::Result<Self> {
+        let mut owner = postgres.owner().await?;
+        sqlx::raw_sql(
+            "CREATE TABLE IF NOT EXISTS plain_jobs \
+             (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, payload jsonb NOT NULL); \
+             TRUNCATE plain_jobs",
+        )
+        .execute(&mut owner)
+        .await?;
+        let open = || try_join_all((0..HANDS).map(|_| postgres.owner()));
+        Ok(Self { writers: open().await?, readers: open().await? })
+    }
+
+    async fn cycle(&mut self, count: usize) -> anyhow::Result<()> {
+        let left = AtomicUsize::new(count / HANDS * HANDS);
+        let writers = self.writers.iter_mut().map(async |conn| {
+            for number in 0..count / HANDS {
+                sqlx::query("INSERT INTO plain_jobs (payload) VALUES ($1)")
+                    .bind(json!(number))
+                    .execute(&mut *conn)
+                    .await?;
             }
-        }
-        anyhow::Ok(())
-    });
-    tokio::try_join!(try_join_all(writers), try_join_all(readers))?;
-    Ok(())
+            anyhow::Ok(())
+        });
+        let readers = self.readers.iter_mut().map(async |conn| {
+            while left.load(Ordering::SeqCst) > 0 {
+                let mut tx = conn.begin().await?;
+                let taken = sqlx::query(
+                    "DELETE FROM plain_jobs WHERE id = (SELECT id FROM plain_jobs ORDER BY id \
+                     LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING payload",
+                )
+                .fetch_optional(&mut *tx)
+                .await?;
+                tx.commit().await?;
+                if taken.is_some() {
+                    left.fetch_sub(1, Ordering::SeqCst);
+                }
+            }
+            anyhow::Ok(())
+        });
+        tokio::try_join!(try_join_all(writers), try_join_all(readers))?;
+        Ok(())
+    }
 }
