@@ -12,7 +12,7 @@ mod upkeep;
 
 use std::sync::Arc;
 
-use events::{DeadLetters, Handlers, Relay, SagaRunner, WorkerConfig};
+use events::{Handlers, Relay, SagaRunner, WorkerConfig};
 use flows::{
     AFTERMATH, Aftermath, Completions, DOCUMENT_REMINDERS, EVERY_MORNING, Flows, TRIP_NEWS, Teller,
     TripNews,
@@ -23,15 +23,8 @@ use ops::Tasks;
 /// Notified by triggers of the outbox, and by whoever puts jobs down.
 const CHANNELS: &[&str] = &["smartline_outbox", "smartline_jobs"];
 
-/// The node's background work. Cheap to clone.
-#[derive(Clone)]
-pub struct Worker {
-    pub relay: Relay,
-    pub letters: DeadLetters,
-}
-
-/// Starts it: relay, workers, schedules.
-pub fn start(flows: &Flows, tasks: &Tasks) -> Worker {
+/// Starts the node's background work: relay, workers, schedules.
+pub fn start(flows: &Flows, tasks: &Tasks) {
     let relay = Relay::new(
         flows.db.clone(),
         flows.jobs.clone(),
@@ -50,10 +43,9 @@ pub fn start(flows: &Flows, tasks: &Tasks) -> Worker {
         .every(&EVERY_MORNING)
         .every(&upkeep::EVERY_FEW_MINUTES);
     flows.jobs.work(tasks, &flows.clock, handlers, WorkerConfig::default());
-    let (bell, jobs) = (relay.clone(), flows.jobs.clone());
+    let jobs = flows.jobs.clone();
     storage::listen(&flows.db, tasks, CHANNELS, move |channel, payload| match channel {
-        "smartline_outbox" => bell.ring(),
+        "smartline_outbox" => relay.ring(),
         _ => jobs.ring(events::Queue::parse(payload)),
     });
-    Worker { relay, letters: DeadLetters::new(&flows.jobs) }
 }

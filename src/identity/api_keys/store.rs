@@ -6,7 +6,7 @@ use std::time::Duration;
 use base::{ApiKeyId, Caller, Cursor, Fault};
 use jiff_sqlx::Timestamp;
 use sqlx::FromRow;
-use storage::{Who, at, fault, millis};
+use storage::{Tx, Who, at, fault, millis};
 use uuid::Uuid;
 
 use super::memory::{Good, Used};
@@ -144,10 +144,7 @@ impl Store {
             .fetch_optional(tx.conn())
             .await
             .map_err(fault)?;
-        let Some(row) = row else { return Ok(None) };
-        audit_in_tx(&mut tx, &[record]).await?;
-        tx.commit().await?;
-        Ok(Some(row.into()))
+        changed(tx, row, record).await
     }
 
     pub(super) async fn key_revoke(
@@ -163,10 +160,7 @@ impl Store {
             .fetch_optional(tx.conn())
             .await
             .map_err(fault)?;
-        let Some(row) = row else { return Ok(None) };
-        audit_in_tx(&mut tx, &[record]).await?;
-        tx.commit().await?;
-        Ok(Some(row.into()))
+        changed(tx, row, record).await
     }
 
     pub(super) async fn keys_page(
@@ -252,4 +246,13 @@ impl Store {
         };
         Ok(Some(rows.into_iter().map(day).collect()))
     }
+}
+
+/// Ends a change of a key: it stands in the audit log by the same commit. `None`: there was no such
+/// key to change.
+async fn changed(mut tx: Tx, row: Option<Row>, record: Audit) -> Result<Option<ApiKeyView>, Fault> {
+    let Some(row) = row else { return Ok(None) };
+    audit_in_tx(&mut tx, &[record]).await?;
+    tx.commit().await?;
+    Ok(Some(row.into()))
 }
