@@ -26,6 +26,7 @@ mod position;
 mod presence;
 mod roster;
 mod rules;
+mod sessions;
 mod shift;
 mod store;
 mod tally;

@@ -232,6 +232,33 @@ async fn a_wish_outlives_the_program() {
 }
 
 #[tokio::test]
+async fn who_goes_online_and_offline_is_a_fact_and_told_once() {
+    let house = fresh().await;
+    let driver = house.approved(31).await;
+    for _ in 0..2 {
+        house.fleet.go_online(driver, None).await.expect("approved");
+        house.fleet.ingest(&house.seat(driver), &house.fix(0.0)).expect("a good position");
+        house.clock.advance(Duration::from_secs(1));
+        house.fleet.go_offline(driver).await.expect("free");
+        house.clock.advance(Duration::from_secs(1));
+    }
+    house.fleet.flush().await;
+    let facts = sqlx::query_as::<_, (i32, String, String)>(
+        "SELECT seq, event_type, payload ->> 'cityId' FROM event_store
+         WHERE aggregate_type = 'driver' AND aggregate_id = $1 ORDER BY seq",
+    )
+    .bind(driver.0)
+    .fetch_all(&mut storage::testing::owner(&house.db).await)
+    .await
+    .expect("facts");
+    let told: Vec<_> = facts.iter().map(|(seq, kind, _)| format!("{seq} {kind}")).collect();
+    let expected = ["1 DRIVER_ONLINE", "2 DRIVER_OFFLINE", "3 DRIVER_ONLINE", "4 DRIVER_OFFLINE"];
+    assert_eq!(told, expected);
+    assert!(facts.iter().all(|(_, _, city)| city == "1" || city == "2"), "{facts:?}");
+    house.tasks.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
 async fn positions_are_written_behind_and_thinned_off_trip() {
     let house = fresh().await;
     let mut owner = storage::testing::owner(&house.db).await;

@@ -74,6 +74,8 @@ pub async fn lock_funds_in_tx(
 
 /// Posts one journal. A refusal ends the transaction; a repeat is no refusal.
 pub async fn post_in_tx(tx: &mut Tx, journal: &Journal) -> Result<Posted, PostError> {
+    // What a wallet holds changes, and that is a fact.
+    tx.rings(events::FACTS);
     let legs = Legs::of(std::slice::from_ref(journal));
     let rows: Vec<PostRow> = sqlx::query_as(POST)
         .bind(JournalId::new().0)
@@ -101,6 +103,7 @@ pub async fn post_batch_in_tx(
     if journals.is_empty() {
         return Ok(Vec::new());
     }
+    tx.rings(events::FACTS);
     let legs = Legs::of(journals);
     let ids: Vec<Uuid> = journals.iter().map(|_| JournalId::new().0).collect();
     let keys: Vec<&str> = journals.iter().map(|journal| journal.key.as_str()).collect();

@@ -9,6 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool};
 use tokio::time::Instant;
 
+use crate::bells::Bells;
 use crate::fault::fault;
 use crate::tx::{Opening, Tx, Who};
 
@@ -129,6 +130,7 @@ pub struct Db {
     address: Address,
     /// Around the pooler, where there is one.
     direct: Option<Address>,
+    bells: Bells,
 }
 
 /// Opens the pools. Fails when the database doesn't answer within `limits.acquire`.
@@ -141,7 +143,8 @@ pub async fn connect(address: &Address, limits: &PoolLimits) -> Result<Db, Fault
     let writers = pool_options(limits, 0, limits.writers).connect_lazy_with(options);
     let opening = Opening::new(address.login(), address.via, limits);
     let direct = (address.via == Via::Direct).then(|| address.clone());
-    Ok(Db { pool, writers, opening, address: address.clone(), direct })
+    let (address, bells) = (address.clone(), Bells::new());
+    Ok(Db { pool, writers, opening, address, direct, bells })
 }
 
 impl Db {
@@ -150,6 +153,17 @@ impl Db {
     pub fn with_direct(mut self, address: &Address) -> Self {
         self.direct = (address.via == Via::Direct).then(|| address.clone());
         self
+    }
+
+    /// Calls `waiter` with the part that something came for, or with none when anything may have
+    /// come: after a commit of this node that [rings](Tx::rings), and, where somebody
+    /// [listens](crate::listen), after one of another node.
+    pub fn on_ring(&self, channel: &'static str, waiter: impl Fn(&str) + Send + Sync + 'static) {
+        self.bells.on(channel, Box::new(waiter));
+    }
+
+    pub(crate) const fn bells(&self) -> &Bells {
+        &self.bells
     }
 
     pub(crate) const fn direct(&self) -> Option<&Address> {
@@ -169,7 +183,7 @@ impl Db {
     async fn open(&self, pool: &PgPool, statement: String) -> Result<Tx, Fault> {
         let asked = Instant::now();
         let conn = pool.acquire().await.map_err(fault)?;
-        let tx = Tx::open(conn, statement, self.opening.via()).await.map_err(fault)?;
+        let tx = Tx::open(conn, statement, self.opening.via(), &self.bells).await.map_err(fault)?;
         histogram!("smartline_db_begin_seconds").record(asked.elapsed().as_secs_f64());
         self.report();
         Ok(tx)

@@ -45,6 +45,7 @@ const FILES: &[File] = &[
     file!(8, "events", "0008_events"),
     file!(9, "access", "0009_access"),
     file!(10, "notify", "0010_notify"),
+    file!(11, "bells", "0011_bells"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Database, Executor, Postgres, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 
+use crate::bells::{Bells, Ring};
 use crate::db::{PoolLimits, Via};
 use crate::fault::fault;
 
@@ -87,6 +88,9 @@ impl Opening {
 pub struct Tx {
     conn: PoolConnection<Postgres>,
     state: State,
+    bells: Bells,
+    /// Whom it brings something.
+    rings: Vec<Ring>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,8 +106,10 @@ impl Tx {
         conn: PoolConnection<Postgres>,
         statement: String,
         via: Via,
+        bells: &Bells,
     ) -> Result<Self, sqlx::Error> {
-        let mut tx = Self { conn, state: State::Opening };
+        let (bells, rings) = (bells.clone(), Vec::new());
+        let mut tx = Self { conn, state: State::Opening, bells, rings };
         let statement = AssertSqlSafe(statement).into_sql_str();
         <Manager as TransactionManager>::begin(&mut tx.conn, Some(statement)).await?;
         tx.state = State::Open;
@@ -121,6 +127,13 @@ impl Tx {
         &mut self.conn
     }
 
+    /// It brings something that others wait for: they are called once it is committed.
+    pub fn rings(&mut self, ring: Ring) {
+        if !self.rings.contains(&ring) {
+            self.rings.push(ring);
+        }
+    }
+
     /// Makes it durable. `Ok` means on disk; [`Fault::Unknown`] means that the answer got lost and
     /// the outcome must be read back; any other fault means that nothing was stored.
     pub async fn commit(mut self) -> Result<(), Fault> {
@@ -132,12 +145,14 @@ impl Tx {
         if let Err(error) = outcome {
             self.state = State::Opening; // Not known any more: Drop closes the connection.
             return Err(if lost(&error) {
+                self.bells.rung(&self.rings);
                 Fault::Unknown(format!("commit: {error}"))
             } else {
                 fault(error)
             });
         }
         self.state = State::Ended;
+        self.bells.rung(&self.rings);
         Ok(())
     }
 }

@@ -207,6 +207,7 @@ pub(crate) async fn create(
 }
 
 async fn create_in_tx(tx: &mut Tx, trip: &Trip, event: &TripEvent) -> Result<(), TripError> {
+    tx.rings(events::FACTS);
     sqlx::query("SELECT trip_create($1::text::jsonb, $2::text::jsonb, $3)")
         .bind(json(&NewRow::of(trip))?)
         .bind(json(event)?)
@@ -245,6 +246,7 @@ pub(crate) async fn transitions_in_tx(
     tx: &mut Tx,
     moves: &[Move<'_>],
 ) -> Result<Vec<TripId>, GroupError> {
+    tx.rings(events::FACTS);
     let rows = sqlx::query("SELECT r_id FROM trip_transitions($1::text::jsonb)")
         .bind(json(&moves)?)
         .fetch_all(tx.conn())

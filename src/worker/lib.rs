@@ -20,16 +20,9 @@ use flows::{
 use notify::{CALM_NOTIFICATION, NOTIFICATION};
 use ops::Tasks;
 
-/// Notified by triggers of the outbox, and by whoever puts jobs down.
-const CHANNELS: &[&str] = &["smartline_outbox", "smartline_jobs"];
-
 /// Starts the node's background work: relay, workers, schedules.
 pub fn start(flows: &Flows, tasks: &Tasks) {
-    let relay = Relay::new(
-        flows.db.clone(),
-        flows.jobs.clone(),
-        vec![Arc::new(Completions), Arc::new(TripNews)],
-    );
+    let relay = Relay::new(flows.db.clone(), vec![Arc::new(Completions), Arc::new(TripNews)]);
     relay.start(tasks);
     let aftermath = SagaRunner::new(flows.db.clone(), Arc::new(Aftermath(flows.clone())));
     let (teller, notify) = (Arc::new(Teller(flows.clone())), Arc::new(flows.notify.clone()));
@@ -43,9 +36,5 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
         .every(&EVERY_MORNING)
         .every(&upkeep::EVERY_FEW_MINUTES);
     flows.jobs.work(tasks, &flows.clock, handlers, WorkerConfig::default());
-    let jobs = flows.jobs.clone();
-    storage::listen(&flows.db, tasks, CHANNELS, move |channel, payload| match channel {
-        "smartline_outbox" => relay.ring(),
-        _ => jobs.ring(events::Queue::parse(payload)),
-    });
+    storage::listen(&flows.db, tasks);
 }
