@@ -1,12 +1,14 @@
 //! Where the database is and the pools that lead to it.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::Fault;
 use metrics::{gauge, histogram};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::bells::Bells;
@@ -84,6 +86,9 @@ pub struct PoolLimits {
     pub min: u32,
     /// Connections at most.
     pub max: u32,
+    /// Of these at most so many for the program's own work, so that a crowd of jobs can't hold up
+    /// those who ask.
+    pub system: u32,
     /// Connections at most for the group writer, beside the others so that a crowd of readers can't
     /// hold up transitions.
     pub writers: u32,
@@ -104,6 +109,7 @@ impl Default for PoolLimits {
         Self {
             min: 5,
             max: 20,
+            system: 12,
             writers: 4,
             acquire: Duration::from_secs(3),
             statement: Duration::from_secs(10),
@@ -122,6 +128,8 @@ const TRUST_IDLE: Duration = Duration::from_secs(1);
 pub struct Db {
     pool: PgPool,
     writers: PgPool,
+    /// Places in `pool` for [`Who::System`], and how long one is waited for.
+    system: (Arc<Semaphore>, Duration),
     opening: Opening,
     #[cfg_attr(
         not(any(test, feature = "testing")),
@@ -144,7 +152,9 @@ pub async fn connect(address: &Address, limits: &PoolLimits) -> Result<Db, Fault
     let opening = Opening::new(address.login(), address.via, limits);
     let direct = (address.via == Via::Direct).then(|| address.clone());
     let (address, bells) = (address.clone(), Bells::new());
-    Ok(Db { pool, writers, opening, address, direct, bells })
+    let places = usize::try_from(limits.system.clamp(1, limits.max)).expect("a pool is small");
+    let system = (Arc::new(Semaphore::new(places)), limits.acquire);
+    Ok(Db { pool, writers, system, opening, address, direct, bells })
 }
 
 impl Db {
@@ -172,12 +182,26 @@ impl Db {
 
     /// A transaction of `smartline_app` that carries `who` to the policies. One round trip.
     pub async fn begin(&self, who: &Who) -> Result<Tx, Fault> {
-        self.open(&self.pool, self.opening.app(who)).await
+        let place = match who {
+            Who::System => Some(self.place().await?),
+            Who::Caller(_) => None,
+        };
+        let tx = self.open(&self.pool, self.opening.app(who)).await?;
+        Ok(tx.with_place(place))
     }
 
     /// A transaction of `smartline_writer`: transition and ledger functions, reads of live trips.
     pub async fn begin_writer(&self) -> Result<Tx, Fault> {
         self.open(&self.writers, self.opening.writer()).await
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        let (places, patience) = &self.system;
+        match tokio::time::timeout(*patience, Arc::clone(places).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) => Err(Fault::unavailable("the database is closed")),
+            Err(_) => Err(Fault::unavailable("too much of the program's own work waits")),
+        }
     }
 
     async fn open(&self, pool: &PgPool, statement: String) -> Result<Tx, Fault> {

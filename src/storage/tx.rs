@@ -8,6 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Database, Executor, Postgres, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::bells::{Bells, Ring};
 use crate::db::{PoolLimits, Via};
@@ -91,6 +92,8 @@ pub struct Tx {
     bells: Bells,
     /// Whom it brings something.
     rings: Vec<Ring>,
+    /// Held by the program's own work until the connection is free again.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,7 +112,7 @@ impl Tx {
         bells: &Bells,
     ) -> Result<Self, sqlx::Error> {
         let (bells, rings) = (bells.clone(), Vec::new());
-        let mut tx = Self { conn, state: State::Opening, bells, rings };
+        let mut tx = Self { conn, state: State::Opening, bells, rings, place: None };
         let statement = AssertSqlSafe(statement).into_sql_str();
         <Manager as TransactionManager>::begin(&mut tx.conn, Some(statement)).await?;
         tx.state = State::Open;
@@ -120,6 +123,11 @@ impl Tx {
             tx.conn.execute("DEALLOCATE ALL").await?;
         }
         Ok(tx)
+    }
+
+    pub(crate) fn with_place(mut self, place: Option<OwnedSemaphorePermit>) -> Self {
+        self.place = place;
+        self
     }
 
     /// The connection, for calls that want it by name.
