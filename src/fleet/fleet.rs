@@ -22,7 +22,7 @@ use crate::papers::Onboarding;
 use crate::presence::Wheel;
 use crate::roster::{Core, Entry, Roster};
 use crate::rules::{self, Command, Phase, Told};
-use crate::sessions::{Session, Turn, sessions_behind};
+use crate::sessions::{DriverSession, Turn, sessions_behind};
 use crate::store::{self, HistoryRow, LatestRow, RecordRow};
 use crate::tally::Tally;
 
@@ -94,7 +94,7 @@ pub(crate) struct Inner {
     pub(crate) latest: Behind<LatestRow>,
     pub(crate) history: Behind<HistoryRow>,
     records: Behind<RecordRow>,
-    sessions: Behind<Session>,
+    sessions: Behind<DriverSession>,
     pub(crate) effects: Effects,
     wanted: mpsc::Sender<DriverId>,
     pub(crate) count: Counters,
@@ -338,7 +338,7 @@ impl Inner {
 
     fn note(&self, entry: &Entry, core: &Core, turn: Turn, at: Millis) {
         let (driver_id, city_id, vehicle_type) = (entry.driver, core.city, core.tier());
-        self.sessions.push(Session { driver_id, city_id, vehicle_type, at, turn });
+        self.sessions.push(DriverSession { driver_id, city_id, vehicle_type, at, turn });
     }
 
     /// A new alias, and the city he is in: riders can't tie two sessions together.

@@ -48,6 +48,7 @@ pub use model::{
 };
 pub use papers::{Expiring, Onboarding, OnboardingError, REQUIRED_DOCUMENTS};
 pub use position::{Meter, Seat};
+pub use sessions::{DriverSession, SESSION_FACTS};
 pub use wire::{
     Decision, DecisionKind, DocumentBody, DocumentView, DriverView, DriversPage, LocationReport,
     NearbyDriverView, NearbyMovedView, NearbyUpdateView, Profile, TrackPointView, TrackView,

@@ -11,18 +11,22 @@ use events::Fact;
 use ops::Tasks;
 use serde::Serialize;
 use storage::{Behind, BehindLimits, Db, Who};
+use utoipa::ToSchema;
 
 const LIMITS: BehindLimits =
     BehindLimits { capacity: 50_000, batch: 200, every: Duration::from_secs(2) };
 
+/// The facts that this file tells.
+pub const SESSION_FACTS: [&str; 2] = [Turn::Online.kind(), Turn::Offline.kind()];
+
 /// Payload of `DRIVER_ONLINE` and `DRIVER_OFFLINE`, version 1.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Session {
-    pub(crate) driver_id: DriverId,
-    pub(crate) city_id: CityId,
-    pub(crate) vehicle_type: Tier,
-    pub(crate) at: Millis,
+pub struct DriverSession {
+    pub driver_id: DriverId,
+    pub city_id: CityId,
+    pub vehicle_type: Tier,
+    pub at: Millis,
     #[serde(skip)]
     pub(crate) turn: Turn,
 }
@@ -43,15 +47,15 @@ impl Turn {
     }
 }
 
-pub(crate) fn sessions_behind(db: &Db, tasks: &Tasks) -> Behind<Session> {
+pub(crate) fn sessions_behind(db: &Db, tasks: &Tasks) -> Behind<DriverSession> {
     let db = db.clone();
     Behind::start(tasks, "driver_sessions", LIMITS, |_| None, move |rows| write(db.clone(), rows))
 }
 
-async fn write(db: Db, rows: Arc<[Session]>) -> Result<(), Fault> {
+async fn write(db: Db, rows: Arc<[DriverSession]>) -> Result<(), Fault> {
     // In order of the driver, so that two nodes can't hold the same ones crosswise; stable, so that
     // his own stay in order.
-    let mut rows: Vec<&Session> = rows.iter().collect();
+    let mut rows: Vec<&DriverSession> = rows.iter().collect();
     rows.sort_by_key(|row| row.driver_id);
     let mut tx = db.begin(&Who::System).await?;
     for row in rows {

@@ -27,4 +27,4 @@ pub use store::{
     check_invariants, lock_funds_in_tx, pay_due_in_tx, post_batch_in_tx, post_in_tx,
     system_balances, transactions, wallet,
 };
-pub use wire::{AdjustmentView, TransactionView, TransactionsPage, WalletView};
+pub use wire::{AdjustmentView, TransactionView, TransactionsPage, WalletFact, WalletView};

@@ -37,6 +37,21 @@ pub enum EventName {
 }
 
 impl EventName {
+    pub const ALL: [Self; 12] = [
+        Self::Scheduled,
+        Self::Requested,
+        Self::Accepted,
+        Self::Queued,
+        Self::Activated,
+        Self::Arrived,
+        Self::Started,
+        Self::Completed,
+        Self::Cancelled,
+        Self::DriverCancelled,
+        Self::Reassigned,
+        Self::NoDrivers,
+    ];
+
     /// The name in trip rooms.
     pub const fn name(self) -> &'static str {
         match self {
@@ -81,7 +96,7 @@ impl fmt::Display for EventName {
 }
 
 /// What the first event says beside the rest.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Opened {
     pub rider_id: RiderId,
@@ -93,7 +108,7 @@ pub struct Opened {
 }
 
 /// One committed change. Its JSON is the payload in `event_store` and `outbox`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TripEvent {
     pub trip_id: TripId,

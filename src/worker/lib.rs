@@ -8,6 +8,7 @@
 //! - whoever waits for facts or jobs is woken by the commit that brings them, and looks by itself
 //!   where the waking can't reach it.
 
+mod facts;
 mod upkeep;
 
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use flows::{
 };
 use notify::{CALM_NOTIFICATION, NOTIFICATION};
 use ops::Tasks;
+
+pub use facts::facts;
 
 /// Starts the node's background work: relay, workers, schedules.
 pub fn start(flows: &Flows, tasks: &Tasks) {

@@ -1,6 +1,10 @@
-//! What must hold of the tables after anything that happened (DESIGN's invariants T, M and O),
-//! asked
-//! as the owner of everything, to whom no policy applies.
+//! What must hold of the tables after anything that happened (DESIGN's invariants T, M and O, and
+//! the facts' document), asked as the owner of everything, to whom no policy applies.
+
+use std::collections::HashMap;
+
+use app::Document;
+use serde_json::{Value, json};
 
 use super::server::Server;
 
@@ -74,6 +78,35 @@ impl Server {
         let mut tx = self.db().begin(&storage::Who::System).await.expect("a transaction");
         let findings = ledger::check_invariants(&mut tx).await.expect("the ledger is readable");
         broken.extend(findings.into_iter().map(|f| format!("{}: {}", f.invariant, f.detail)));
+        broken.extend(unlike_their_schema(&mut owner).await);
         assert!(broken.is_empty(), "{broken:#?}");
     }
+}
+
+/// C1: every stored fact is what `schema/facts.json` says of it.
+async fn unlike_their_schema(owner: &mut sqlx::PgConnection) -> Vec<String> {
+    let document = Document::Facts.text().expect("it prints");
+    let document: Value = serde_json::from_str(&document).expect("JSON");
+    let stored: Vec<(String, String, i16, sqlx::types::Json<Value>)> =
+        sqlx::query_as("SELECT event_type, aggregate_type, version, payload FROM event_store")
+            .fetch_all(owner)
+            .await
+            .expect("facts are read");
+    let mut schemas = HashMap::new();
+    let mut broken = Vec::new();
+    for (kind, aggregate, version, sqlx::types::Json(payload)) in stored {
+        let about = &document["facts"][&kind];
+        if (&about["aggregate"], &about["version"]) != (&json!(aggregate), &json!(version)) {
+            broken
+                .push(format!("C1: {kind} of {aggregate}, version {version}, is not in the list"));
+            continue;
+        }
+        let schema = schemas.entry(kind.clone()).or_insert_with(|| {
+            let schema =
+                json!({"$ref": about["payload"]["$ref"], "components": document["components"]});
+            jsonschema::validator_for(&schema).expect("a schema")
+        });
+        broken.extend(schema.iter_errors(&payload).map(|fault| format!("C1: {kind}: {fault}")));
+    }
+    broken
 }
