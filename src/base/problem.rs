@@ -105,6 +105,8 @@ codes! {
     InsufficientBalance = "INSUFFICIENT_BALANCE", 409;
     /// The rider owes for an earlier trip; `details.due` says how much.
     PaymentDue = "PAYMENT_DUE", 409;
+    /// More would be given back for the trip than was paid for it.
+    RefundTooLarge = "REFUND_TOO_LARGE", 409;
     /// The payment method is not served.
     PaymentMethodUnavailable = "PAYMENT_METHOD_UNAVAILABLE", 409;
     /// The pickup is outside every service area.

@@ -20,8 +20,10 @@ pub use model::{
     Account, Finding, Journal, Kind, Leg, Mode, PostError, Posted, Repeat, RiderFunds,
 };
 pub use rules::{
-    Insufficient, PaymentFailed, Shares, TripMoney, adjustment, decide, hold_for, hold_journal,
-    pay_due, shares,
+    Burden, CashTaken, Debtor, Insufficient, OverDueLimit, PaymentFailed, Refund, RefundTo,
+    Resolution, Settlement, Shares, TripMoney, Wallet, WithdrawStep, adjustment, captured,
+    cash_difference, decide, deposit, gateway_settled, hold_for, hold_journal, pay_due, refund,
+    shares, suspense, suspense_resolved, tip, withdrawal, write_off,
 };
 pub use store::{
     check_invariants, lock_funds_in_tx, pay_due_in_tx, post_batch_in_tx, post_in_tx,

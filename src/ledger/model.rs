@@ -3,7 +3,7 @@
 //! Amounts flow into an account when positive, out when negative. What a rider owes is a negative
 //! balance of his due account; what a driver owes is a negative balance of his only account.
 
-use base::{Fault, JournalId, Piasters, Problem, UserId};
+use base::{Fault, JournalId, Piasters, Problem, TripId, UserId};
 use uuid::Uuid;
 
 /// Where money is. Accounts with an owner are wallets: they have a stored balance. The others are
@@ -30,6 +30,8 @@ pub enum Account {
     PromoExpense,
     RefundContra,
     BadDebt,
+    /// Money that came and that nobody was expected to send.
+    Suspense,
 }
 
 impl Account {
@@ -53,6 +55,7 @@ impl Account {
             Self::PromoExpense => 28,
             Self::RefundContra => 29,
             Self::BadDebt => 30,
+            Self::Suspense => 31,
         }
     }
 
@@ -75,7 +78,8 @@ impl Account {
             | Self::Adjustments
             | Self::PromoExpense
             | Self::RefundContra
-            | Self::BadDebt => None,
+            | Self::BadDebt
+            | Self::Suspense => None,
         }
     }
 
@@ -98,11 +102,12 @@ impl Account {
             Self::PromoExpense => "promo_expense",
             Self::RefundContra => "refund_contra",
             Self::BadDebt => "bad_debt",
+            Self::Suspense => "suspense",
         }
     }
 
     /// One account of every kind, those with an owner owned by `owner`.
-    pub const fn all(owner: UserId) -> [Self; 17] {
+    pub const fn all(owner: UserId) -> [Self; 18] {
         [
             Self::RiderWallet(owner),
             Self::RiderHold(owner),
@@ -121,6 +126,7 @@ impl Account {
             Self::PromoExpense,
             Self::RefundContra,
             Self::BadDebt,
+            Self::Suspense,
         ]
     }
 
@@ -130,27 +136,112 @@ impl Account {
     }
 }
 
-/// What a journal is for. A trip has at most one of each of the first four.
+/// What a journal is for. Its reference is the trip, unless it says something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     Hold,
     Release,
     Settle,
     CancelFee,
+    /// The rider gave more or less cash than the trip cost.
+    CashDifference,
+    Tip,
+    /// Given back for a trip at the driver's cost. Reference: the refund.
+    Refund,
+    /// Given back for a trip at the company's cost. Reference: the refund.
+    Goodwill,
+    /// Reference: the rider.
     DuePaid,
+    /// Reference: the deposit.
+    Deposit,
+    /// The gateway paid out what it had captured. Reference: its payout.
+    GatewaySettled,
+    /// A capture that belongs to nobody. Reference: the capture.
+    Suspense,
+    /// Whose it was is known now, or it went back. Reference: the capture.
+    SuspenseResolved,
+    /// Reference of this and the next four: the withdrawal.
+    WithdrawRequested,
+    WithdrawRejected,
+    WithdrawSent,
+    WithdrawConfirmed,
+    /// It was sent and came back.
+    WithdrawFailed,
+    /// Reference: the user whose debt is given up.
+    WriteOff,
+    /// Reference: the user whose account is corrected.
     Adjustment,
 }
 
 impl Kind {
+    pub const ALL: [Self; 20] = [
+        Self::Hold,
+        Self::Release,
+        Self::Settle,
+        Self::CancelFee,
+        Self::CashDifference,
+        Self::Tip,
+        Self::Refund,
+        Self::Goodwill,
+        Self::DuePaid,
+        Self::Deposit,
+        Self::GatewaySettled,
+        Self::Suspense,
+        Self::SuspenseResolved,
+        Self::WithdrawRequested,
+        Self::WithdrawRejected,
+        Self::WithdrawSent,
+        Self::WithdrawConfirmed,
+        Self::WithdrawFailed,
+        Self::WriteOff,
+        Self::Adjustment,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Hold => "hold",
             Self::Release => "release",
             Self::Settle => "settle",
             Self::CancelFee => "cancel_fee",
+            Self::CashDifference => "cash_difference",
+            Self::Tip => "tip",
+            Self::Refund => "refund",
+            Self::Goodwill => "goodwill",
             Self::DuePaid => "due_paid",
+            Self::Deposit => "deposit",
+            Self::GatewaySettled => "gateway_settled",
+            Self::Suspense => "suspense",
+            Self::SuspenseResolved => "suspense_resolved",
+            Self::WithdrawRequested => "withdraw_requested",
+            Self::WithdrawRejected => "withdraw_rejected",
+            Self::WithdrawSent => "withdraw_sent",
+            Self::WithdrawConfirmed => "withdraw_confirmed",
+            Self::WithdrawFailed => "withdraw_failed",
+            Self::WriteOff => "write_off",
             Self::Adjustment => "adjustment",
         }
+    }
+
+    /// Its reference has one journal of this kind at most, whatever the key.
+    pub const fn is_once(self) -> bool {
+        !matches!(self, Self::DuePaid | Self::WriteOff | Self::Adjustment)
+    }
+
+    /// Its reference is a trip.
+    pub const fn is_of_trip(self) -> bool {
+        matches!(
+            self,
+            Self::Hold
+                | Self::Release
+                | Self::Settle
+                | Self::CancelFee
+                | Self::CashDifference
+                | Self::Tip
+        )
+    }
+
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -186,8 +277,13 @@ pub struct Leg {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
     pub kind: Kind,
-    /// What it is about: a trip, or the user whose account is adjusted.
+    /// What it is about; see [`Kind`].
     pub reference: Uuid,
+    /// The trip behind it, when the reference is something else.
+    pub parent: Option<TripId>,
+    /// What the rider paid for the trip by this, in whatever way, negative when it gives back. The
+    /// database lets no trip give back more than was paid for it (M8).
+    pub paid: Option<Piasters>,
     /// Posts once; `settle:<trip>` and the like.
     pub key: String,
     pub mode: Mode,
@@ -211,7 +307,7 @@ impl Journal {
         }
         netted.retain(|leg| leg.amount != Piasters::ZERO);
         netted.sort_by_key(|leg| leg.account);
-        Self { kind, reference, key, mode, legs: netted, note: None }
+        Self { kind, reference, parent: None, paid: None, key, mode, legs: netted, note: None }
     }
 
     /// What it moves on `account`, zero when the account has no part in it.
@@ -250,6 +346,8 @@ pub enum PostError {
     InsufficientFunds,
     #[error("the key, or the once-only reference, was used for another journal")]
     KeyReused,
+    #[error("more would be given back for the trip than was paid for it")]
+    RefundTooLarge,
     #[error("the journal doesn't balance")]
     Unbalanced,
     #[error(transparent)]
@@ -265,6 +363,10 @@ impl From<PostError> for Problem {
             PostError::KeyReused => {
                 let text = "the idempotency key was used for another request";
                 Self::new(base::Code::IdempotencyKeyReused, text)
+            }
+            PostError::RefundTooLarge => {
+                let text = "more would be given back for the trip than was paid for it";
+                Self::new(base::Code::RefundTooLarge, text)
             }
             // Legs are made by this program: a bug.
             PostError::Unbalanced => Fault::internal(error.to_string()).into(),

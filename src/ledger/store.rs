@@ -6,7 +6,7 @@ use base::{Cursor, Fault, JournalId, Piasters, RiderId, Role, UserId};
 use storage::Tx;
 use uuid::Uuid;
 
-use crate::model::{Account, Finding, Journal, PostError, Posted, Repeat, RiderFunds};
+use crate::model::{Account, Finding, Journal, Kind, PostError, Posted, Repeat, RiderFunds};
 use crate::rules;
 use crate::wire::{CURRENCY, TransactionView, TransactionsPage, WalletView};
 
@@ -14,11 +14,11 @@ const LOCK: &str = "SELECT r_owner, r_account, r_balance FROM ledger_lock($1)";
 
 const POST: &str = "\
 SELECT 1, NULL::text, r_journal, r_fresh, r_account, r_owner, r_balance
-FROM ledger_post($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+FROM ledger_post($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 const POST_BATCH: &str = "\
 SELECT r_item, r_refusal, r_journal, r_fresh, r_account, r_owner, r_balance
-FROM ledger_post_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+FROM ledger_post_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 const BALANCES: &str = "SELECT account, balance FROM ledger_balance WHERE owner = $1";
 
@@ -37,7 +37,7 @@ WITH page AS (
   ORDER BY e.created_at DESC, e.journal_id DESC
   LIMIT $4)
 SELECT p.journal_id, j.kind, p.amount, p.held, p.due, p.balance_after,
-       j.reference, j.note, p.created_at
+       j.reference, j.parent, j.note, p.created_at
 FROM page p JOIN ledger_journal j ON j.id = p.journal_id
 ORDER BY p.created_at DESC, p.journal_id DESC";
 
@@ -86,6 +86,8 @@ pub async fn post_in_tx(tx: &mut Tx, journal: &Journal) -> Result<Posted, PostEr
         .bind(legs.owners)
         .bind(legs.amounts)
         .bind(legs.floors)
+        .bind(journal.parent.map(|trip| trip.0))
+        .bind(journal.paid.map(|paid| paid.0))
         .fetch_all(tx.conn())
         .await
         .map_err(refused)?;
@@ -108,6 +110,10 @@ pub async fn post_batch_in_tx(
     let references: Vec<Uuid> = journals.iter().map(|journal| journal.reference).collect();
     let modes: Vec<&str> = journals.iter().map(|journal| journal.mode.name()).collect();
     let notes: Vec<Option<&str>> = journals.iter().map(|journal| journal.note.as_deref()).collect();
+    let parents: Vec<Option<Uuid>> =
+        journals.iter().map(|journal| journal.parent.map(|trip| trip.0)).collect();
+    let paids: Vec<Option<i64>> =
+        journals.iter().map(|journal| journal.paid.map(|paid| paid.0)).collect();
     let rows: Vec<PostRow> = sqlx::query_as(POST_BATCH)
         .bind(ids)
         .bind(keys)
@@ -120,6 +126,8 @@ pub async fn post_batch_in_tx(
         .bind(legs.owners)
         .bind(legs.amounts)
         .bind(legs.floors)
+        .bind(parents)
+        .bind(paids)
         .fetch_all(tx.conn())
         .await
         .map_err(storage::fault)?;
@@ -173,7 +181,7 @@ pub async fn transactions(
     after: Option<Cursor>,
     limit: u32,
 ) -> Result<TransactionsPage, Fault> {
-    if rules::main_account(user, role).is_none() {
+    if rules::Wallet::of(user, role).is_none() {
         return Ok(TransactionsPage { transactions: Vec::new(), next_cursor: None });
     }
     let limit = limit.clamp(1, base::limits::PAGE_MAX);
@@ -231,10 +239,10 @@ const CHECKS: [(&str, &str); 9] = [
         "SELECT format('trip %s: %s, %s, settled by %s',
                        coalesce(t.id, j.reference), t.status, t.payment_status, j.id)
          FROM (SELECT * FROM trips
-               WHERE status = 'completed' AND payment_status = 'paid' AND final_price > 0
-                 AND (commission_bp > 0 OR payment_method <> 'cash')) t
+               WHERE status = 'completed' AND payment_status = 'paid' AND final_price > 0) t
          FULL JOIN (SELECT * FROM ledger_journal WHERE kind = 'settle') j ON j.reference = t.id
-         WHERE t.id IS NULL OR j.id IS NULL LIMIT 5",
+         WHERE t.id IS NULL
+            OR (j.id IS NULL AND (t.commission_bp > 0 OR t.payment_method <> 'cash')) LIMIT 5",
     ),
     (
         "M3",
@@ -300,7 +308,8 @@ const CHECKS: [(&str, &str); 9] = [
                       string_agg(format('%s:%s:%s', account, owner, amount), ','
                                  ORDER BY account, owner) AS legs
                FROM ledger_entry GROUP BY journal_id) e ON e.journal_id = j.id
-         WHERE j.fingerprint <> ledger_fingerprint(j.kind, j.reference, j.mode, j.note, e.legs)
+         WHERE j.fingerprint <> ledger_fingerprint(j.kind, j.reference, j.mode, j.note, e.legs,
+                                                 j.parent, j.paid)
          LIMIT 5",
     ),
 ];
@@ -369,17 +378,19 @@ fn account_of(kind: i16, owner: Uuid) -> Result<Account, Fault> {
 
 /// Reads a refusal of the posting functions; anything else is a fault.
 fn refused(error: sqlx::Error) -> PostError {
-    const MALFORMED: [&str; 5] = [
+    const ONCE: [&str; 2] = ["once_per_reference", "one_way_per_withdrawal"];
+    const MALFORMED: [&str; 6] = [
         "journal_has_two_legs",
         "one_leg_per_account",
         "entry_moves_something",
         "account_is_known",
         "owner_fits_account",
+        "refunds_name_their_trip",
     ];
     if let Some(state) = storage::raised(&error) {
         return refusal_of(state);
     }
-    if storage::breaks(&error, "once_per_reference") {
+    if ONCE.iter().any(|constraint| storage::breaks(&error, constraint)) {
         return PostError::KeyReused;
     }
     if MALFORMED.iter().any(|constraint| storage::breaks(&error, constraint)) {
@@ -392,6 +403,7 @@ fn refusal_of(state: &str) -> PostError {
     match state {
         "SL001" => PostError::KeyReused,
         "SL002" => PostError::InsufficientFunds,
+        "SL006" => PostError::RefundTooLarge,
         // The other integrity errors of a batch: legs that are no journal.
         _ => PostError::Unbalanced,
     }
@@ -406,13 +418,14 @@ struct TransactionRow {
     due: i64,
     balance_after: Option<i64>,
     reference: Uuid,
+    parent: Option<Uuid>,
     note: Option<String>,
     created_at: jiff_sqlx::Timestamp,
 }
 
 impl TransactionRow {
     fn view(self) -> TransactionView {
-        let of_trip = matches!(self.kind.as_str(), "hold" | "release" | "settle" | "cancel_fee");
+        let of_trip = Kind::of_name(&self.kind).is_some_and(Kind::is_of_trip);
         TransactionView {
             id: JournalId(self.journal_id),
             kind: self.kind,
@@ -420,7 +433,7 @@ impl TransactionRow {
             held: Piasters(self.held),
             due: Piasters(self.due),
             balance_after: self.balance_after.map(Piasters),
-            trip_id: of_trip.then_some(self.reference),
+            trip_id: self.parent.or(of_trip.then_some(self.reference)),
             reason: self.note,
             created_at: storage::millis(self.created_at),
         }

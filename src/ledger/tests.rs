@@ -5,6 +5,8 @@ use storage::{Db, Tx};
 
 use super::*;
 
+mod kinds;
+
 async fn tx(db: &Db) -> Tx {
     db.begin_writer().await.expect("a transaction")
 }
@@ -42,17 +44,19 @@ async fn assert_sound(db: &Db) {
 }
 
 fn settle(trip: TripId, rider: UserId, driver: UserId, hold: i64) -> TripMoney {
-    TripMoney::Settle {
+    TripMoney::Settle(Settlement {
         trip,
         rider: rider.as_rider(),
         driver: driver.as_driver(),
         method: if hold > 0 { PaymentMethod::Wallet } else { PaymentMethod::Cash },
         price: Piasters(10_000),
+        promo: Piasters::ZERO,
+        cash_step: Piasters(1),
         commission: BasisPoints(1500),
         hold: Piasters(hold),
         due_limit: Piasters(5_000),
         debt_limit: Piasters(20_000),
-    }
+    })
 }
 
 #[tokio::test]

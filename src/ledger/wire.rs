@@ -28,7 +28,7 @@ pub struct WalletView {
 #[serde(rename_all = "camelCase")]
 pub struct TransactionView {
     pub id: JournalId,
-    /// `hold`, `release`, `settle`, `cancel_fee`, `due_paid`, `adjustment`.
+    /// What it was for: `deposit`, `settle`, `tip`, `refund` and so on.
     pub kind: String,
     /// What was paid (negative) or received, wallet and hold together; zero when money was only
     /// set aside or given back.

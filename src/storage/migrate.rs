@@ -45,6 +45,7 @@ const FILES: &[File] = &[
     file!(8, "events", "0008_events"),
     file!(9, "access", "0009_access"),
     file!(10, "notify", "0010_notify"),
+    file!(12, "ledger", "0012_ledger"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

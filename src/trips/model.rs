@@ -7,6 +7,7 @@ use base::{
     BasisPoints, CityId, DriverId, Millis, PaymentMethod, Piasters, Point, RiderId, Tier, TripId,
     UserId, words,
 };
+use ledger::Settlement;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -249,6 +250,24 @@ impl Trip {
     /// Accepted by a driver who is still ending another trip.
     pub const fn is_queued(&self) -> bool {
         self.queued_behind.is_some()
+    }
+
+    /// What it costs and how it is paid, once `driver` has completed it: the quoted price is the
+    /// price.
+    pub(crate) const fn settlement(&self, driver: DriverId) -> Settlement {
+        Settlement {
+            trip: self.id,
+            rider: self.rider,
+            driver,
+            method: self.method,
+            price: self.price,
+            promo: Piasters::ZERO,
+            cash_step: Piasters(1),
+            commission: self.commission,
+            hold: self.hold,
+            due_limit: self.terms.due_limit,
+            debt_limit: self.terms.debt_limit,
+        }
     }
 }
 

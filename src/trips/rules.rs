@@ -446,17 +446,7 @@ fn complete(
         duration_s: Some(u32::try_from(driven_ms / 1000).unwrap_or(i32::MAX.unsigned_abs())),
         ..state.event(EventName::Completed, Status::Completed, Side::Driver, now)
     };
-    let money = TripMoney::Settle {
-        trip: trip.id,
-        rider: trip.rider,
-        driver,
-        method: trip.method,
-        price: trip.price,
-        commission: trip.commission,
-        hold: trip.hold,
-        due_limit: trip.terms.due_limit,
-        debt_limit: trip.terms.debt_limit,
-    };
+    let money = TripMoney::Settle(trip.settlement(driver));
     let mut step = state.recorded(event, Party::Driver(driver), Some(money));
     step.tells.push(Tell::Completed);
     step.tells.push(Tell::DriverFreed { driver, how: Freed::Completed });

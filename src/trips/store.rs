@@ -196,7 +196,9 @@ pub(crate) async fn create(
                 TripError::InsufficientBalance { available: funds.wallet, price: trip.price }
             }
             ledger::PostError::Fault(fault) => fault.into(),
-            ledger::PostError::KeyReused | ledger::PostError::Unbalanced => {
+            ledger::PostError::KeyReused
+            | ledger::PostError::RefundTooLarge
+            | ledger::PostError::Unbalanced => {
                 Fault::internal(format!("hold of trip {}: {error}", trip.id)).into()
             }
         })?;

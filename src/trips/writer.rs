@@ -144,7 +144,7 @@ impl Planned {
                 let funds = funds.get(&rider).copied().unwrap_or_default();
                 ledger::decide(money, &funds).unwrap_or_else(|failed| {
                     event.payment_status = PaymentStatus::Failed;
-                    failed.release.into_iter().collect()
+                    failed.release.map(|release| *release).into_iter().collect()
                 })
             }
         };
@@ -451,7 +451,7 @@ async fn use_keys(
 /// The driver whose account the money touches.
 fn paid_driver(money: Option<&TripMoney>) -> Option<Account> {
     match money? {
-        TripMoney::Settle { driver, .. } => Some(Account::Driver((*driver).into())),
+        TripMoney::Settle(fare) => Some(Account::Driver(fare.driver.into())),
         TripMoney::CancelFee { driver, .. } => driver.map(|driver| Account::Driver(driver.into())),
         TripMoney::ReleaseHold { .. } => None,
     }

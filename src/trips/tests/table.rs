@@ -89,7 +89,7 @@ fn show_tell(tell: &Tell) -> String {
 
 fn show_money(money: &TripMoney) -> String {
     match money {
-        TripMoney::Settle { price, .. } => format!(" settle {price}"),
+        TripMoney::Settle(fare) => format!(" settle {}", fare.price),
         TripMoney::ReleaseHold { hold, .. } => format!(" release {hold}"),
         TripMoney::CancelFee { fee, .. } => format!(" fee {fee}"),
     }
