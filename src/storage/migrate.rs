@@ -47,6 +47,7 @@ const FILES: &[File] = &[
     file!(10, "notify", "0010_notify"),
     file!(11, "bells", "0011_bells"),
     file!(12, "ledger", "0012_ledger"),
+    file!(13, "payments", "0013_payments"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
