@@ -123,7 +123,6 @@ impl Cashier {
             Applied::Paid(paid) => {
                 let follow_ups = self.tell_paid_in_tx(&mut tx, &paid).await?;
                 let done = self.end(tx, job).await?;
-                self.0.jobs.wake(&follow_ups);
                 if let Some(balance) = paid.driver_balance {
                     self.0.fleet.set_balance(paid.deposit.user.as_driver(), balance);
                 }
