@@ -48,6 +48,7 @@ const FILES: &[File] = &[
     file!(11, "bells", "0011_bells"),
     file!(12, "ledger", "0012_ledger"),
     file!(13, "payments", "0013_payments"),
+    file!(15, "trip_money", "0015_trip_money"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(u8, &[&str])] = &[
     (0, &["base"]),
     (1, &["ops", "storage", "rooms", "events", "bus"]),
-    (2, &["geo", "routing", "pricing", "ledger", "identity"]),
+    (2, &["geo", "routing", "pricing", "ledger", "promo", "identity"]),
     (3, &["fleet", "trips", "notify", "payments"]),
     (4, &["dispatch"]),
     (5, &["flows"]),
