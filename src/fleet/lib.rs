@@ -42,9 +42,9 @@ pub use days::{DayView, DaysView, Driven, add_to_day_in_tx, days, take_from_day_
 pub use fleet::{Fleet, FleetConfig};
 pub use meter::TrackPoint;
 pub use model::{
-    BatchOutcome, Candidate, City, Count, DriverBrief, DriverFacts, DriverStatus, Effect, Finish,
-    Fix, FixError, FleetError, Ingested, NearbyDriver, NearbyQuery, OnDuty, Papers, Record, State,
-    VehicleFacts,
+    BatchOutcome, CancelTerms, Candidate, City, Count, DriverBrief, DriverFacts, DriverStatus,
+    Effect, Finish, Fix, FixError, FleetError, Ingested, NearbyDriver, NearbyQuery, OnDuty, Papers,
+    Record, State, VehicleFacts,
 };
 pub use papers::{Expiring, Onboarding, OnboardingError, REQUIRED_DOCUMENTS};
 pub use position::{Meter, Seat};

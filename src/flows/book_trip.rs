@@ -164,17 +164,18 @@ fn new_trip(request: TripRequest, caller: &Caller, quote: &Quote, city: &City) -
         distance_m: quote.distance_m,
         duration_s: quote.duration_s,
         pin: city.start_pin.then(start_pin),
-        terms: terms_of(city),
+        terms: terms_of(city, request.tier),
         scheduled_at: None,
     }
 }
 
 /// The city's rules of today, frozen into the trip.
-fn terms_of(city: &City) -> Terms {
+fn terms_of(city: &City, tier: Tier) -> Terms {
+    let cancel = city.cancel_terms(tier);
     Terms {
-        free_cancel_s: city.free_cancel_s,
-        cancel_fee: city.cancel_fee,
-        no_show_wait_s: city.no_show_wait_s,
+        free_cancel_s: cancel.free_s,
+        cancel_fee: cancel.fee,
+        no_show_wait_s: cancel.no_show_wait_s,
         due_limit: city.rider_due_limit,
         debt_limit: city.driver_debt_limit,
     }

@@ -2,7 +2,7 @@
 
 use base::{Fault, Piasters, UserId};
 use dispatch::OfferPlan;
-use notify::{EndedBy, Message, News};
+use notify::{EndedBy, Message, News, Receipt};
 use storage::{Tx, Who};
 use trips::{EventName, PaymentStatus, Side, Trip, TripEvent};
 
@@ -37,7 +37,14 @@ impl Flows {
         let distance_m = trip.distance_m.unwrap_or(trip.quoted_distance_m);
         let message = Message {
             to: trip.rider.into(),
-            news: News::Receipt { price, distance_m, method: trip.method, at },
+            news: News::Receipt(Receipt {
+                price,
+                promo: Piasters::ZERO,
+                rounding: Piasters::ZERO,
+                distance_m,
+                method: trip.method,
+                at,
+            }),
             about: Some(trip.id.0),
             once: format!("receipt:{}", trip.id),
             until: None,

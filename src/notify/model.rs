@@ -56,6 +56,13 @@ base::words! {
         Receipt = "receipt",
         PaymentSucceeded = "payment_succeeded",
         PaymentFailed = "payment_failed",
+        /// For the driver.
+        Tip = "tip",
+        /// More cash than the trip cost: the rest is in the rider's wallet.
+        ChangeCredited = "change_credited",
+        /// Less cash than the trip cost: the rider owes the rest.
+        CashOwed = "cash_owed",
+        PromoGranted = "promo_granted",
         WithdrawalPaid = "withdrawal_paid",
         WithdrawalRejected = "withdrawal_rejected",
         DocumentExpiring = "document_expiring",
@@ -126,13 +133,7 @@ pub enum News {
     },
     TripDriverCancelled,
     TripNoDrivers,
-    Receipt {
-        #[serde(with = "whole")]
-        price: Piasters,
-        distance_m: u32,
-        method: base::PaymentMethod,
-        at: Millis,
-    },
+    Receipt(Receipt),
     PaymentSucceeded {
         #[serde(with = "whole")]
         amount: Piasters,
@@ -140,6 +141,23 @@ pub enum News {
     PaymentFailed {
         #[serde(with = "whole")]
         amount: Piasters,
+    },
+    Tip {
+        #[serde(with = "whole")]
+        amount: Piasters,
+    },
+    ChangeCredited {
+        #[serde(with = "whole")]
+        amount: Piasters,
+    },
+    CashOwed {
+        #[serde(with = "whole")]
+        amount: Piasters,
+    },
+    PromoGranted {
+        #[serde(with = "whole")]
+        amount: Piasters,
+        until: Millis,
     },
     WithdrawalPaid {
         #[serde(with = "whole")]
@@ -162,6 +180,29 @@ pub enum News {
     },
 }
 
+/// What a rider paid for a trip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The fare.
+    #[serde(with = "whole")]
+    pub price: Piasters,
+    /// What the company paid of it.
+    #[serde(with = "whole", default)]
+    pub promo: Piasters,
+    /// Cash is handed over in coins there are: more than the rest, or (negative) less.
+    #[serde(with = "whole", default)]
+    pub rounding: Piasters,
+    pub distance_m: u32,
+    pub method: base::PaymentMethod,
+    pub at: Millis,
+}
+
+impl Receipt {
+    pub(crate) fn total(&self) -> Piasters {
+        self.price - self.promo + self.rounding
+    }
+}
+
 impl News {
     pub const fn kind(&self) -> Kind {
         match self {
@@ -173,9 +214,13 @@ impl News {
             Self::TripCancelled { .. } => Kind::TripCancelled,
             Self::TripDriverCancelled => Kind::TripDriverCancelled,
             Self::TripNoDrivers => Kind::TripNoDrivers,
-            Self::Receipt { .. } => Kind::Receipt,
+            Self::Receipt(_) => Kind::Receipt,
             Self::PaymentSucceeded { .. } => Kind::PaymentSucceeded,
             Self::PaymentFailed { .. } => Kind::PaymentFailed,
+            Self::Tip { .. } => Kind::Tip,
+            Self::ChangeCredited { .. } => Kind::ChangeCredited,
+            Self::CashOwed { .. } => Kind::CashOwed,
+            Self::PromoGranted { .. } => Kind::PromoGranted,
             Self::WithdrawalPaid { .. } => Kind::WithdrawalPaid,
             Self::WithdrawalRejected { .. } => Kind::WithdrawalRejected,
             Self::DocumentExpiring { .. } => Kind::DocumentExpiring,
