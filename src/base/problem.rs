@@ -105,6 +105,16 @@ codes! {
     InsufficientBalance = "INSUFFICIENT_BALANCE", 409;
     /// The rider owes for an earlier trip; `details.due` says how much.
     PaymentDue = "PAYMENT_DUE", 409;
+    /// The rider would owe more than he may; `details.due` and `details.limit` say how much.
+    DueLimit = "DUE_LIMIT", 409;
+    /// The time in which it may be done is over.
+    TooLate = "TOO_LATE", 409;
+    /// It was done before, and is done once.
+    AlreadyDone = "ALREADY_DONE", 409;
+    /// Another campaign has the code.
+    PromoCodeTaken = "PROMO_CODE_TAKEN", 409;
+    /// The code or promo gives nothing here; `details.reason` says why.
+    PromoUnfit = "PROMO_UNFIT", 409;
     /// More would be given back for the trip than was paid for it.
     RefundTooLarge = "REFUND_TOO_LARGE", 409;
     /// The payment method is not served.

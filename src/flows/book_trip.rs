@@ -176,8 +176,10 @@ fn terms_of(city: &City, tier: Tier) -> Terms {
         free_cancel_s: cancel.free_s,
         cancel_fee: cancel.fee,
         no_show_wait_s: cancel.no_show_wait_s,
+        no_show_fee: cancel.no_show_fee,
         due_limit: city.rider_due_limit,
         debt_limit: city.driver_debt_limit,
+        cash_step: city.cash_step,
     }
 }
 

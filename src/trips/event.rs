@@ -109,6 +109,12 @@ pub struct Opened {
     pub payment_method: PaymentMethod,
     pub price: Piasters,
     pub hold: Piasters,
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub promo: Piasters,
+}
+
+fn is_nothing(amount: &Piasters) -> bool {
+    *amount == Piasters::ZERO
 }
 
 /// One committed change. Its JSON is the payload in `event_store` and `outbox`.
@@ -145,6 +151,9 @@ pub struct TripEvent {
     pub duration_s: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_fee: Option<Piasters>,
+    /// What the driver says he was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cash_collected: Option<Piasters>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened: Option<Opened>,
 }
@@ -169,6 +178,7 @@ impl TripEvent {
             distance_m: None,
             duration_s: None,
             cancel_fee: None,
+            cash_collected: None,
             opened: None,
         }
     }
@@ -194,6 +204,7 @@ impl TripEvent {
                 payment_method: trip.method,
                 price: trip.price,
                 hold: trip.hold,
+                promo: trip.promo,
             }),
             ..Self::next(trip, name, trip.status, by, trip.created_at)
         }
