@@ -40,6 +40,7 @@ pub(crate) fn limit(method: &Method, route: &str) -> Limit {
         ("POST", "/pricing/estimate") => Limit::Estimate,
         ("POST", "/payment/deposit/init") => Limit::Deposit,
         ("POST", "/payment/callback") => Limit::GatewayNotice,
+        ("POST", "/promo/redeem") => Limit::PromoRedeem,
         _ => Limit::Other,
     }
 }

@@ -9,6 +9,7 @@
 //! - rider balances are never negative, whatever the mode of posting;
 //! - entries never change; a wallet's balance is the sum of its entries, always.
 
+mod lines;
 mod model;
 mod rules;
 mod store;
@@ -16,6 +17,7 @@ mod store;
 mod tests;
 mod wire;
 
+pub use lines::{TripLine, trip_lines};
 pub use model::{
     Account, Finding, Journal, Kind, Leg, Mode, PostError, Posted, Repeat, RiderFunds,
 };

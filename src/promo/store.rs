@@ -205,6 +205,16 @@ pub async fn codes(
     Ok(PromoCodesPage { codes, next_cursor })
 }
 
+/// One campaign.
+pub async fn code_in_tx(tx: &mut Tx, id: PromoCodeId) -> Result<Option<PromoCodeView>, Fault> {
+    let row: Option<CodeRow> = sqlx::query_as("SELECT * FROM promo_codes WHERE id = $1")
+        .bind(id.0)
+        .fetch_optional(tx.conn())
+        .await
+        .map_err(fault)?;
+    Ok(row.map(CodeRow::view))
+}
+
 /// Ends a campaign; what trips reserved of it stays theirs. `None` when there is none.
 pub async fn code_disable_in_tx(
     tx: &mut Tx,

@@ -13,6 +13,7 @@ mod operations;
 mod payment;
 mod places;
 mod pricing;
+mod promo;
 mod trips;
 mod wallet;
 
@@ -29,6 +30,7 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(trips::routes())
         .merge(wallet::routes())
         .merge(payment::routes())
+        .merge(promo::routes())
         .merge(notifications::routes())
         .merge(admin::routes())
         .merge(api_keys::routes())

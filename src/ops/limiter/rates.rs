@@ -101,6 +101,8 @@ limits! {
     LocationBatch = "location-batch", User, 6, 6, Penalty::None;
     Nearby = "nearby", User, 60, 60, Penalty::None;
     Estimate = "estimate", User, 30, 30, Penalty::None;
+    /// Guesses at codes.
+    PromoRedeem = "promo-redeem", User, 10, 10, Penalty::None;
     /// Sockets opened: an app needs one, and another after each loss of its network.
     Socket = "socket", User, 30, 30, Penalty::None;
     /// Top-ups begun: each asks the payment gateway for a page.
