@@ -95,8 +95,8 @@ fn offer(plan: &OfferPlan, price: Piasters) -> Message {
     }
 }
 
-/// Whom an event of a trip that costs `rider` so much is news to. Nobody is told what he did himself. The receipt
-/// is a step of what follows a completion.
+/// Whom an event of a trip that costs `rider` so much is news to. Nobody is told what he did
+/// himself. The receipt is a step of what follows a completion.
 fn news_of(rider: UserId, price: Piasters, event: &TripEvent) -> Vec<(UserId, News)> {
     match event.event {
         EventName::Scheduled | EventName::Requested | EventName::Activated => Vec::new(),

@@ -1,4 +1,4 @@
-//! Promo credit: codes that riders redeem, amounts that admins grant, and what a trip takes of them.
+//! Promo credit: codes that riders redeem, amounts that admins grant, what a trip takes of them.
 //!
 //! Owns the tables `promo_codes`, `promo_credits` and `promo_uses`. Knows neither trips nor the
 //! ledger: a trip reserves its part when it is booked, and its settlement books the expense.
@@ -7,7 +7,8 @@
 //! - a code gives no more trips and no more money than it has, a credit no more than it holds,
 //!   whoever asks at the same time;    (test: `a_budget_is_never_overdrawn_however_many_book`)
 //! - what a trip reserved is spent once or given back whole;
-//! - a trip gets the most that one of its rider's credits gives.  (test: `the_best_credit_is_taken`)
+//! - a trip gets the most that one of its rider's credits gives.
+//!   (test: `the_best_credit_is_taken`)
 
 mod model;
 mod rules;

@@ -29,4 +29,6 @@ mod privacy;
 mod races;
 mod sockets;
 mod trip_flow;
+mod trip_money;
+mod trip_promo;
 mod vectors;

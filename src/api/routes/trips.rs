@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use crate::asked::{Asked, Id, PageAsked};
 use crate::body::Valid;
 use crate::callers::{Anyone, Driver, Rider};
-use crate::envelope::Success;
+use crate::envelope::{Failure, Success};
 use crate::fields::{Check, Fields};
 use crate::keyed::Attempt;
 use crate::reply::{Answer, Reply};
@@ -358,7 +358,10 @@ async fn cash(
 /// What an ended trip cost (for its rider) and earned (for its driver); an admin sees both.
 #[utoipa::path(
     get, path = "/trips/{id}/receipt", tag = "trips", params(("id" = TripId, Path)),
-    responses((status = 200, body = Success<'static, ReceiptView>)),
+    responses(
+        (status = 200, body = Success<'static, ReceiptView>),
+        (status = 409, body = Failure<'static>, description = "the trip has not ended")
+    ),
     security(("bearer" = []))
 )]
 async fn receipt(

@@ -1,4 +1,5 @@
-//! The money of trips to the last piaster: promo, cash, what is owed. Fares are 100, commission 15 %.
+//! The money of trips to the last piaster: promo, cash, what is owed. A fare is 100, of which the
+//! company has 15 %.
 
 use base::{Caller, DriverId, PaymentMethod, Piasters, PromoCreditId, TripId, UserId};
 use events::Once;

@@ -71,6 +71,27 @@ const RULES: &[(&str, &str)] = &[
         "M7 an ended trip holds nothing",
         "SELECT t.id::text FROM trips t WHERE t.hold > 0 AND t.status IN ('completed', 'cancelled', 'no_drivers')",
     ),
+    (
+        "P1 a credit's and a code's counters are what trips have of them",
+        "SELECT c.id::text FROM promo_credits c LEFT JOIN (SELECT credit_id, sum(amount) AS amount, \
+           count(*) AS trips FROM promo_uses WHERE state <> 'freed' GROUP BY credit_id) u \
+           ON u.credit_id = c.id \
+         WHERE (c.used, c.trips) <> (coalesce(u.amount, 0), coalesce(u.trips, 0)) \
+         UNION ALL SELECT k.id::text FROM promo_codes k LEFT JOIN (SELECT c.code_id, \
+           sum(u.amount) AS given, count(*) AS uses FROM promo_uses u \
+           JOIN promo_credits c ON c.id = u.credit_id WHERE u.state <> 'freed' GROUP BY c.code_id) u \
+           ON u.code_id = k.id \
+         WHERE (k.given, k.uses) <> (coalesce(u.given, 0), coalesce(u.uses, 0))",
+    ),
+    (
+        "P2 a promo is spent by the settlement that books its expense",
+        "SELECT coalesce(u.trip_id, s.reference)::text FROM (SELECT * FROM promo_uses \
+           WHERE state = 'spent') u \
+         FULL JOIN (SELECT j.reference, -e.amount AS amount FROM ledger_journal j \
+           JOIN ledger_entry e ON e.journal_id = j.id AND e.account = 28 \
+           WHERE j.kind = 'settle') s ON s.reference = u.trip_id \
+         WHERE u.amount IS DISTINCT FROM s.amount",
+    ),
 ];
 
 impl Server {
