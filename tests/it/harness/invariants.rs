@@ -79,8 +79,8 @@ const RULES: &[(&str, &str)] = &[
          WHERE (c.used, c.trips) <> (coalesce(u.amount, 0), coalesce(u.trips, 0)) \
          UNION ALL SELECT k.id::text FROM promo_codes k LEFT JOIN (SELECT c.code_id, \
            sum(u.amount) AS given, count(*) AS uses FROM promo_uses u \
-           JOIN promo_credits c ON c.id = u.credit_id WHERE u.state <> 'freed' GROUP BY c.code_id) u \
-           ON u.code_id = k.id \
+           JOIN promo_credits c ON c.id = u.credit_id WHERE u.state <> 'freed' \
+           GROUP BY c.code_id) u ON u.code_id = k.id \
          WHERE (k.given, k.uses) <> (coalesce(u.given, 0), coalesce(u.uses, 0))",
     ),
     (
