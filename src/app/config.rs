@@ -13,6 +13,7 @@ use ops::Rates;
 use secrecy::SecretString;
 
 use crate::gateway::GatewayArgs;
+use crate::payouts::PayoutArgs;
 use crate::providers::ProviderArgs;
 
 /// Where the program runs.
@@ -67,6 +68,7 @@ pub struct DataArgs {
 /// address), FCM_SERVICE_ACCOUNT (the key file's JSON), APNS_KEY (the .p8 file), TWILIO_AUTH_TOKEN,
 /// SMTP_URL (smtps://user:password@host). Pushes, SMS and e-mail go out where theirs are set.
 /// KASHIER_API_KEY and KASHIER_SECRET_KEY (the payment gateway's two) let people top up.
+/// PAYOUT_API_KEY and PAYOUT_WEBHOOK_KEY (the payout provider's) let withdrawals be paid out by it.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
     #[command(flatten)]
@@ -83,7 +85,7 @@ pub struct ServeArgs {
     /// Own limits, name=count/seconds or name=count/seconds:burst, comma separated; those not named
     /// keep their defaults: login, login-phone, signup, check-phone, check-phone-phone, refresh,
     /// trip-request, driver-response, trip-status, location, location-batch, nearby, estimate,
-    /// socket, deposit, gateway-notice, other.
+    /// socket, deposit, withdrawal, dispute, gateway-notice, other.
     #[arg(long, env = "SMARTLINE_RATES")]
     pub rates: Option<Rates>,
     /// Origins of browsers that may call (comma separated), for example https://app.example.com.
@@ -120,6 +122,8 @@ pub struct ServeArgs {
     pub providers: ProviderArgs,
     #[command(flatten)]
     pub gateway: GatewayArgs,
+    #[command(flatten)]
+    pub payouts: PayoutArgs,
 }
 
 /// Secrets and addresses with secrets in them.
@@ -137,6 +141,8 @@ pub struct Secrets {
     pub smtp_url: Option<SecretString>,
     pub kashier_api_key: Option<SecretString>,
     pub kashier_secret_key: Option<SecretString>,
+    pub payout_api_key: Option<SecretString>,
+    pub payout_webhook_key: Option<SecretString>,
 }
 
 impl Secrets {
@@ -154,6 +160,8 @@ impl Secrets {
             smtp_url: secret("SMTP_URL")?,
             kashier_api_key: secret("KASHIER_API_KEY")?,
             kashier_secret_key: secret("KASHIER_SECRET_KEY")?,
+            payout_api_key: secret("PAYOUT_API_KEY")?,
+            payout_webhook_key: secret("PAYOUT_WEBHOOK_KEY")?,
         })
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use base::{Clock, Dice};
+use base::{Clock, Dice, Piasters};
 use bus::Redis;
 use dispatch::{Dispatch, DispatchConfig};
 use events::{IdempotencyKeys, Jobs};
@@ -23,7 +23,7 @@ use ops::{
     Breakers, Crowd, Dependency, Health, Limiter, LogFormat, Meters, Phase, RateLimits, Rates,
     SharedCounts, Tasks,
 };
-use payments::{Payments, PaymentsConfig};
+use payments::{ActLimits, Payments, PaymentsConfig, Payouts, PayoutsConfig};
 use pricing::Pricing;
 use realtime::Realtime;
 use rooms::Rooms;
@@ -71,6 +71,8 @@ pub struct Setup {
     pub speeds: Option<SpeedTable>,
     pub providers: Providers,
     pub payments: PaymentsConfig,
+    pub payouts: PayoutsConfig,
+    pub act_limits: ActLimits,
     pub clock: Clock,
 }
 
@@ -96,6 +98,12 @@ impl Setup {
             speeds: None,
             providers: Providers::default(),
             payments: PaymentsConfig::default(),
+            payouts: PayoutsConfig::default(),
+            // Tests have one admin, who gives what they need.
+            act_limits: ActLimits {
+                alone: Piasters::pounds(100_000),
+                alone_per_day: Piasters::pounds(100_000_000),
+            },
             clock: Clock::system(),
         }
     }
@@ -187,6 +195,7 @@ async fn furnish(
     )?;
     let payments =
         Payments::new(db.clone(), clock.clone(), dice.clone(), &breakers, setup.payments.clone())?;
+    let payouts = Payouts::new(db.clone(), clock.clone(), &breakers, setup.payouts.clone())?;
     let flows = Flows::new(House {
         db: db.clone(),
         breakers,
@@ -201,6 +210,8 @@ async fn furnish(
         dispatch: desk,
         notify,
         payments,
+        payouts,
+        act_limits: setup.act_limits,
         keys: IdempotencyKeys::new(db.clone()),
         jobs: Jobs::new(db.clone(), dice),
         tasks: tasks.clone(),
@@ -403,6 +414,8 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         )?,
         providers: args.providers.providers(secrets)?,
         payments: args.gateway.payments(secrets)?,
+        payouts: args.payouts.payouts(secrets)?,
+        act_limits: args.payouts.act_limits()?,
         clock: Clock::system(),
     })
 }

@@ -117,6 +117,18 @@ codes! {
     PromoUnfit = "PROMO_UNFIT", 409;
     /// More would be given back for the trip than was paid for it.
     RefundTooLarge = "REFUND_TOO_LARGE", 409;
+    /// An earlier withdrawal of the driver's is still open; `details.requestId` names it.
+    WithdrawalOpen = "WITHDRAWAL_OPEN", 409;
+    /// The driver asked for as many withdrawals as a day allows.
+    WithdrawalLimit = "WITHDRAWAL_LIMIT", 409;
+    /// More than is owed can't be given up.
+    MoreThanOwed = "MORE_THAN_OWED", 409;
+    /// Whoever asked for it can't consent to it: another admin must.
+    SecondAdminNeeded = "SECOND_ADMIN_NEEDED", 403;
+    /// The time for complaints about the trip is over.
+    DisputeTooLate = "DISPUTE_TOO_LATE", 409;
+    /// The caller has complained about this trip before.
+    AlreadyDisputed = "ALREADY_DISPUTED", 409;
     /// The payment method is not served.
     PaymentMethodUnavailable = "PAYMENT_METHOD_UNAVAILABLE", 409;
     /// The payment gateway is not set up here, or doesn't answer.

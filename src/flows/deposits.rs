@@ -120,6 +120,10 @@ impl Cashier {
                 self.tell_failed_in_tx(&mut tx, &deposit).await?;
                 self.end(tx, job).await
             }
+            Applied::Refunded(refund) => {
+                self.0.tell_card_refund_in_tx(&mut tx, &refund).await?;
+                self.end(tx, job).await
+            }
             Applied::Paid(paid) => {
                 let follow_ups = self.tell_paid_in_tx(&mut tx, &paid).await?;
                 let done = self.end(tx, job).await?;

@@ -9,6 +9,7 @@
 //! - what a flow answers is committed; what follows from it (offers, pushes, freed drivers) goes
 //!   through the effects of `trips`, `dispatch` and `fleet`, carried out in order by [`effects`].
 
+mod acts;
 mod aftermath;
 mod answer_offer;
 mod audit;
@@ -17,6 +18,7 @@ mod cancel_trip;
 mod city_map;
 mod dead_letters;
 mod deposits;
+mod disputes;
 mod drive_trip;
 mod effects;
 mod follow_trip;
@@ -32,6 +34,7 @@ mod promo;
 mod quote_price;
 mod read;
 mod receipt;
+mod refunds;
 mod remind_of_documents;
 mod report_position;
 mod sign_in;
@@ -40,6 +43,7 @@ mod trip_form;
 mod trip_news;
 mod watch_city;
 mod wire;
+mod withdrawals;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -51,7 +55,7 @@ use fleet::Fleet;
 use identity::Identity;
 use notify::Notify;
 use ops::{Breakers, Limiter, Tasks};
-use payments::Payments;
+use payments::{ActLimits, Payments, Payouts};
 use pricing::Pricing;
 use rooms::Rooms;
 use routing::Router;
@@ -59,11 +63,13 @@ use storage::Db;
 use tokio::sync::Semaphore;
 use trips::Trips;
 
+pub use acts::Acted;
 pub use aftermath::{AFTERMATH, Aftermath, Completions};
 pub use answer_offer::{Answer, Answered};
 pub use book_trip::{TripRequest, TripRequested};
 pub use city_map::{CityMapView, CityName, CityView, Feature, FeatureFacts, Features, Shape};
 pub use deposits::Cashier;
+pub use disputes::Resolve;
 pub use drive_trip::{Advance, Step};
 pub use effects::{INBOX, Inbox, run};
 pub use follow_trip::TripReplay;
@@ -74,11 +80,13 @@ pub use pay_trip::{CashView, TipView};
 pub use promo::{PromoCodeRequest, PromoWish};
 pub use quote_price::EstimateRequest;
 pub use receipt::{ChargeView, EarningsView, ReceiptView, RefundView};
+pub use refunds::{FoundOut, Refunder};
 pub use report_position::{BatchReply, RejectedPoint};
 pub use trip_form::TripForm;
 pub use trip_news::{DOCUMENT_REMINDERS, EVERY_MORNING, TRIP_NEWS, Teller, TripNews};
 pub use watch_city::Scene;
 pub use wire::{OfferRevokedView, OfferView, TripLocationView};
+pub use withdrawals::{Payer, Ruling};
 
 /// The rooms that flows lead through, wired once by `app`.
 pub struct House {
@@ -93,6 +101,9 @@ pub struct House {
     pub dispatch: Dispatch,
     pub notify: Notify,
     pub payments: Payments,
+    pub payouts: Payouts,
+    /// What an admin may do alone.
+    pub act_limits: ActLimits,
     /// Idempotency keys.
     pub keys: IdempotencyKeys,
     /// What is to be done later.

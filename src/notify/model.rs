@@ -63,7 +63,14 @@ base::words! {
         /// Less cash than the trip cost: the rider owes the rest.
         CashOwed = "cash_owed",
         PromoGranted = "promo_granted",
+        /// Money given back, for a trip or to a card.
+        Refunded = "refunded",
+        DisputeResolved = "dispute_resolved",
+        WithdrawalApproved = "withdrawal_approved",
         WithdrawalPaid = "withdrawal_paid",
+        WithdrawalArrived = "withdrawal_arrived",
+        /// It was sent and came back.
+        WithdrawalFailed = "withdrawal_failed",
         WithdrawalRejected = "withdrawal_rejected",
         DocumentExpiring = "document_expiring",
         Statement = "statement",
@@ -159,7 +166,24 @@ pub enum News {
         amount: Piasters,
         until: Millis,
     },
+    Refunded {
+        #[serde(with = "whole")]
+        amount: Piasters,
+    },
+    DisputeResolved,
+    WithdrawalApproved {
+        #[serde(with = "whole")]
+        amount: Piasters,
+    },
     WithdrawalPaid {
+        #[serde(with = "whole")]
+        amount: Piasters,
+    },
+    WithdrawalArrived {
+        #[serde(with = "whole")]
+        amount: Piasters,
+    },
+    WithdrawalFailed {
         #[serde(with = "whole")]
         amount: Piasters,
     },
@@ -221,7 +245,12 @@ impl News {
             Self::ChangeCredited { .. } => Kind::ChangeCredited,
             Self::CashOwed { .. } => Kind::CashOwed,
             Self::PromoGranted { .. } => Kind::PromoGranted,
+            Self::Refunded { .. } => Kind::Refunded,
+            Self::DisputeResolved => Kind::DisputeResolved,
+            Self::WithdrawalApproved { .. } => Kind::WithdrawalApproved,
             Self::WithdrawalPaid { .. } => Kind::WithdrawalPaid,
+            Self::WithdrawalArrived { .. } => Kind::WithdrawalArrived,
+            Self::WithdrawalFailed { .. } => Kind::WithdrawalFailed,
             Self::WithdrawalRejected { .. } => Kind::WithdrawalRejected,
             Self::DocumentExpiring { .. } => Kind::DocumentExpiring,
             Self::Statement { .. } => Kind::Statement,

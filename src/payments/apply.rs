@@ -10,7 +10,8 @@ use storage::Tx;
 use uuid::Uuid;
 
 use crate::Payments;
-use crate::model::{Deposit, DepositId, DepositStatus, News, Reference};
+use crate::model::{Claim, Deposit, DepositId, DepositStatus, News, Reference};
+use crate::refunds::{self, CardRefund};
 use crate::rules::{Verdict, judge, next_look};
 use crate::store::{self, NewDeposit, Payment};
 
@@ -19,6 +20,8 @@ use crate::store::{self, NewDeposit, Payment};
 pub enum Applied {
     Paid(Paid),
     Failed(Deposit),
+    /// A refund of ours arrived at its card.
+    Refunded(CardRefund),
     Nothing(&'static str),
     /// Somebody has to look: money came, or went, that nobody here asked for.
     Strange {
@@ -40,6 +43,7 @@ impl Applied {
         match self {
             Self::Paid(_) => "paid",
             Self::Failed(_) => "failed",
+            Self::Refunded(_) => "refunded",
             Self::Nothing(why) | Self::Strange { why, .. } => why,
         }
     }
@@ -104,8 +108,11 @@ impl Payments {
             Some(id) => store::deposit_lock_in_tx(tx, id).await?,
             None => None,
         };
-        let verdict = judge(deposit.as_ref(), news, self.merchant());
         let now = self.clock().now();
+        if let Some(refund) = self.refunded_in_tx(tx, deposit.as_ref(), news).await? {
+            return Ok(Applied::Refunded(refund));
+        }
+        let verdict = judge(deposit.as_ref(), news, self.merchant());
         let applied = match (verdict, deposit) {
             (Verdict::Ignore(why), _) => Applied::Nothing(why),
             (Verdict::Pay, Some(deposit)) => {
@@ -136,6 +143,23 @@ impl Payments {
         };
         counter!("smartline_payment_news_total", "result" => applied.name()).increment(1);
         Ok(applied)
+    }
+
+    /// The refund of ours that `news` is about, where it is one.
+    async fn refunded_in_tx(
+        &self,
+        tx: &mut Tx,
+        deposit: Option<&Deposit>,
+        news: &News,
+    ) -> Result<Option<CardRefund>, ApplyError> {
+        let is_ours = news.merchant.as_deref().is_none_or(|theirs| theirs == self.merchant());
+        match deposit {
+            Some(deposit) if is_ours && news.claim == Claim::Returned => {
+                let (name, amount) = (news.transaction.as_deref(), news.amount);
+                Ok(refunds::told_in_tx(tx, deposit.id, name, amount, self.clock().now()).await?)
+            }
+            Some(_) | None => Ok(None),
+        }
     }
 
     /// Ends a deposit that nobody paid in time. `None` when it was paid or ended meanwhile.

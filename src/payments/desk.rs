@@ -342,6 +342,10 @@ impl Payments {
         self.0.gateway.as_ref().map_or("", |gateway| gateway.config().merchant.as_str())
     }
 
+    pub(crate) fn db(&self) -> &Db {
+        &self.0.db
+    }
+
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.clock
     }

@@ -20,6 +20,7 @@ mod sign;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use client::call;
 pub use client::{CallFailed, GatewayMode, Kashier, KashierConfig, Order, Page, PayPage};
 pub use listing::{ListFailed, Listed, business_day};
 pub use notice::{Event, NotGenuine, Notice, NoticeStatus};

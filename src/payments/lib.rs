@@ -13,19 +13,34 @@
 //! - money that belongs to no deposit is kept in suspense, and a person is told;
 //! - an amount is read from its digits, never through a float.
 
+mod acts;
 mod apply;
 mod desk;
+mod disputes;
 mod job;
 mod kashier;
 mod model;
+mod payouts;
+mod refunds;
 mod rules;
 mod store;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+pub use acts::{
+    ActFilter, ActId, ActKind, ActLimits, ActStatus, ActView, ActsPage, AtFault, MoneyAct, NewAct,
+    NotDecided, Verdict, act_add_in_tx, act_decide_in_tx, act_in_tx, act_lock_in_tx, acts_in_tx,
+    alone_since_in_tx, decide, needs_another, refunds_of_trip_wait_in_tx,
+};
 pub use apply::{Applied, ApplyError, NoticeApplied, Paid};
 pub use desk::{DepositLimits, Looked, Payments, PaymentsConfig};
+pub use disputes::{
+    Dispute, DisputeFilter, DisputeId, DisputeReason, DisputeStatus, DisputeView, DisputesPage,
+    NotOpened, NotResolved, OPEN_WITHIN, Outcome, Resolution, dispute_add_in_tx,
+    dispute_lock_in_tx, dispute_of_trip_in_tx, dispute_resolve_in_tx, disputes_in_tx, may_open,
+    remedy,
+};
 pub use job::{DEPOSIT_LOOK, DEPOSIT_LOOKS, EVERY_MINUTE, LookJob, NoticeJob, PAYMENT_NOTICE};
 pub use kashier::{
     CallFailed, Currency, Event, Found, GatewayMode, Kashier, KashierConfig, ListFailed, Listed,
@@ -33,4 +48,15 @@ pub use kashier::{
     business_day,
 };
 pub use model::{Claim, Deposit, DepositId, DepositStatus, News, NoReference, Reference};
+pub use payouts::{
+    Act, AdvanceError, Advanced, Asked, Asking, Channel, NewWithdrawal, NotAnAccount, PAYOUT,
+    PAYOUT_LOOKS, PAYOUTS_EVERY_MINUTE, PayoutAccount, PayoutJob, PayoutMethod, PayoutOrder,
+    PayoutProvider, PayoutProviderConfig, PayoutStanding, PayoutState, Payouts, PayoutsConfig,
+    Pursued, Refused, With, WithdrawLimits, Withdrawal, WithdrawalFilter, WithdrawalId,
+    WithdrawalStatus, WithdrawalView, WithdrawalsPage,
+};
+pub use refunds::{
+    CardRefund, REFUND, REFUND_LOOKS, REFUNDS_EVERY_MINUTE, RefundBegun, RefundId, RefundJob,
+    RefundMoved, RefundStatus, RefundView, RefundWord, RefundsPage,
+};
 pub use wire::{DepositOpened, DepositView};

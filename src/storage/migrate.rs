@@ -49,6 +49,7 @@ const FILES: &[File] = &[
     file!(12, "ledger", "0012_ledger"),
     file!(13, "payments", "0013_payments"),
     file!(15, "trip_money", "0015_trip_money"),
+    file!(14, "payouts", "0014_payouts"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

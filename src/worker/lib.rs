@@ -16,11 +16,15 @@ use std::sync::Arc;
 use events::{Handlers, Relay, SagaRunner, WorkerConfig};
 use flows::{
     AFTERMATH, Aftermath, Cashier, Completions, DOCUMENT_REMINDERS, EVERY_MORNING, EVERY_SIX_HOURS,
-    Flows, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer, TRIP_NEWS, Teller, TripNews,
+    Flows, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer, Payer, Refunder, TRIP_NEWS, Teller,
+    TripNews,
 };
 use notify::{CALM_NOTIFICATION, NOTIFICATION};
 use ops::Tasks;
-use payments::{DEPOSIT_LOOK, DEPOSIT_LOOKS, EVERY_MINUTE, PAYMENT_NOTICE};
+use payments::{
+    DEPOSIT_LOOK, DEPOSIT_LOOKS, EVERY_MINUTE, PAYMENT_NOTICE, PAYOUT, PAYOUT_LOOKS,
+    PAYOUTS_EVERY_MINUTE, REFUND, REFUND_LOOKS, REFUNDS_EVERY_MINUTE,
+};
 
 pub use facts::facts;
 
@@ -31,6 +35,7 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
     let aftermath = SagaRunner::new(flows.db.clone(), Arc::new(Aftermath(flows.clone())));
     let (teller, notify) = (Arc::new(Teller(flows.clone())), Arc::new(flows.notify.clone()));
     let (cashier, payer) = (Arc::new(Cashier(flows.clone())), Arc::new(LatePayer(flows.clone())));
+    let (payouts, refunder) = (Arc::new(Payer(flows.clone())), Arc::new(Refunder(flows.clone())));
     let handlers = Handlers::default()
         .on(AFTERMATH.job, Arc::new(aftermath))
         .on(&upkeep::SWEEP_KEYS, Arc::new(upkeep::SweepKeys(flows.keys.clone())))
@@ -44,7 +49,13 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
         .on(&LATE_PAYMENTS, Arc::clone(&payer) as _)
         .on(&LATE_PAYMENTS_OF_ALL, payer)
         .every(&EVERY_MORNING)
+        .on(&PAYOUT, Arc::clone(&payouts) as _)
+        .on(&PAYOUT_LOOKS, payouts)
+        .on(&REFUND, Arc::clone(&refunder) as _)
+        .on(&REFUND_LOOKS, refunder)
         .every(&EVERY_MINUTE)
+        .every(&PAYOUTS_EVERY_MINUTE)
+        .every(&REFUNDS_EVERY_MINUTE)
         .every(&EVERY_SIX_HOURS)
         .every(&upkeep::EVERY_FEW_MINUTES);
     flows.jobs.work(tasks, &flows.clock, handlers, WorkerConfig::default());

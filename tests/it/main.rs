@@ -7,6 +7,7 @@
 #![expect(clippy::panic, reason = "a test that can not go on fails, with what it saw")]
 
 mod access;
+mod acts;
 mod aftermath;
 mod api_keys;
 mod attacks;
@@ -17,6 +18,7 @@ mod crash;
 mod dead_letters;
 mod deposits;
 mod deposits_killed;
+mod disputes;
 mod fences;
 mod harness;
 mod limits;
@@ -27,8 +29,11 @@ mod once;
 mod payments;
 mod privacy;
 mod races;
+mod refunds;
 mod sockets;
 mod trip_flow;
 mod trip_money;
 mod trip_promo;
 mod vectors;
+mod withdrawals;
+mod withdrawals_killed;

@@ -1,10 +1,12 @@
 //! The routes, by area. Each handler says who may call it in its type, and only translates.
 
+mod acts;
 mod admin;
 mod api_keys;
 mod audit;
 mod auth;
 mod dead_letters;
+mod disputes;
 mod drivers;
 mod live;
 mod location;
@@ -16,6 +18,7 @@ mod pricing;
 mod promo;
 mod trips;
 mod wallet;
+mod withdrawals;
 
 use flows::Flows;
 use utoipa_axum::router::OpenApiRouter;
@@ -31,8 +34,11 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(wallet::routes())
         .merge(payment::routes())
         .merge(promo::routes())
+        .merge(withdrawals::routes())
+        .merge(disputes::routes())
         .merge(notifications::routes())
         .merge(admin::routes())
+        .merge(acts::routes())
         .merge(api_keys::routes())
         .merge(audit::routes())
         .merge(dead_letters::routes())

@@ -52,6 +52,20 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
             let date = speech.date(*until);
             Text::new("هدية لك", format!("خصم {} على رحلاتك حتى {date}.", money(amount)))
         }
+        News::Refunded { amount } => {
+            Text::new("تم رد مبلغ إليك", format!("رددنا إليك {}.", money(amount)))
+        }
+        News::DisputeResolved => Text::new("شكواك", "راجعنا شكواك. تجد ردنا في التطبيق."),
+        News::WithdrawalApproved { amount } => {
+            Text::new("تمت الموافقة على السحب", format!("وافقنا على سحب {}.", money(amount)))
+        }
+        News::WithdrawalArrived { amount } => {
+            Text::new("وصل السحب", format!("وصل إليك مبلغ {}.", money(amount)))
+        }
+        News::WithdrawalFailed { amount } => {
+            let body = format!("تعذّر تحويل {}، وعاد المبلغ إلى رصيدك.", money(amount));
+            Text::new("تعذّر السحب", body)
+        }
         News::WithdrawalPaid { amount } => {
             Text::new("تم صرف السحب", format!("{} في الطريق إليك.", money(amount)))
         }

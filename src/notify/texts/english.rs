@@ -57,6 +57,23 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
             let date = speech.date(*until);
             Text::new("A gift for you", format!("{} off your trips until {date}.", money(amount)))
         }
+        News::Refunded { amount } => {
+            Text::new("Money back", format!("We gave you back {}.", money(amount)))
+        }
+        News::DisputeResolved => {
+            Text::new("Your complaint", "We looked at your complaint. Our answer is in the app.")
+        }
+        News::WithdrawalApproved { amount } => {
+            let body = format!("We approved your withdrawal of {}.", money(amount));
+            Text::new("Withdrawal approved", body)
+        }
+        News::WithdrawalArrived { amount } => {
+            Text::new("Withdrawal arrived", format!("{} has arrived.", money(amount)))
+        }
+        News::WithdrawalFailed { amount } => {
+            let body = format!("{} came back and is yours again.", money(amount));
+            Text::new("Withdrawal failed", body)
+        }
         News::WithdrawalPaid { amount } => {
             Text::new("Withdrawal paid", format!("{} is on its way to you.", money(amount)))
         }

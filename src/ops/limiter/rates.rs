@@ -107,6 +107,10 @@ limits! {
     Socket = "socket", User, 30, 30, Penalty::None;
     /// Top-ups begun: each asks the payment gateway for a page.
     Deposit = "deposit", User, 10, 10, Penalty::None;
+    /// Withdrawals asked for.
+    Withdrawal = "withdrawal", User, 5, 5, Penalty::None;
+    /// Complaints about trips.
+    Dispute = "dispute", User, 5, 5, Penalty::None;
     /// What the payment gateway tells, from few addresses for everybody.
     GatewayNotice = "gateway-notice", Address, 6000, 1000, Penalty::None;
     /// Every other request: far above what an app asks.
