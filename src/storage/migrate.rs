@@ -50,6 +50,7 @@ const FILES: &[File] = &[
     file!(13, "payments", "0013_payments"),
     file!(15, "trip_money", "0015_trip_money"),
     file!(14, "payouts", "0014_payouts"),
+    file!(17, "fraud", "0017_fraud"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
