@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use fraud::Thresholds;
 use ops::Rates;
 use secrecy::SecretString;
 
@@ -118,6 +119,12 @@ pub struct ServeArgs {
     /// Rest after a completed trip, seconds, in place of each city's own.
     #[arg(long, env = "SMARTLINE_COOLDOWN_S")]
     pub cooldown_s: Option<u32>,
+    /// Own thresholds of fraud, name=number, comma separated, 0 turns off; those not named keep their
+    /// defaults: velocity.flag, velocity.hold, velocity.block, amount.times, amount.history,
+    /// deposit.percent, deposit.least, circular.flag, circular.hold, circular.metres, device.flag,
+    /// device.hold, failures.hold, failures.block, refused.flag, refused.hold, remember.days.
+    #[arg(long, env = "SMARTLINE_FRAUD")]
+    pub fraud: Option<Thresholds>,
     #[command(flatten)]
     pub providers: ProviderArgs,
     #[command(flatten)]
@@ -227,6 +234,19 @@ mod tests {
         let names: Vec<_> = ops::Limit::ALL.iter().map(|limit| limit.name()).collect();
         assert!(help.contains(&names.join(",")), "{help}");
         assert_eq!(parse(&["--rates", "login=3/60"]).rates, "login=3/60".parse().ok());
+    }
+
+    #[test]
+    fn the_thresholds_are_documented_as_they_are() {
+        let example = include_str!("../../.env.example");
+        let line = example.lines().find_map(|line| line.strip_prefix("#SMARTLINE_FRAUD="));
+        assert_eq!(line, Some(Thresholds::default().to_string().as_str()));
+        let help = <Probe as clap::CommandFactory>::command().render_long_help().to_string();
+        let help = help.split_whitespace().collect::<String>();
+        let names: Vec<_> =
+            fraud::Threshold::ALL.iter().map(|threshold| threshold.name()).collect();
+        assert!(help.contains(&names.join(",")), "{help}");
+        assert_eq!(parse(&["--fraud", "velocity.hold=3"]).fraud, "velocity.hold=3".parse().ok());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use dispatch::{Dispatch, DispatchConfig};
 use events::{IdempotencyKeys, Jobs};
 use fleet::{Fleet, FleetConfig};
 use flows::{Flows, House, INBOX, Inbox};
+use fraud::{Fraud, Thresholds};
 use identity::{HashCost, Identity, Keys, Settings};
 use notify::{Notify, Providers};
 use ops::{
@@ -73,6 +74,7 @@ pub struct Setup {
     pub payments: PaymentsConfig,
     pub payouts: PayoutsConfig,
     pub act_limits: ActLimits,
+    pub fraud: Thresholds,
     pub clock: Clock,
 }
 
@@ -104,6 +106,7 @@ impl Setup {
                 alone: Piasters::pounds(100_000),
                 alone_per_day: Piasters::pounds(100_000_000),
             },
+            fraud: Thresholds::default(),
             clock: Clock::system(),
         }
     }
@@ -196,6 +199,7 @@ async fn furnish(
     let payments =
         Payments::new(db.clone(), clock.clone(), dice.clone(), &breakers, setup.payments.clone())?;
     let payouts = Payouts::new(db.clone(), clock.clone(), &breakers, setup.payouts.clone())?;
+    let fraud = Fraud::new(db.clone(), clock.clone(), setup.fraud);
     let flows = Flows::new(House {
         db: db.clone(),
         breakers,
@@ -212,6 +216,7 @@ async fn furnish(
         payments,
         payouts,
         act_limits: setup.act_limits,
+        fraud,
         keys: IdempotencyKeys::new(db.clone()),
         jobs: Jobs::new(db.clone(), dice),
         tasks: tasks.clone(),
@@ -416,6 +421,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         payments: args.gateway.payments(secrets)?,
         payouts: args.payouts.payouts(secrets)?,
         act_limits: args.payouts.act_limits()?,
+        fraud: args.fraud.unwrap_or_default(),
         clock: Clock::system(),
     })
 }

@@ -115,6 +115,10 @@ codes! {
     PromoCodeTaken = "PROMO_CODE_TAKEN", 409;
     /// The code or promo gives nothing here; `details.reason` says why.
     PromoUnfit = "PROMO_UNFIT", 409;
+    /// Somebody looks at the account, and until then its wallet pays nothing.
+    AccountUnderReview = "ACCOUNT_UNDER_REVIEW", 409;
+    /// No money moves on the account.
+    AccountBlocked = "ACCOUNT_BLOCKED", 409;
     /// More would be given back for the trip than was paid for it.
     RefundTooLarge = "REFUND_TOO_LARGE", 409;
     /// An earlier withdrawal of the driver's is still open; `details.requestId` names it.

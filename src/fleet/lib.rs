@@ -46,7 +46,7 @@ pub use model::{
     Effect, Finish, Fix, FixError, FleetError, Ingested, NearbyDriver, NearbyQuery, OnDuty, Papers,
     Record, State, VehicleFacts,
 };
-pub use papers::{Expiring, Onboarding, OnboardingError, REQUIRED_DOCUMENTS};
+pub use papers::{Barred, Expiring, Onboarding, OnboardingError, REQUIRED_DOCUMENTS, bar_in_tx};
 pub use position::{Meter, Seat};
 pub use sessions::{DriverSession, SESSION_FACTS};
 pub use wire::{

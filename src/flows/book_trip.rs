@@ -9,6 +9,7 @@ use base::{Caller, Millis, PaymentMethod, Piasters, Point, Problem, Tier, TripId
 use base::{Code, Dice};
 use events::Once;
 use fleet::City;
+use fraud::{Movement, Note};
 use pricing::{Booking, Quote, QuoteRefused};
 use serde::Serialize;
 use storage::Who;
@@ -68,8 +69,21 @@ impl Flows {
         let quote = self.agreed_price(caller, &request, &city, now).await?;
         let fare = Fare { city: city.id, tier: request.tier, price: quote.price };
         let promo = chosen(request.promo, &credits, &fare, now)?;
+        if request.method == PaymentMethod::Wallet {
+            // A check that broke lets the trip go on: what it costs is held in any case.
+            let booking = Movement::WalletBooking;
+            let _checked = self.admit_movement(caller.user, booking, quote.price).await?;
+        }
         let new = NewTrip { promo, ..new_trip(request, caller, &quote, &city) };
-        let trip = self.trips.create(caller, new, once).await?;
+        let trip = match self.trips.create(caller, new, once).await {
+            Ok(trip) => trip,
+            Err(error) => {
+                if matches!(error, TripError::InsufficientBalance { .. }) {
+                    self.note_of(caller.user, Note::Refused).await;
+                }
+                return Err(error.into());
+            }
+        };
         self.pricing.requested(trip.pickup.at, now);
         Ok(requested(&trip))
     }

@@ -22,6 +22,8 @@ mod disputes;
 mod drive_trip;
 mod effects;
 mod follow_trip;
+mod fraud_desk;
+mod fraud_watch;
 mod go_online;
 mod late_payment;
 mod money;
@@ -52,6 +54,7 @@ use base::Clock;
 use dispatch::Dispatch;
 use events::{IdempotencyKeys, Jobs};
 use fleet::Fleet;
+use fraud::Fraud;
 use identity::Identity;
 use notify::Notify;
 use ops::{Breakers, Limiter, Tasks};
@@ -73,6 +76,7 @@ pub use disputes::Resolve;
 pub use drive_trip::{Advance, Step};
 pub use effects::{INBOX, Inbox, run};
 pub use follow_trip::TripReplay;
+pub use fraud_watch::{FRAUD_SWEEP, FRAUD_SWEEPS, FRAUD_WATCH, FraudWatch, Watcher};
 pub use go_online::OnlineWish;
 pub use late_payment::{EVERY_SIX_HOURS, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer};
 pub use once::{Attempt, Said, Sent, Turn, idempotency_key};
@@ -104,6 +108,7 @@ pub struct House {
     pub payouts: Payouts,
     /// What an admin may do alone.
     pub act_limits: ActLimits,
+    pub fraud: Fraud,
     /// Idempotency keys.
     pub keys: IdempotencyKeys,
     /// What is to be done later.
@@ -119,12 +124,18 @@ pub struct Flows {
     house: Arc<House>,
     /// Turns to read tracks of live trips back.
     restores: Arc<Semaphore>,
+    /// Turns to note logins that failed.
+    logins: Arc<Semaphore>,
 }
+
+/// Failed logins that are noted at once.
+const LOGINS_NOTED: usize = 8;
 
 impl Flows {
     pub fn new(house: House) -> Self {
         let restores = Arc::new(Semaphore::new(effects::RESTORES));
-        Self { house: Arc::new(house), restores }
+        let logins = Arc::new(Semaphore::new(LOGINS_NOTED));
+        Self { house: Arc::new(house), restores, logins }
     }
 }
 

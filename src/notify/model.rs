@@ -74,6 +74,9 @@ base::words! {
         WithdrawalRejected = "withdrawal_rejected",
         DocumentExpiring = "document_expiring",
         Statement = "statement",
+        /// What is in the wallet stays there until somebody has looked at the account.
+        AccountHeld = "account_held",
+        AccountReleased = "account_released",
     }
 }
 
@@ -202,6 +205,8 @@ pub enum News {
         #[serde(with = "whole")]
         earned: Piasters,
     },
+    AccountHeld,
+    AccountReleased,
 }
 
 /// What a rider paid for a trip.
@@ -254,6 +259,8 @@ impl News {
             Self::WithdrawalRejected { .. } => Kind::WithdrawalRejected,
             Self::DocumentExpiring { .. } => Kind::DocumentExpiring,
             Self::Statement { .. } => Kind::Statement,
+            Self::AccountHeld => Kind::AccountHeld,
+            Self::AccountReleased => Kind::AccountReleased,
         }
     }
 }

@@ -85,6 +85,8 @@ pub(crate) const fn rule(kind: Kind) -> Rule {
         Kind::WithdrawalRejected => (Group::Withdrawals, Urgency::Calm, SCREEN, true, 2 * DAY),
         Kind::DocumentExpiring => (Group::Documents, Urgency::Calm, SCREEN, true, 2 * DAY),
         Kind::Statement => (Group::Statements, Urgency::Calm, SCREEN, true, 7 * DAY),
+        Kind::AccountHeld => (Group::Payments, Urgency::Live, SCREEN, true, 2 * DAY),
+        Kind::AccountReleased => (Group::Payments, Urgency::Live, SCREEN, true, 2 * DAY),
     };
     Rule { group, urgency, ladder, letter, ttl: secs(ttl) }
 }

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use events::{Handlers, Relay, SagaRunner, WorkerConfig};
 use flows::{
     AFTERMATH, Aftermath, Cashier, Completions, DOCUMENT_REMINDERS, EVERY_MORNING, EVERY_SIX_HOURS,
-    Flows, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer, Payer, Refunder, TRIP_NEWS, Teller,
-    TripNews,
+    FRAUD_SWEEP, FRAUD_SWEEPS, FRAUD_WATCH, Flows, FraudWatch, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL,
+    LatePayer, Payer, Refunder, TRIP_NEWS, Teller, TripNews, Watcher,
 };
 use notify::{CALM_NOTIFICATION, NOTIFICATION};
 use ops::Tasks;
@@ -30,12 +30,16 @@ pub use facts::facts;
 
 /// Starts the node's background work: relay, workers, schedules.
 pub fn start(flows: &Flows, tasks: &Tasks) {
-    let relay = Relay::new(flows.db.clone(), vec![Arc::new(Completions), Arc::new(TripNews)]);
+    let relay = Relay::new(
+        flows.db.clone(),
+        vec![Arc::new(Completions), Arc::new(TripNews), Arc::new(FraudWatch)],
+    );
     relay.start(tasks);
     let aftermath = SagaRunner::new(flows.db.clone(), Arc::new(Aftermath(flows.clone())));
     let (teller, notify) = (Arc::new(Teller(flows.clone())), Arc::new(flows.notify.clone()));
     let (cashier, payer) = (Arc::new(Cashier(flows.clone())), Arc::new(LatePayer(flows.clone())));
     let (payouts, refunder) = (Arc::new(Payer(flows.clone())), Arc::new(Refunder(flows.clone())));
+    let watcher = Arc::new(Watcher(flows.clone()));
     let handlers = Handlers::default()
         .on(AFTERMATH.job, Arc::new(aftermath))
         .on(&upkeep::SWEEP_KEYS, Arc::new(upkeep::SweepKeys(flows.keys.clone())))
@@ -57,6 +61,9 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
         .every(&PAYOUTS_EVERY_MINUTE)
         .every(&REFUNDS_EVERY_MINUTE)
         .every(&EVERY_SIX_HOURS)
+        .on(&FRAUD_WATCH, Arc::clone(&watcher) as _)
+        .on(&FRAUD_SWEEP, watcher)
+        .every(&FRAUD_SWEEPS)
         .every(&upkeep::EVERY_FEW_MINUTES);
     flows.jobs.work(tasks, &flows.clock, handlers, WorkerConfig::default());
     storage::listen(&flows.db, tasks);

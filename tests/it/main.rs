@@ -20,6 +20,7 @@ mod deposits;
 mod deposits_killed;
 mod disputes;
 mod fences;
+mod fraud;
 mod harness;
 mod limits;
 mod live;

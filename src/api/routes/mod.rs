@@ -8,6 +8,7 @@ mod auth;
 mod dead_letters;
 mod disputes;
 mod drivers;
+mod fraud;
 mod live;
 mod location;
 mod notifications;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(api_keys::routes())
         .merge(audit::routes())
         .merge(dead_letters::routes())
+        .merge(fraud::routes())
         .merge(live::routes())
         .merge(operations::routes())
 }

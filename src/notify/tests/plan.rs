@@ -70,6 +70,8 @@ fn each_kind_takes_its_ways() {
     everywhere(Kind::WithdrawalRejected, "socket push email");
     everywhere(Kind::DocumentExpiring, "socket push email");
     everywhere(Kind::Statement, "socket push email");
+    everywhere(Kind::AccountHeld, "socket push email");
+    everywhere(Kind::AccountReleased, "socket push email");
 }
 
 #[test]

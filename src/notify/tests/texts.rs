@@ -60,6 +60,8 @@ fn all() -> Vec<News> {
         News::WithdrawalRejected { amount: price },
         News::DocumentExpiring { document: "insurance".to_owned(), at: day },
         News::Statement { from: Millis(0), to: day, trips: 3, earned: price },
+        News::AccountHeld,
+        News::AccountReleased,
     ]
 }
 

@@ -80,6 +80,11 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
             let body = format!("من {from} إلى {to}: {trips}، والأرباح {}.", money(earned));
             Text::new("كشف حسابك", body)
         }
+        News::AccountHeld => Text::new(
+            "نراجع حسابك الآن",
+            "يبقى رصيد محفظتك محفوظًا حتى تنتهي المراجعة. تواصل مع الدعم للمساعدة.",
+        ),
+        News::AccountReleased => Text::new("عاد حسابك للعمل", "يمكنك استخدام رصيد محفظتك بالكامل."),
     }
 }
 

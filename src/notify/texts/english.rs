@@ -88,6 +88,13 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
             let body = format!("From {from} to {to}: {trips}, {} earned.", money(earned));
             Text::new("Your statement", body)
         }
+        News::AccountHeld => Text::new(
+            "We are looking at your account",
+            "Until we are done, the money in your wallet stays there. Contact support for help.",
+        ),
+        News::AccountReleased => {
+            Text::new("Your account is open again", "Everything in your wallet is yours to use.")
+        }
     }
 }
 
