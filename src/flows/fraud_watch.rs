@@ -9,7 +9,7 @@ use events::{
     Consumer, Done, Failure, Handler, Job, Kind, NewJob, OnDead, Priority, Published, Queue,
     Schedule,
 };
-use fraud::{Note, is_circular};
+use fraud::{Movement, Note, is_circular};
 use ledger::WalletFact;
 use serde::{Deserialize, Serialize};
 use storage::Who;
@@ -44,8 +44,7 @@ pub static FRAUD_SWEEPS: Schedule =
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 enum Seen {
-    Deposited { user: UserId, piasters: i64 },
-    Withdrawn { user: UserId },
+    Moved { user: UserId, movement: Movement, piasters: i64 },
     PaymentFailed { user: UserId },
     Driven { trip: TripId },
 }
@@ -78,15 +77,8 @@ fn seen(fact: &Published) -> Result<Option<Seen>, Fault> {
     match (fact.aggregate.as_str(), fact.kind.as_str()) {
         ("wallet", "WALLET_CREDITED" | "WALLET_DEBITED") => {
             let WalletFact { user_id: user, amount: piasters, reason, .. } = fact.read()?;
-            Ok(match reason.as_str() {
-                name if name == ledger::Kind::Deposit.name() => {
-                    Some(Seen::Deposited { user, piasters })
-                }
-                name if name == ledger::Kind::WithdrawRequested.name() => {
-                    Some(Seen::Withdrawn { user })
-                }
-                _ => None,
-            })
+            let movement = movement_of(&reason);
+            Ok(movement.map(|movement| Seen::Moved { user, movement, piasters }))
         }
         ("payment", "PAYMENT_FAILED") => {
             let PaymentFailed { user_id: user, error } = fact.read()?;
@@ -98,6 +90,17 @@ fn seen(fact: &Published) -> Result<Option<Seen>, Fault> {
         }
         _ => Ok(None),
     }
+}
+
+/// What an account asked for, by the journal that came of it.
+fn movement_of(journal: &str) -> Option<Movement> {
+    let movements = [
+        (ledger::Kind::Deposit, Movement::Deposit),
+        (ledger::Kind::WithdrawRequested, Movement::Withdrawal),
+        (ledger::Kind::Hold, Movement::WalletBooking),
+    ];
+    let found = movements.into_iter().find(|(kind, _)| kind.name() == journal);
+    found.map(|(_, movement)| movement)
 }
 
 /// Does both kinds of jobs.
@@ -122,10 +125,9 @@ impl Handler for Watcher {
 impl Watcher {
     async fn note(&self, job: &Job) -> Result<Done, Failure> {
         let notes = match job.read()? {
-            Seen::Deposited { user, piasters } => {
-                vec![(user, Note::Deposited(Piasters(piasters)))]
+            Seen::Moved { user, movement, piasters } => {
+                vec![(user, Note::Moved(movement, Piasters(piasters)))]
             }
-            Seen::Withdrawn { user } => vec![(user, Note::Withdrawn)],
             Seen::PaymentFailed { user } => vec![(user, Note::PaymentFailed)],
             Seen::Driven { trip } => self.notes_of_trip(trip).await?,
         };

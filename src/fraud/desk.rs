@@ -95,7 +95,8 @@ impl Fraud {
     }
 
     /// Counts what an account asks for and says whether it may. Commit it before the movement
-    /// itself: what is asked for counts, whatever becomes of it.
+    /// itself: what is asked for counts, whatever becomes of it. Its average is made of what moved,
+    /// so that nobody raises his own by asking.
     pub async fn ask_in_tx(
         &self,
         tx: &mut Tx,
@@ -110,7 +111,7 @@ impl Fraud {
             counts.push(count(What::Withdrawn, now, NOBODY, amount));
         }
         store::counters_add_in_tx(tx, account, &counts).await?;
-        let before = store::history_add_in_tx(tx, account, movement, amount).await?;
+        let before = store::history_in_tx(tx, account, movement).await?;
         let facts = Facts { asked: Some((movement, amount, before)), ..Facts::default() };
         let (turned, standing) = self.look_in_tx(tx, account, facts, now).await?;
         let admission = rules::admission(standing, movement);
@@ -131,8 +132,11 @@ impl Fraud {
         store::account_lock_in_tx(tx, account).await?;
         let mut facts = Facts::default();
         let counts = match note {
-            Note::Deposited(amount) => Some(count(What::Deposited, now, NOBODY, amount)),
-            Note::Withdrawn => None,
+            Note::Moved(movement, amount) => {
+                store::history_add_in_tx(tx, account, movement, amount).await?;
+                let came_in = movement == Movement::Deposit;
+                came_in.then(|| count(What::Deposited, now, NOBODY, amount))
+            }
             Note::PaymentFailed => Some(count(What::PaymentFailed, now, NOBODY, Piasters::ZERO)),
             Note::LoginFailed => Some(count(What::LoginFailed, now, NOBODY, Piasters::ZERO)),
             Note::Refused => Some(count(What::Refused, now, NOBODY, Piasters::ZERO)),

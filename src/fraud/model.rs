@@ -109,9 +109,8 @@ base::words! {
 /// Something that an account did, or that happened to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Note<'a> {
-    Deposited(Piasters),
-    /// A withdrawal is in the ledger; it was counted when it was asked for.
-    Withdrawn,
+    /// It is in the ledger. How often was counted when it was asked for.
+    Moved(Movement, Piasters),
     PaymentFailed,
     LoginFailed,
     Refused,

@@ -68,26 +68,43 @@ pub(crate) async fn counters_in_tx(
     rows.iter().map(|row| count(row).map_err(fault)).collect()
 }
 
-/// Adds a movement to the account's own history, and says what there was before it.
+/// What the account moved so before.
+pub(crate) async fn history_in_tx(
+    tx: &mut Tx,
+    account: UserId,
+    movement: Movement,
+) -> Result<History, Fault> {
+    let found: Option<(i64, i64)> = sqlx::query_as(
+        "SELECT times, amount FROM fraud_history WHERE account = $1 AND movement = $2",
+    )
+    .bind(account.0)
+    .bind(movement.name())
+    .fetch_optional(tx.conn())
+    .await
+    .map_err(fault)?;
+    let (times, total) = found.unwrap_or_default();
+    Ok(History { times, total: Piasters(total) })
+}
+
+/// Adds a movement to the account's own history.
 pub(crate) async fn history_add_in_tx(
     tx: &mut Tx,
     account: UserId,
     movement: Movement,
     amount: Piasters,
-) -> Result<History, Fault> {
-    let (times, total): (i64, i64) = sqlx::query_as(
+) -> Result<(), Fault> {
+    sqlx::query(
         "INSERT INTO fraud_history AS h (account, movement, times, amount) VALUES ($1, $2, 1, $3) \
          ON CONFLICT ON CONSTRAINT one_history_per_movement DO UPDATE SET \
-           times = h.times + 1, amount = h.amount + excluded.amount \
-         RETURNING times - 1, amount - $3",
+           times = h.times + 1, amount = h.amount + excluded.amount",
     )
     .bind(account.0)
     .bind(movement.name())
     .bind(amount.0)
-    .fetch_one(tx.conn())
+    .execute(tx.conn())
     .await
     .map_err(fault)?;
-    Ok(History { times, total: Piasters(total) })
+    Ok(())
 }
 
 /// The account is on this phone; how many accounts were seen on it since `since`. Two accounts at

@@ -291,3 +291,23 @@ async fn operators_page_through_the_queue() {
     let none = admin.get("/admin/fraud?status=confirmed").await;
     assert_eq!(none.data()["cases"], json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_breaks_holds_up_no_trip() {
+    let server = Server::start().await;
+    let admin = Person::admin(&server).await;
+    let rider = Person::rider(&server).await;
+    top_up(&admin, &rider, 500).await;
+    let mut owner = storage::testing::owner(server.db()).await;
+    sqlx::query("ALTER TABLE fraud_counters RENAME TO elsewhere")
+        .execute(&mut owner)
+        .await
+        .expect("the owner may");
+    book(&rider).await.data();
+    sqlx::query("ALTER TABLE elsewhere RENAME TO fraud_counters")
+        .execute(&mut owner)
+        .await
+        .expect("the owner may");
+    book(&rider).await.data();
+    server.check_invariants().await;
+}

@@ -175,15 +175,29 @@ async fn of_two_admins_at_once_one_decides() {
 #[tokio::test]
 async fn what_is_paid_in_and_taken_out_is_held_whichever_is_seen_last() {
     let stand = Stand::new().await;
-    stand.note(Note::Deposited(Piasters::pounds(500))).await;
+    stand.note(Note::Moved(Movement::Deposit, Piasters::pounds(500))).await;
     assert_eq!(stand.ask(Movement::Withdrawal, 449).await.admission, Admission::Go);
     assert_eq!(stand.ask(Movement::Withdrawal, 1).await.admission, Admission::Waits);
     // The fact of the deposit comes after the withdrawal.
     let late = Stand { account: account(&stand.db, 2).await, ..stand.again() };
     assert_eq!(late.ask(Movement::Withdrawal, 500).await.admission, Admission::Go);
-    let turned = late.note(Note::Deposited(Piasters::pounds(500))).await.expect("a change");
+    let turned =
+        late.note(Note::Moved(Movement::Deposit, Piasters::pounds(500))).await.expect("a change");
     assert_eq!(turned.after, Some(Action::Hold));
-    assert_eq!(late.note(Note::Withdrawn).await, None);
+    assert_eq!(late.note(Note::Moved(Movement::Withdrawal, Piasters::pounds(500))).await, None);
+}
+
+#[tokio::test]
+async fn nobody_raises_his_own_average_by_asking() {
+    let stand = Stand::new().await;
+    for _ in 0..5 {
+        stand.note(Note::Moved(Movement::Withdrawal, Piasters::pounds(50))).await;
+        stand.ask(Movement::Deposit, 5000).await;
+    }
+    assert_eq!(stand.ask(Movement::Withdrawal, 500).await.admission, Admission::Go);
+    let asked = stand.ask(Movement::Withdrawal, 501).await;
+    assert_eq!(asked.admission, Admission::Waits);
+    assert_eq!(stand.shown().await, ["amount_anomaly hold open 1"]);
 }
 
 #[tokio::test]
