@@ -51,6 +51,7 @@ const FILES: &[File] = &[
     file!(15, "trip_money", "0015_trip_money"),
     file!(14, "payouts", "0014_payouts"),
     file!(17, "fraud", "0017_fraud"),
+    file!(16, "books", "0016_books"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
