@@ -126,7 +126,7 @@ impl Flows {
             };
             acted = Some(self.act_in_tx(&mut tx, admin, what, Once::NONE).await?);
         }
-        let act = acted.as_ref().map(|done| &done.acted.act);
+        let act = acted.as_ref().map(|done| &done.act);
         let waits = act.is_some_and(|act| act.status == ActStatus::Pending);
         dispute.status = if waits { DisputeStatus::Waiting } else { DisputeStatus::Resolved };
         dispute.resolution = Some(Resolution {

@@ -81,7 +81,7 @@ pub use go_online::OnlineWish;
 pub use late_payment::{EVERY_SIX_HOURS, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer};
 pub use once::{Attempt, Said, Sent, Turn, idempotency_key};
 pub use pay_trip::{CashView, TipView};
-pub use promo::{PromoCodeRequest, PromoWish};
+pub use promo::{PromoCodeRequest, PromoFact, PromoWish};
 pub use quote_price::EstimateRequest;
 pub use receipt::{ChargeView, EarningsView, ReceiptView, RefundView};
 pub use refunds::{FoundOut, Refunder};

@@ -134,7 +134,6 @@ impl Flows {
 
     /// What memory has to know of a step that is committed.
     fn after_step(&self, moved: &Advanced) {
-        self.jobs.wake(&moved.jobs);
         if let Some(balance) = moved.driver_balance {
             self.fleet.set_balance(moved.withdrawal.driver, balance);
         }
@@ -194,7 +193,7 @@ impl Handler for Payer {
     ) -> Pin<Box<dyn Future<Output = Result<Done, Failure>> + Send + 'a>> {
         Box::pin(async move {
             if job.kind == PAYOUT_LOOKS.name {
-                self.0.payouts.look_up_due(&self.0.jobs).await?;
+                self.0.payouts.look_up_due().await?;
                 return Ok(Done::Finished);
             }
             let PayoutJob { withdrawal_id } = job.read()?;

@@ -17,6 +17,7 @@ mod acts;
 mod apply;
 mod desk;
 mod disputes;
+mod facts;
 mod job;
 mod kashier;
 mod model;
@@ -41,6 +42,10 @@ pub use disputes::{
     dispute_lock_in_tx, dispute_of_trip_in_tx, dispute_resolve_in_tx, disputes_in_tx, may_open,
     remedy,
 };
+pub use facts::{
+    PaymentCompleted, PaymentFailed, PaymentInitiated, PaymentRefunded, WITHDRAWAL_FACTS,
+    WithdrawalMoved,
+};
 pub use job::{DEPOSIT_LOOK, DEPOSIT_LOOKS, EVERY_MINUTE, LookJob, NoticeJob, PAYMENT_NOTICE};
 pub use kashier::{
     CallFailed, Currency, Event, Found, GatewayMode, Kashier, KashierConfig, ListFailed, Listed,
@@ -56,7 +61,7 @@ pub use payouts::{
     WithdrawalStatus, WithdrawalView, WithdrawalsPage,
 };
 pub use refunds::{
-    CardRefund, REFUND, REFUND_LOOKS, REFUNDS_EVERY_MINUTE, RefundBegun, RefundId, RefundJob,
-    RefundMoved, RefundStatus, RefundView, RefundWord, RefundsPage,
+    CardRefund, REFUND, REFUND_LOOKS, REFUNDS_EVERY_MINUTE, RefundId, RefundJob, RefundMoved,
+    RefundStatus, RefundView, RefundWord, RefundsPage,
 };
 pub use wire::{DepositOpened, DepositView};

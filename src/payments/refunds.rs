@@ -17,8 +17,8 @@ mod rules;
 mod store;
 mod wire;
 
+pub use desk::RefundMoved;
 pub(crate) use desk::told_in_tx;
-pub use desk::{RefundBegun, RefundMoved};
 pub use job::{REFUND, REFUND_LOOKS, REFUNDS_EVERY_MINUTE, RefundJob};
 pub use model::{CardRefund, RefundId, RefundStatus};
 pub use rules::RefundWord;
