@@ -70,7 +70,7 @@ impl Flows {
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<DisputesPage, Problem> {
-        let filter = DisputeFilter { status: None, opened_by: Some(caller.user) };
+        let filter = DisputeFilter::Of(caller.user);
         let mut tx = self.db.begin(&Who::Caller(*caller)).await?;
         let found = payments::disputes_in_tx(&mut tx, &filter, after, limit + 1).await?;
         Ok(page(found, limit, DisputeView::of))

@@ -8,7 +8,7 @@ use events::{Done, Failure, Handler, Job, Once};
 use identity::{Audit, AuditObject};
 use notify::{Message, News};
 use payments::{
-    Act, AdvanceError, Advanced, Asked, Channel, NewWithdrawal, PAYOUT_LOOKS, PayoutAccount,
+    Act, AdvanceError, Advanced, Asked, NewWithdrawal, PAYOUT_LOOKS, PayoutAccount, PayoutChannel,
     PayoutJob, Pursued, With, Withdrawal, WithdrawalFilter, WithdrawalId, WithdrawalStatus,
     WithdrawalView, WithdrawalsPage,
 };
@@ -212,13 +212,13 @@ impl Payer {
         let mut asked = Asked::Before;
         if withdrawal.status == WithdrawalStatus::Approved {
             // Noted before the provider is asked: whoever finds it sent asks what became of it.
-            match self.step(id, Act::Send(Channel::Provider), With::default()).await? {
+            match self.step(id, Act::Send(PayoutChannel::Provider), With::default()).await? {
                 Some(sent) => (withdrawal, asked) = (sent, Asked::Never),
                 // An operator was quicker.
                 None => return Ok(Done::Finished),
             }
         }
-        if withdrawal.channel != Some(Channel::Provider) {
+        if withdrawal.channel != Some(PayoutChannel::Provider) {
             return Ok(Done::Finished);
         }
         match payouts.pursue(&withdrawal, asked).await {

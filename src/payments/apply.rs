@@ -265,7 +265,7 @@ async fn keep_in_tx(tx: &mut Tx, news: &News, amount: Piasters) -> Result<(), Ap
 }
 
 /// The ledger's name of a payment: the same for every word about it.
-fn capture_of(transaction: &str) -> Uuid {
+pub(crate) fn capture_of(transaction: &str) -> Uuid {
     let mut hash = Sha256::new();
     hash.update(b"kashier transaction ");
     hash.update(transaction.as_bytes());

@@ -231,7 +231,8 @@ impl Payments {
         Ok(deposit)
     }
 
-    /// Takes a notice of the gateway: kept, and to be applied by a job. Told again, it is kept once.
+    /// Takes a notice of the gateway: kept, and to be applied by a job. Told again, it is kept
+    /// once.
     pub async fn take_notice(&self, body: &[u8], signature: &str) -> Result<(), Problem> {
         let gateway = self.gateway()?;
         let notice = Notice::verify(gateway.key(), body, signature).map_err(|wrong| {

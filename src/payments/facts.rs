@@ -5,7 +5,7 @@ use base::{Millis, Piasters, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{Channel, DepositId, RefundId, WithdrawalId, WithdrawalStatus};
+use crate::{PayoutChannel, DepositId, RefundId, WithdrawalId, WithdrawalStatus};
 
 /// Facts of the aggregate `withdrawal`.
 pub const WITHDRAWAL_FACTS: [&str; 6] = [
@@ -85,6 +85,6 @@ pub struct WithdrawalMoved {
     pub amount: Piasters,
     pub status: WithdrawalStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub channel: Option<Channel>,
+    pub channel: Option<PayoutChannel>,
     pub timestamp: Millis,
 }

@@ -15,6 +15,7 @@
 
 mod acts;
 mod apply;
+mod captures;
 mod desk;
 mod disputes;
 mod facts;
@@ -35,6 +36,7 @@ pub use acts::{
     alone_since_in_tx, decide, needs_another, refunds_of_trip_wait_in_tx,
 };
 pub use apply::{Applied, ApplyError, NoticeApplied, Paid};
+pub use captures::Capture;
 pub use desk::{DepositLimits, Looked, Payments, PaymentsConfig};
 pub use disputes::{
     Dispute, DisputeFilter, DisputeId, DisputeReason, DisputeStatus, DisputeView, DisputesPage,
@@ -50,12 +52,11 @@ pub use job::{DEPOSIT_LOOK, DEPOSIT_LOOKS, EVERY_MINUTE, LookJob, NoticeJob, PAY
 pub use kashier::{
     CallFailed, Currency, Event, Found, GatewayMode, Kashier, KashierConfig, ListFailed, Listed,
     NotGenuine, Notice, NoticeStatus, Order, Page, PayPage, Reversal, SigningKey, Standing,
-    business_day,
 };
 pub use model::{Claim, Deposit, DepositId, DepositStatus, News, NoReference, Reference};
 pub use payouts::{
-    Act, AdvanceError, Advanced, Asked, Asking, Channel, NewWithdrawal, NotAnAccount, PAYOUT,
-    PAYOUT_LOOKS, PAYOUTS_EVERY_MINUTE, PayoutAccount, PayoutJob, PayoutMethod, PayoutOrder,
+    Act, AdvanceError, Advanced, Asked, Asking, NewWithdrawal, NotAnAccount, PAYOUT, PAYOUT_LOOKS,
+    PAYOUTS_EVERY_MINUTE, PayoutAccount, PayoutChannel, PayoutJob, PayoutMethod, PayoutOrder,
     PayoutProvider, PayoutProviderConfig, PayoutStanding, PayoutState, Payouts, PayoutsConfig,
     Pursued, Refused, With, WithdrawLimits, Withdrawal, WithdrawalFilter, WithdrawalId,
     WithdrawalStatus, WithdrawalView, WithdrawalsPage,

@@ -1,5 +1,5 @@
-//! `kill -9` at every step of a withdrawal: afterwards it is paid out once or not at all, and whoever
-//! asks again learns which. The server is the real program.
+//! `kill -9` at every step of a withdrawal: afterwards it is paid out once or not at all, and
+//! whoever asks again learns which. The server is the real program.
 
 use serde_json::json;
 use sqlx::Connection;

@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use storage::{Tx, at, fault, millis};
 
 use super::model::{CompanyDay, ReportAsked, TripDay};
-use crate::day::{BusinessDay, DayRange};
+use base::{BusinessDay, DayRange};
 
 /// The program's work in the background: alone, without helpers.
 const CALM: &str = "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off";

@@ -16,7 +16,7 @@ use super::account::PayoutAccount;
 use super::client::{HttpPayouts, PayoutProviderConfig};
 use super::job;
 use super::model::{
-    Channel, WithdrawLimits, Withdrawal, WithdrawalFilter, WithdrawalId, WithdrawalStatus,
+    PayoutChannel, WithdrawLimits, Withdrawal, WithdrawalFilter, WithdrawalId, WithdrawalStatus,
 };
 use super::provider::{PayoutOrder, PayoutProvider, PayoutState};
 use super::rules::{
@@ -258,7 +258,7 @@ impl Payouts {
         let mut withdrawal = found.ok_or(AdvanceError::NotFound)?;
         let (status, posts) = step(withdrawal.status, act)?;
         // What the provider has in its hands, the provider ends: it could still arrive.
-        let theirs = withdrawal.channel == Some(Channel::Provider) && self.has_provider();
+        let theirs = withdrawal.channel == Some(PayoutChannel::Provider) && self.has_provider();
         if act == Act::Fail && theirs && with.by.is_some() {
             return Err(Refused { current: withdrawal.status }.into());
         }
@@ -279,7 +279,7 @@ impl Payouts {
             Act::Send(channel) => {
                 withdrawal.channel = Some(channel);
                 withdrawal.sent_at = Some(now);
-                look_at = (channel == Channel::Provider).then(|| next_look(now, now));
+                look_at = (channel == PayoutChannel::Provider).then(|| next_look(now, now));
             }
             Act::Confirm | Act::Fail => {}
         }
