@@ -417,7 +417,8 @@ pub(crate) async fn findings_add_in_tx(
                     CASE WHEN s.stays THEN f.resolved_by END, \
                     CASE WHEN s.stays THEN f.resolved_at END \
              FROM (SELECT f.status = 'open' OR (f.resolution = 'accepted' \
-                     AND (f.expected, f.actual) = (excluded.expected, excluded.actual)) AS stays) s) \
+                     AND (f.expected, f.actual) = (excluded.expected, excluded.actual)) \
+                     AS stays) s) \
          RETURNING f.*, f.day::text AS day_text",
     )
     .bind(at(now))
