@@ -1,5 +1,6 @@
 //! A business day is compared with itself and with the gateway; what does not fit is a finding.
 
+mod found;
 mod model;
 mod rules;
 mod run;

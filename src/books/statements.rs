@@ -4,12 +4,11 @@ mod model;
 mod rules;
 pub(crate) mod store;
 
-use base::{Caller, Code, Fault, Problem, Role, UserId};
+use base::{Caller, Code, DayRange, Fault, Problem, Role, UserId};
 use storage::Who;
 use tracing::error;
 
 use crate::Books;
-use base::DayRange;
 
 pub use model::{DriverTotals, KindTotal, Standing, StatementLine, StatementView};
 

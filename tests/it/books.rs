@@ -120,8 +120,9 @@ async fn the_gateways_list_is_compared_with_what_was_paid_here() {
 
     let unpaid = "0190b8a0-0000-7000-8000-00000000beef";
     let sql = format!(
-        "INSERT INTO trips SELECT (jsonb_populate_record(t, jsonb_build_object('id', '{unpaid}'))).* \
-         FROM trips t WHERE status = 'completed' LIMIT 1"
+        "INSERT INTO trips \
+         SELECT (jsonb_populate_record(t, jsonb_build_object('id', '{unpaid}'))).* FROM trips t \
+         WHERE status = 'completed' LIMIT 1"
     );
     tamper(&till, &sql).await;
     expected.push(format!("missing_settlement trip:{unpaid}"));

@@ -1,19 +1,19 @@
 //! A look at a day, from its first statement to its findings.
 
-use base::{Caller, Cursor, Fault, Problem};
+use base::{BusinessDay, Caller, Cursor, Fault, Problem};
 use metrics::{counter, gauge, histogram};
 use storage::{Tx, Who};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use super::found::store::{self as kept, RunEnd};
 use super::model::{
     AskedBy, Captured, Compared, Discrepancy, FindingFilter, FindingKind, GatewaySide, Resolution,
 };
 use super::rules::compare;
-use super::store::{self, RunEnd};
+use super::store;
 use super::wire::{FindingView, FindingsPage, OpenFindings, RunView, RunsPage};
 use crate::Books;
-use base::BusinessDay;
 
 /// Days that are made up for when the nightly look was missed.
 const CATCH_UP_DAYS: u16 = 31;
@@ -23,7 +23,7 @@ impl Books {
     pub async fn days_to_reconcile(&self) -> Result<Vec<BusinessDay>, Fault> {
         let yesterday = self.today().before();
         let oldest = yesterday.back(CATCH_UP_DAYS - 1);
-        let mut day = match store::last_done(&self.0.db).await? {
+        let mut day = match kept::last_done(&self.0.db).await? {
             Some(last) => last.next().max(oldest),
             None => yesterday,
         };
@@ -54,7 +54,7 @@ impl Books {
     ) -> Result<RunView, Fault> {
         let (id, started) = (Uuid::now_v7(), self.0.clock.now());
         let mut tx = self.0.db.begin(&Who::System).await?;
-        store::run_add_in_tx(&mut tx, id, day, asked_by, started).await?;
+        kept::run_add_in_tx(&mut tx, id, day, asked_by, started).await?;
         tx.commit().await?;
 
         let (mut found, mut failures) = self.look(day).await;
@@ -67,15 +67,15 @@ impl Books {
         let failure = (!failures.is_empty()).then(|| failures.join("; "));
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         let mut tx = self.0.db.begin(&Who::System).await?;
-        let opened = store::findings_add_in_tx(&mut tx, day, &found, now).await?;
+        let opened = kept::findings_add_in_tx(&mut tx, day, &found, now).await?;
         let end = RunEnd {
             gateway: gateway.name(),
             faults: count(found.len()),
             opened: count(opened.len()),
             failure: failure.as_deref(),
         };
-        let run = store::run_end_in_tx(&mut tx, id, &end, now).await?;
-        let open = store::open_in_tx(&mut tx).await?;
+        let run = kept::run_end_in_tx(&mut tx, id, &end, now).await?;
+        let open = kept::open_in_tx(&mut tx).await?;
         tx.commit().await?;
 
         report_open(&open);
@@ -108,8 +108,8 @@ impl Books {
         limit: u32,
     ) -> Result<RunsPage, Fault> {
         let mut tx = self.0.db.begin(&Who::Caller(*admin)).await?;
-        let open = store::open_in_tx(&mut tx).await?;
-        let mut runs = store::runs_in_tx(&mut tx, after, limit + 1).await?;
+        let open = kept::open_in_tx(&mut tx).await?;
+        let mut runs = kept::runs_in_tx(&mut tx, after, limit + 1).await?;
         let more = runs.len() > limit as usize;
         runs.truncate(limit as usize);
         let last = runs.last().filter(|_| more);
@@ -126,7 +126,7 @@ impl Books {
         limit: u32,
     ) -> Result<FindingsPage, Fault> {
         let mut tx = self.0.db.begin(&Who::Caller(*admin)).await?;
-        let mut findings = store::findings_in_tx(&mut tx, filter, after, limit + 1).await?;
+        let mut findings = kept::findings_in_tx(&mut tx, filter, after, limit + 1).await?;
         let more = findings.len() > limit as usize;
         findings.truncate(limit as usize);
         let last = findings.last().filter(|_| more);
@@ -137,7 +137,7 @@ impl Books {
     /// Open findings whose newest look was that at `day`, for the terminal.
     pub async fn findings_of_day(&self, day: BusinessDay) -> Result<Vec<FindingView>, Fault> {
         let mut tx = self.0.db.begin(&Who::System).await?;
-        store::open_of_day_in_tx(&mut tx, day).await
+        kept::open_of_day_in_tx(&mut tx, day).await
     }
 
     /// Closes an open finding in the caller's transaction, which may also say so in the audit log.
@@ -150,14 +150,14 @@ impl Books {
         reason: &str,
     ) -> Result<FindingView, Problem> {
         let now = self.0.clock.now();
-        let resolved = store::resolve_in_tx(tx, admin, id, resolution, reason, now).await?;
+        let resolved = kept::resolve_in_tx(tx, admin, id, resolution, reason, now).await?;
         resolved.ok_or_else(Problem::not_found)
     }
 
     /// Brings the gauges of open findings up to date.
     pub async fn report_open(&self) -> Result<(), Fault> {
         let mut tx = self.0.db.begin(&Who::System).await?;
-        report_open(&store::open_in_tx(&mut tx).await?);
+        report_open(&kept::open_in_tx(&mut tx).await?);
         Ok(())
     }
 }

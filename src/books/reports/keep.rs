@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use base::{Caller, Fault};
+use base::{BusinessDay, Caller, DayRange, Fault};
 use storage::Who;
 use tracing::info;
 
 use super::model::{DailyReport, ReportAsked};
 use super::store::{self, Balances};
 use crate::Books;
-use base::{BusinessDay, DayRange};
 
 /// Longest range of a report; further back than that no roll-up is made up for.
 pub(crate) const DAYS_MAX: u16 = 400;

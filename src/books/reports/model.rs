@@ -1,11 +1,10 @@
 //! What a report says, and how it is written as a table.
 
-use base::{CityId, PaymentMethod, Piasters, Tier};
+use base::{CityId, DayRange, PaymentMethod, Piasters, Tier};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::csv::{self, Cell};
-use base::DayRange;
 
 /// Which days, and which trips of them.
 #[derive(Clone, Copy, Debug)]

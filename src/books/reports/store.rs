@@ -1,22 +1,24 @@
 //! All SQL of reports. A day is its first moment ($1), the first after it ($2) and its name ($3).
 
-use base::{CityId, Fault, Millis, PaymentMethod, Piasters, Tier};
+use base::{BusinessDay, CityId, DayRange, Fault, Millis, PaymentMethod, Piasters, Tier};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use storage::{Tx, at, fault, millis};
 
 use super::model::{CompanyDay, ReportAsked, TripDay};
-use base::{BusinessDay, DayRange};
 
 /// The program's work in the background: alone, without helpers.
-const CALM: &str = "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off";
+const CALM: &str = "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off; \
+                    SET LOCAL work_mem = '32MB'";
 
 // Money of a trip is in journals whose reference or parent it is. Accounts by number: 1 to 3 the
 // rider's, 10 the driver's, 20 commission, 21 tax, 23 gateway, 28 promo.
 macro_rules! trips_of_day {
     () => {
-        "SELECT $3::date AS day, g.city_id, g.tier, g.method, sum(g.completed)::bigint AS completed, \
-           sum(g.cancelled)::bigint AS cancelled, sum(g.no_drivers)::bigint AS no_drivers, \
+        "SELECT $3::date AS day, g.city_id, g.tier, g.method, \
+           sum(g.completed)::bigint AS completed, \
+           sum(g.cancelled)::bigint AS cancelled, \
+           sum(g.no_drivers)::bigint AS no_drivers, \
            sum(g.fares)::bigint AS fares, sum(g.unpaid)::bigint AS unpaid, \
            sum(g.commission)::bigint AS commission, sum(g.vat)::bigint AS vat, \
            sum(g.promo)::bigint AS promo, sum(g.tips)::bigint AS tips, \
@@ -31,20 +33,26 @@ macro_rules! trips_of_day {
              0 AS commission, 0 AS vat, 0 AS promo, 0 AS tips, 0 AS cancel_fees, 0 AS refunds \
            FROM trips t WHERE t.ended_at >= $1 AND t.ended_at < $2 GROUP BY 1, 2, 3 \
            UNION ALL \
-           SELECT t.city_id, t.tier, t.payment_method, 0, 0, 0, 0, 0, \
-             coalesce(sum(e.amount) FILTER (WHERE e.account = 20), 0), \
-             coalesce(sum(e.amount) FILTER (WHERE e.account = 21), 0), \
-             coalesce(-sum(e.amount) FILTER (WHERE e.account = 28), 0), \
-             coalesce(sum(e.amount) FILTER (WHERE j.kind = 'tip' AND e.account = 10), 0), \
-             coalesce(-sum(e.amount) FILTER (WHERE j.kind = 'cancel_fee' \
-               AND e.account IN (1, 2, 3)), 0), \
-             coalesce(sum(e.amount) FILTER (WHERE j.kind IN ('refund', 'goodwill') \
-               AND e.account IN (1, 2, 3, 23)), 0) \
-           FROM ledger_journal j \
-           JOIN ledger_entry e ON e.journal_id = j.id AND e.created_at >= $1 AND e.created_at < $2 \
-           JOIN trips t ON t.id = coalesce(j.parent, j.reference) \
-           WHERE j.created_at >= $1 AND j.created_at < $2 \
-             AND j.kind IN ('settle', 'tip', 'cancel_fee', 'refund', 'goodwill') \
+           SELECT t.city_id, t.tier, t.payment_method, 0, 0, 0, 0, 0, sum(m.commission), \
+             sum(m.vat), sum(m.promo), sum(m.tips), sum(m.cancel_fees), sum(m.refunds) \
+           FROM ( \
+             SELECT coalesce(j.parent, j.reference) AS trip, \
+               coalesce(sum(e.amount) FILTER (WHERE e.account = 20), 0) AS commission, \
+               coalesce(sum(e.amount) FILTER (WHERE e.account = 21), 0) AS vat, \
+               coalesce(-sum(e.amount) FILTER (WHERE e.account = 28), 0) AS promo, \
+               coalesce(sum(e.amount) FILTER (WHERE j.kind = 'tip' AND e.account = 10), 0) \
+                 AS tips, \
+               coalesce(-sum(e.amount) FILTER (WHERE j.kind = 'cancel_fee' \
+                 AND e.account IN (1, 2, 3)), 0) AS cancel_fees, \
+               coalesce(sum(e.amount) FILTER (WHERE j.kind IN ('refund', 'goodwill') \
+                 AND e.account IN (1, 2, 3, 23)), 0) AS refunds \
+             FROM ledger_journal j \
+             JOIN ledger_entry e \
+               ON e.journal_id = j.id AND e.created_at >= $1 AND e.created_at < $2 \
+             WHERE j.created_at >= $1 AND j.created_at < $2 \
+               AND j.kind IN ('settle', 'tip', 'cancel_fee', 'refund', 'goodwill') \
+             GROUP BY 1) m \
+           JOIN trips t ON t.id = m.trip \
            GROUP BY 1, 2, 3) g \
          GROUP BY g.city_id, g.tier, g.method"
     };
@@ -56,9 +64,8 @@ macro_rules! company_of_day {
     () => {
         "SELECT $3::date AS day, \
            count(DISTINCT j.id) FILTER (WHERE j.kind = 'deposit') AS deposits, \
-           coalesce(-sum(e.amount) FILTER \
-             (WHERE j.kind = 'deposit' AND e.account = 23), 0)::bigint \
-             AS deposits_paid, \
+           coalesce(-sum(e.amount) FILTER (WHERE j.kind = 'deposit' AND e.account = 23), \
+             0)::bigint AS deposits_paid, \
            count(DISTINCT j.id) FILTER (WHERE j.kind = 'withdraw_sent') AS withdrawals, \
            coalesce(sum(e.amount) FILTER (WHERE j.kind = 'withdraw_sent' AND e.account = 26), \
              0)::bigint AS withdrawals_paid, \
@@ -80,7 +87,8 @@ macro_rules! company_of_day {
 // What there is now, less what came after $1.
 macro_rules! balances_at {
     () => {
-        "SELECT coalesce(sum(x.balance) FILTER (WHERE x.account = 1), 0)::bigint AS riders_wallets, \
+        "SELECT coalesce(sum(x.balance) FILTER (WHERE x.account = 1), 0)::bigint \
+             AS riders_wallets, \
            coalesce(sum(x.balance) FILTER (WHERE x.account = 2), 0)::bigint AS riders_held, \
            coalesce(-sum(x.balance) FILTER (WHERE x.account = 3), 0)::bigint AS riders_due, \
            coalesce(sum(x.balance) FILTER (WHERE x.account = 10 AND x.balance > 0), 0)::bigint \

@@ -1,10 +1,9 @@
 //! How moves of money become the lines and totals of a statement.
 
-use base::{BasisPoints, JournalId, Millis, PaymentMethod, Piasters, Role};
+use base::{BasisPoints, DayRange, JournalId, Millis, PaymentMethod, Piasters, Role};
 use uuid::Uuid;
 
 use super::model::{DriverTotals, KindTotal, Standing, StatementLine, StatementView};
-use base::DayRange;
 
 /// The numbers of a person's accounts in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,8 @@ const PLANTED: &[(&str, &[&str])] = &[
         &["altered_balance rider_wallet:{rider}"],
     ),
     (
-        "UPDATE ledger_balance SET last_seq = last_seq + 1 WHERE account = 10 AND owner = '{driver}'",
+        "UPDATE ledger_balance SET last_seq = last_seq + 1 \
+         WHERE account = 10 AND owner = '{driver}'",
         &["altered_balance driver:{driver}"],
     ),
     (

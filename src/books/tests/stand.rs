@@ -212,7 +212,8 @@ impl Stand {
         let sql = format!(
             "INSERT INTO deposits (id, user_id, role, amount, currency, status, transaction, \
                expires_at, created_at, paid_at) \
-             VALUES ('{id}', '{user}', '{}', {}, 'EGP', 'paid', '{transaction}', now(), now(), now())",
+             VALUES ('{id}', '{user}', '{}', {}, 'EGP', 'paid', '{transaction}', now(), now(), \
+               now())",
             role.name(),
             amount.0
         );
