@@ -50,6 +50,10 @@ const PLANTED: &[(&str, &[&str])] = &[
         &["broken_chain rider_wallet:{rider}"],
     ),
     (
+        "DELETE FROM ledger_entry WHERE account = 1 AND owner = '{rider}' AND account_seq = 2",
+        &["broken_chain rider_wallet:{rider}", "unbalanced_journal journal:{second}"],
+    ),
+    (
         "DELETE FROM ledger_balance WHERE account = 10 AND owner = '{debtor}'",
         &["broken_chain driver:{debtor}"],
     ),
@@ -91,6 +95,7 @@ async fn text(stand: &mut Stand, sql: &'static str) -> String {
 async fn fill(stand: &mut Stand) -> Vec<(&'static str, String)> {
     let present = "SELECT id::text FROM ledger_journal WHERE kind = 'adjustment'";
     let goodwill = "SELECT id::text FROM ledger_journal WHERE kind = 'goodwill'";
+    let second = "SELECT journal_id::text FROM ledger_entry WHERE account = 1 AND account_seq = 2";
     let open = "SELECT id::text FROM withdrawals WHERE status = 'approved'";
     vec![
         ("{new}", TripId::new().to_string()),
@@ -104,6 +109,7 @@ async fn fill(stand: &mut Stand) -> Vec<(&'static str, String)> {
         ("{withdrawal}", stand.withdrawal.to_string()),
         ("{present}", text(stand, present).await),
         ("{goodwill}", text(stand, goodwill).await),
+        ("{second}", text(stand, second).await),
         ("{open_withdrawal}", text(stand, open).await),
     ]
 }
