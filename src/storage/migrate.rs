@@ -46,6 +46,7 @@ const FILES: &[File] = &[
     file!(9, "access", "0009_access"),
     file!(10, "notify", "0010_notify"),
     file!(12, "ledger", "0012_ledger"),
+    file!(13, "payments", "0013_payments"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

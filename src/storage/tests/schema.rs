@@ -184,20 +184,25 @@ async fn plan(conn: &mut PgConnection, query: &'static str) -> String {
     rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
 }
 
-/// Under the policies, as the program asks: each hot query goes through its index.
+/// Under the policies, as the program asks: the query goes through this index. The writer asks where
+/// nobody else does.
+async fn uses(db: &Db, who: Option<Who>, query: &'static str, index: &str) {
+    let mut tx = match who {
+        Some(who) => db.begin(&who).await.unwrap(),
+        None => db.begin_writer().await.unwrap(),
+    };
+    let plan = plan(&mut tx, query).await;
+    assert!(plan.contains(index), "{query}\nwithout {index}:\n{plan}");
+    assert!(!plan.contains("Seq Scan on trips"), "{query}\n{plan}");
+    // A page is read off the index; a sort would read everything before it.
+    assert!(!query.contains("LIMIT") || !plan.contains("Sort"), "{query}\n{plan}");
+}
+
 #[tokio::test]
 async fn hot_queries_use_their_indexes() {
     let db = filled().await;
     let check = async |who: Option<Who>, query: &'static str, index: &str| {
-        let mut tx = match who {
-            Some(who) => db.begin(&who).await.unwrap(),
-            None => db.begin_writer().await.unwrap(),
-        };
-        let plan = plan(&mut tx, query).await;
-        assert!(plan.contains(index), "{query}\nwithout {index}:\n{plan}");
-        assert!(!plan.contains("Seq Scan on trips"), "{query}\n{plan}");
-        // A page is read off the index; a sort would read everything before it.
-        assert!(!query.contains("LIMIT") || !plan.contains("Sort"), "{query}\n{plan}");
+        uses(&db, who, query, index).await;
     };
     let (rider, driver) = (caller(1, Role::Rider), caller(2, Role::Driver));
     check(
@@ -238,6 +243,36 @@ async fn hot_queries_use_their_indexes() {
          AND (created_at, id) < (now(), '00000000-0000-0000-0000-000000000fff') \
          ORDER BY created_at DESC, id DESC LIMIT 20",
         "offers_by_driver",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_waits_for_money_is_found_by_index() {
+    let db = filled().await;
+    let check = async |who: Option<Who>, query: &'static str, index: &str| {
+        uses(&db, who, query, index).await;
+    };
+    check(
+        Some(Who::System),
+        "SELECT id FROM deposits WHERE look_at <= now() ORDER BY look_at LIMIT 500 \
+         FOR NO KEY UPDATE SKIP LOCKED",
+        "deposits_to_look_up",
+    )
+    .await;
+    check(
+        Some(Who::System),
+        "SELECT id FROM trips WHERE rider_id = '00000000-0000-0000-0000-000000000001' \
+         AND payment_status = 'failed' AND payment_method = 'wallet' \
+         ORDER BY ended_at, id LIMIT 1",
+        "trips_unpaid",
+    )
+    .await;
+    check(
+        Some(Who::System),
+        "SELECT DISTINCT rider_id FROM trips WHERE payment_status = 'failed' \
+         AND rider_id > '00000000-0000-0000-0000-000000000001' ORDER BY rider_id LIMIT 500",
+        "trips_unpaid",
     )
     .await;
 }
