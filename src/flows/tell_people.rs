@@ -21,6 +21,10 @@ impl Flows {
             let message = Message { to, news, about: Some(trip.id.0), once, until: None };
             self.notify.tell_in_tx(tx, &message).await?;
         }
+        // At its end there was nothing to give a receipt for.
+        if event.event == EventName::Paid {
+            self.tell_receipt_in_tx(tx, trip).await?;
+        }
         Ok(())
     }
 
@@ -78,6 +82,7 @@ fn news_of(rider: UserId, event: &TripEvent) -> Vec<(UserId, News)> {
             }
             news
         }
+        EventName::Paid => vec![(rider, News::PaymentSucceeded { amount: price })],
         EventName::Cancelled => cancelled(rider, event),
         EventName::DriverCancelled => vec![(rider, News::TripDriverCancelled)],
         EventName::NoDrivers => vec![(rider, News::TripNoDrivers)],
@@ -146,6 +151,7 @@ mod tests {
         plain("driver_cancelled", "driver", "rider trip_driver_cancelled");
         plain("no_drivers", "system", "rider trip_no_drivers");
         check("completed", "driver", json!({"finalPrice": 50}), "rider arrived, 50");
+        check("paid", "system", json!({"finalPrice": 50}), "rider payment_succeeded");
         let unpaid = json!({"finalPrice": 50, "paymentStatus": "failed"});
         check("completed", "driver", unpaid, "rider arrived, 50; rider payment_failed");
     }

@@ -28,6 +28,8 @@ pub enum EventName {
     Arrived,
     Started,
     Completed,
+    /// A completed trip that could not be paid was paid after all.
+    Paid,
     Cancelled,
     /// The driver gave the trip back; another is searched.
     DriverCancelled,
@@ -48,6 +50,7 @@ impl EventName {
             Self::Arrived => "arrived",
             Self::Started => "started",
             Self::Completed => "completed",
+            Self::Paid => "paid",
             Self::Cancelled => "cancelled",
             Self::DriverCancelled => "driver_cancelled",
             Self::Reassigned => "reassigned",
@@ -66,6 +69,7 @@ impl EventName {
             Self::Arrived => "TRIP_DRIVER_ARRIVED",
             Self::Started => "TRIP_STARTED",
             Self::Completed => "TRIP_COMPLETED",
+            Self::Paid => "TRIP_PAID",
             Self::Cancelled => "TRIP_CANCELLED",
             Self::DriverCancelled => "TRIP_DRIVER_CANCELLED",
             Self::Reassigned => "TRIP_REASSIGNED",
@@ -190,7 +194,7 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
     trip.driver = event.driver_id;
     trip.rounds = event.rounds.unwrap_or(trip.rounds);
     match event.event {
-        EventName::Scheduled => {}
+        EventName::Scheduled | EventName::Paid => {}
         EventName::Requested => trip.requested_at = event.at,
         EventName::Accepted | EventName::Queued => {
             trip.accepted_at = Some(event.at);
@@ -223,7 +227,8 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
         EventName::NoDrivers => {}
     }
     if !trip.status.is_live() {
-        trip.ended_at = Some(event.at);
+        // What is paid late has ended long before.
+        trip.ended_at = trip.ended_at.or(Some(event.at));
         trip.queued_behind = None;
         trip.hold = Piasters::ZERO;
     }

@@ -14,6 +14,7 @@
 mod actor;
 mod effect;
 mod event;
+mod late;
 mod model;
 mod pins;
 mod pulse;
@@ -30,6 +31,7 @@ mod tests;
 
 pub use effect::Effect;
 pub use event::{EventName, Opened, TripEvent, evolve};
+pub use late::PaidLate;
 pub use model::{
     CancelReason, Freed, NewTrip, OfferOutcome, Party, Passenger, PaymentStatus, Place, Side,
     Status, Terms, Trip,

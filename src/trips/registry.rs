@@ -24,6 +24,7 @@ use tracing::info;
 use crate::actor::{Actor, Answer, Entry, Gone, Message, World};
 use crate::effect::Effect;
 use crate::event::TripEvent;
+use crate::late::{self, PaidLate};
 use crate::model::{NewTrip, Party, Status, Trip};
 use crate::pulse::{Pulse, PulseView};
 use crate::refusal::TripError;
@@ -213,6 +214,23 @@ impl Trips {
         };
         histogram!("smartline_trip_command_seconds").record(begun.elapsed().as_secs_f64());
         answer
+    }
+
+    /// Pays what the rider's wallet covers of his completed trips that could not be paid, oldest
+    /// first; each is told once it is committed.
+    pub async fn pay_late(&self, rider: RiderId) -> Result<Vec<PaidLate>, Fault> {
+        let mut all = Vec::new();
+        while let Some(paid) = late::pay_next(&self.0.db, &self.0.world.clock, rider).await? {
+            let (trip, event) = (paid.trip.clone(), paid.event.clone());
+            self.tell(Effect::Event { trip, event }).await;
+            all.push(paid);
+        }
+        Ok(all)
+    }
+
+    /// Riders after `after` with completed trips that could not be paid, in the order of their ids.
+    pub async fn riders_owing(&self, after: RiderId, limit: i64) -> Result<Vec<RiderId>, Fault> {
+        store::owing(&self.0.db, after, limit).await
     }
 
     /// The live trip's newest snapshot, from memory.

@@ -282,6 +282,61 @@ pub(crate) async fn look(db: &Db, ids: &[TripId]) -> Result<(i64, Vec<Trip>), Fa
     Ok((epoch, trips?))
 }
 
+/// Where one trip stands, unchanged until the transaction ends.
+pub(crate) async fn look_in_tx(tx: &mut Tx, id: TripId) -> Result<Option<Trip>, Fault> {
+    let row = sqlx::query("SELECT * FROM trips_look($1)")
+        .bind(vec![id.0])
+        .fetch_optional(tx.conn())
+        .await
+        .map_err(fault)?;
+    row.map(|row| trip(&row).map_err(fault)).transpose()
+}
+
+/// Marks a trip as paid after its end; false when it is not where `event` thinks.
+pub(crate) async fn pay_late_in_tx(tx: &mut Tx, event: &TripEvent) -> Result<bool, Fault> {
+    sqlx::query_scalar("SELECT trip_pay_late($1, $2, $3, $4::text::jsonb, $5)")
+        .bind(event.trip_id.0)
+        .bind(event.seq)
+        .bind(event.event.domain())
+        .bind(json(event)?)
+        .bind(at(event.at))
+        .fetch_one(tx.conn())
+        .await
+        .map_err(fault)
+}
+
+/// The rider's oldest completed trip that could not be paid from his wallet.
+pub(crate) async fn unpaid(db: &Db, rider: RiderId) -> Result<Option<TripId>, Fault> {
+    let mut tx = db.begin(&Who::System).await?;
+    let id: Option<Uuid> = sqlx::query_scalar(
+        "SELECT id FROM trips \
+         WHERE rider_id = $1 AND payment_status = 'failed' AND payment_method = 'wallet' \
+         ORDER BY ended_at, id LIMIT 1",
+    )
+    .bind(rider.0)
+    .fetch_optional(tx.conn())
+    .await
+    .map_err(fault)?;
+    tx.commit().await?;
+    Ok(id.map(TripId))
+}
+
+/// Riders after `after` who owe for completed trips, in the order of their ids.
+pub(crate) async fn owing(db: &Db, after: RiderId, limit: i64) -> Result<Vec<RiderId>, Fault> {
+    let mut tx = db.begin(&Who::System).await?;
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT DISTINCT rider_id FROM trips WHERE payment_status = 'failed' AND rider_id > $1 \
+         ORDER BY rider_id LIMIT $2",
+    )
+    .bind(after.0)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    tx.commit().await?;
+    Ok(ids.into_iter().map(RiderId).collect())
+}
+
 /// Takes the lease on all trips; its epoch.
 pub(crate) async fn claim(db: &Db) -> Result<i64, Fault> {
     let mut tx = db.begin_writer().await?;
