@@ -109,6 +109,10 @@ codes! {
     RefundTooLarge = "REFUND_TOO_LARGE", 409;
     /// The payment method is not served.
     PaymentMethodUnavailable = "PAYMENT_METHOD_UNAVAILABLE", 409;
+    /// The payment gateway is not set up here, or doesn't answer.
+    GatewayUnavailable = "GATEWAY_UNAVAILABLE", 503;
+    /// What calls itself the payment gateway did not sign this.
+    InvalidSignature = "INVALID_SIGNATURE", 401;
     /// The pickup is outside every service area.
     OutsideServiceArea = "OUTSIDE_SERVICE_AREA", 409;
     /// The pickup is in a zone where pickups are not allowed; `details.zone` names it.
