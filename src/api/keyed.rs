@@ -49,6 +49,11 @@ pub(crate) fn takes_key(method: &Method, route: &str) -> bool {
     use_of(method, route) != Use::None
 }
 
+/// Must it?
+pub(crate) fn needs_key(method: &Method, route: &str) -> bool {
+    use_of(method, route) == Use::Required
+}
+
 /// The request's hold on its idempotency key, for the transaction of its effect.
 pub(crate) struct Attempt(pub Once);
 

@@ -38,6 +38,8 @@ pub(crate) fn limit(method: &Method, route: &str) -> Limit {
         ("POST", "/location/batch-update") => Limit::LocationBatch,
         ("GET" | "HEAD", "/location/nearby") => Limit::Nearby,
         ("POST", "/pricing/estimate") => Limit::Estimate,
+        ("POST", "/payment/deposit/init") => Limit::Deposit,
+        ("POST", "/payment/callback") => Limit::GatewayNotice,
         _ => Limit::Other,
     }
 }

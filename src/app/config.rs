@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use ops::Rates;
 use secrecy::SecretString;
 
+use crate::gateway::GatewayArgs;
 use crate::providers::ProviderArgs;
 
 /// Where the program runs.
@@ -65,6 +66,7 @@ pub struct DataArgs {
 /// JWT_SECRET_PREVIOUS (only verifies), SMARTLINE_METRICS_TOKEN (lets /metrics be read on the main
 /// address), FCM_SERVICE_ACCOUNT (the key file's JSON), APNS_KEY (the .p8 file), TWILIO_AUTH_TOKEN,
 /// SMTP_URL (smtps://user:password@host). Pushes, SMS and e-mail go out where theirs are set.
+/// KASHIER_API_KEY and KASHIER_SECRET_KEY (the payment gateway's two) let people top up.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
     #[command(flatten)]
@@ -81,7 +83,7 @@ pub struct ServeArgs {
     /// Own limits, name=count/seconds or name=count/seconds:burst, comma separated; those not named
     /// keep their defaults: login, login-phone, signup, check-phone, check-phone-phone, refresh,
     /// trip-request, driver-response, trip-status, location, location-batch, nearby, estimate,
-    /// socket, other.
+    /// socket, deposit, gateway-notice, other.
     #[arg(long, env = "SMARTLINE_RATES")]
     pub rates: Option<Rates>,
     /// Origins of browsers that may call (comma separated), for example https://app.example.com.
@@ -116,6 +118,8 @@ pub struct ServeArgs {
     pub cooldown_s: Option<u32>,
     #[command(flatten)]
     pub providers: ProviderArgs,
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
 }
 
 /// Secrets and addresses with secrets in them.
@@ -131,6 +135,8 @@ pub struct Secrets {
     pub apns_key: Option<SecretString>,
     pub twilio_token: Option<SecretString>,
     pub smtp_url: Option<SecretString>,
+    pub kashier_api_key: Option<SecretString>,
+    pub kashier_secret_key: Option<SecretString>,
 }
 
 impl Secrets {
@@ -146,6 +152,8 @@ impl Secrets {
             apns_key: secret("APNS_KEY")?,
             twilio_token: secret("TWILIO_AUTH_TOKEN")?,
             smtp_url: secret("SMTP_URL")?,
+            kashier_api_key: secret("KASHIER_API_KEY")?,
+            kashier_secret_key: secret("KASHIER_SECRET_KEY")?,
         })
     }
 }
@@ -168,6 +176,7 @@ fn secret(name: &str) -> anyhow::Result<Option<SecretString>> {
 impl ServeArgs {
     /// Refuses what would be unsafe where it runs.
     pub fn check(&self, secrets: &Secrets) -> anyhow::Result<()> {
+        self.gateway.check(self.data.stage, secrets.kashier_api_key.as_ref())?;
         if self.data.stage != Stage::Production {
             return Ok(());
         }

@@ -6,6 +6,7 @@ mod admin;
 mod config;
 mod database;
 mod documents;
+mod gateway;
 mod keys;
 mod listen;
 mod providers;

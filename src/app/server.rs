@@ -23,6 +23,7 @@ use ops::{
     Breakers, Crowd, Dependency, Health, Limiter, LogFormat, Meters, Phase, RateLimits, Rates,
     SharedCounts, Tasks,
 };
+use payments::{Payments, PaymentsConfig};
 use pricing::Pricing;
 use realtime::Realtime;
 use rooms::Rooms;
@@ -69,6 +70,7 @@ pub struct Setup {
     pub dispatch: DispatchConfig,
     pub speeds: Option<SpeedTable>,
     pub providers: Providers,
+    pub payments: PaymentsConfig,
     pub clock: Clock,
 }
 
@@ -93,6 +95,7 @@ impl Setup {
             dispatch: DispatchConfig::default(),
             speeds: None,
             providers: Providers::default(),
+            payments: PaymentsConfig::default(),
             clock: Clock::system(),
         }
     }
@@ -182,6 +185,8 @@ async fn furnish(
         &breakers,
         &setup.providers,
     )?;
+    let payments =
+        Payments::new(db.clone(), clock.clone(), dice.clone(), &breakers, setup.payments.clone())?;
     let flows = Flows::new(House {
         db: db.clone(),
         breakers,
@@ -195,6 +200,7 @@ async fn furnish(
         trips: trips_room,
         dispatch: desk,
         notify,
+        payments,
         keys: IdempotencyKeys::new(db.clone()),
         jobs: Jobs::new(db.clone(), dice),
         tasks: tasks.clone(),
@@ -396,6 +402,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
             &args.speed_time_zone,
         )?,
         providers: args.providers.providers(secrets)?,
+        payments: args.gateway.payments(secrets)?,
         clock: Clock::system(),
     })
 }

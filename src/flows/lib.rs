@@ -16,10 +16,12 @@ mod book_trip;
 mod cancel_trip;
 mod city_map;
 mod dead_letters;
+mod deposits;
 mod drive_trip;
 mod effects;
 mod follow_trip;
 mod go_online;
+mod late_payment;
 mod money;
 mod notifications;
 mod onboard_driver;
@@ -46,6 +48,7 @@ use fleet::Fleet;
 use identity::Identity;
 use notify::Notify;
 use ops::{Breakers, Limiter, Tasks};
+use payments::Payments;
 use pricing::Pricing;
 use rooms::Rooms;
 use routing::Router;
@@ -57,10 +60,12 @@ pub use aftermath::{AFTERMATH, Aftermath, Completions};
 pub use answer_offer::{Answer, Answered};
 pub use book_trip::{TripRequest, TripRequested};
 pub use city_map::{CityMapView, CityName, CityView, Feature, FeatureFacts, Features, Shape};
+pub use deposits::Cashier;
 pub use drive_trip::{Advance, Step};
 pub use effects::{INBOX, Inbox, run};
 pub use follow_trip::TripReplay;
 pub use go_online::OnlineWish;
+pub use late_payment::{EVERY_SIX_HOURS, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer};
 pub use once::{Attempt, Said, Sent, Turn, idempotency_key};
 pub use quote_price::EstimateRequest;
 pub use report_position::{BatchReply, RejectedPoint};
@@ -81,6 +86,7 @@ pub struct House {
     pub trips: Trips,
     pub dispatch: Dispatch,
     pub notify: Notify,
+    pub payments: Payments,
     /// Idempotency keys.
     pub keys: IdempotencyKeys,
     /// What is to be done later.

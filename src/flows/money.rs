@@ -8,6 +8,7 @@ use serde_json::json;
 use storage::Who;
 
 use crate::Flows;
+use crate::late_payment::late_payments;
 
 /// Largest correction by one admin, piasters.
 const ADJUST_MAX: Piasters = Piasters::pounds(100_000);
@@ -66,7 +67,13 @@ impl Flows {
         let wallet = AuditObject::new("wallet", user);
         let record = Audit::by(admin, "wallet.adjust", wallet).with(details);
         identity::audit_in_tx(&mut tx, &[record]).await?;
+        let follow_ups = match role {
+            Role::Rider if amount > Piasters::ZERO => vec![late_payments(user.as_rider())?],
+            Role::Rider | Role::Driver | Role::Admin => Vec::new(),
+        };
+        events::add_in_tx(&mut tx, &follow_ups).await?;
         tx.commit().await?;
+        self.jobs.wake(&follow_ups);
         if let Some(balance) = posted.balance_of(Account::Driver(user)) {
             self.fleet.set_balance(user.as_driver(), balance);
         }

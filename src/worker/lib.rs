@@ -14,11 +14,12 @@ use std::sync::Arc;
 
 use events::{Handlers, Relay, SagaRunner, WorkerConfig};
 use flows::{
-    AFTERMATH, Aftermath, Completions, DOCUMENT_REMINDERS, EVERY_MORNING, Flows, TRIP_NEWS, Teller,
-    TripNews,
+    AFTERMATH, Aftermath, Cashier, Completions, DOCUMENT_REMINDERS, EVERY_MORNING, EVERY_SIX_HOURS,
+    Flows, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer, TRIP_NEWS, Teller, TripNews,
 };
 use notify::{CALM_NOTIFICATION, NOTIFICATION};
 use ops::Tasks;
+use payments::{DEPOSIT_LOOK, DEPOSIT_LOOKS, EVERY_MINUTE, PAYMENT_NOTICE};
 
 /// Notified by triggers of the outbox, and by whoever puts jobs down.
 const CHANNELS: &[&str] = &["smartline_outbox", "smartline_jobs"];
@@ -33,6 +34,7 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
     relay.start(tasks);
     let aftermath = SagaRunner::new(flows.db.clone(), Arc::new(Aftermath(flows.clone())));
     let (teller, notify) = (Arc::new(Teller(flows.clone())), Arc::new(flows.notify.clone()));
+    let (cashier, payer) = (Arc::new(Cashier(flows.clone())), Arc::new(LatePayer(flows.clone())));
     let handlers = Handlers::default()
         .on(AFTERMATH.job, Arc::new(aftermath))
         .on(&upkeep::SWEEP_KEYS, Arc::new(upkeep::SweepKeys(flows.keys.clone())))
@@ -40,7 +42,14 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
         .on(&DOCUMENT_REMINDERS, teller)
         .on(&NOTIFICATION, Arc::clone(&notify) as _)
         .on(&CALM_NOTIFICATION, notify)
+        .on(&PAYMENT_NOTICE, Arc::clone(&cashier) as _)
+        .on(&DEPOSIT_LOOK, Arc::clone(&cashier) as _)
+        .on(&DEPOSIT_LOOKS, cashier)
+        .on(&LATE_PAYMENTS, Arc::clone(&payer) as _)
+        .on(&LATE_PAYMENTS_OF_ALL, payer)
         .every(&EVERY_MORNING)
+        .every(&EVERY_MINUTE)
+        .every(&EVERY_SIX_HOURS)
         .every(&upkeep::EVERY_FEW_MINUTES);
     flows.jobs.work(tasks, &flows.clock, handlers, WorkerConfig::default());
     let jobs = flows.jobs.clone();

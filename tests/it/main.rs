@@ -15,6 +15,8 @@ mod bad_input;
 mod contract;
 mod crash;
 mod dead_letters;
+mod deposits;
+mod deposits_killed;
 mod fences;
 mod harness;
 mod limits;

@@ -10,6 +10,7 @@ mod live;
 mod location;
 mod notifications;
 mod operations;
+mod payment;
 mod places;
 mod pricing;
 mod trips;
@@ -27,6 +28,7 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(pricing::routes())
         .merge(trips::routes())
         .merge(wallet::routes())
+        .merge(payment::routes())
         .merge(notifications::routes())
         .merge(admin::routes())
         .merge(api_keys::routes())

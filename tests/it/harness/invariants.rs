@@ -54,6 +54,16 @@ const RULES: &[(&str, &str)] = &[
            AND e.seq = o.seq)",
     ),
     (
+        "M8 what was captured for deposits is what the paid ones say",
+        "SELECT coalesce(d.id, j.reference)::text \
+         FROM (SELECT id, amount FROM deposits WHERE status = 'paid') d \
+         FULL JOIN (SELECT j.reference, -e.amount AS amount FROM ledger_journal j \
+           JOIN ledger_entry e ON e.journal_id = j.id \
+           JOIN ledger_account_kind k ON k.id = e.account AND k.name = 'gateway_receivable' \
+           WHERE j.kind = 'deposit') j ON j.reference = d.id \
+         WHERE d.amount IS DISTINCT FROM j.amount",
+    ),
+    (
         "M7 an ended trip holds nothing",
         "SELECT t.id::text FROM trips t WHERE t.hold > 0 AND t.status IN ('completed', 'cancelled', 'no_drivers')",
     ),

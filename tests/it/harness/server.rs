@@ -16,7 +16,8 @@ pub struct Outside {
 
 impl Outside {
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, http: Client::new() }
+        let http = Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+        Self { address, http: http.expect("a client") }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -49,10 +50,14 @@ impl Server {
 
     /// The same, with `change` made to its setup.
     pub async fn with(change: impl FnOnce(&mut Setup)) -> Self {
+        Self::on(storage::testing::database().await, change).await
+    }
+
+    /// The same on a database that holds something already.
+    pub async fn on(db: Db, change: impl FnOnce(&mut Setup)) -> Self {
         CRYPTO.call_once(|| {
             rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         });
-        let db = storage::testing::database().await;
         let mut setup = Setup::for_tests();
         change(&mut setup);
         let running = app::start(setup, Database { db: db.clone(), cluster: None })
