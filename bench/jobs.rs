@@ -122,17 +122,11 @@ impl Works {
     fn start(db: &Db) -> anyhow::Result<Self> {
         let (jobs, tasks) = (Jobs::new(db.clone(), Dice::system()), Tasks::new());
         let counter = Counter::new()?;
-        let relay = Relay::new(db.clone(), jobs.clone(), vec![Arc::new(Passing)]);
+        let relay = Relay::new(db.clone(), vec![Arc::new(Passing)]);
         relay.start(&tasks);
         let handlers = Handlers::default().on(&WORK, Arc::clone(&counter) as _);
         jobs.work(&tasks, &Clock::system(), handlers, WorkerConfig::default());
-        let bell = jobs.clone();
-        storage::listen(db, &tasks, &["smartline_outbox", "smartline_jobs"], move |channel, _| {
-            match channel {
-                "smartline_outbox" => relay.ring(),
-                _ => bell.ring(None),
-            }
-        });
+        storage::listen(db, &tasks);
         Ok(Self { jobs, tasks, counter })
     }
 

@@ -6,12 +6,14 @@
 
 #![expect(clippy::panic, reason = "a test that asks for what is not there can not go on")]
 
+mod bank;
 mod gateway;
 mod http;
 mod page;
 mod plays;
 mod signing;
 
+pub use bank::{Bank, Payout};
 pub use gateway::{Credentials, Gateway, Payment, Told};
 pub use plays::Play;
 pub use signing::{canonical, sign};

@@ -8,6 +8,8 @@ pub enum Document {
     Openapi,
     /// The socket, AsyncAPI 3 (JSON).
     Asyncapi,
+    /// What the event store holds, a JSON Schema per type of fact.
+    Facts,
     /// Every refusal with its HTTP status (JSON).
     Refusals,
 }
@@ -18,6 +20,7 @@ impl Document {
         let text = match self {
             Self::Openapi => api::openapi().to_pretty_json()?,
             Self::Asyncapi => serde_json::to_string_pretty(&realtime::asyncapi())?,
+            Self::Facts => serde_json::to_string_pretty(&worker::facts())?,
             Self::Refusals => serde_json::to_string_pretty(&api::refusals())?,
         };
         Ok(text + "\n")

@@ -9,6 +9,7 @@ mod documents;
 mod gateway;
 mod keys;
 mod listen;
+mod payouts;
 mod providers;
 mod server;
 mod speeds;

@@ -1,4 +1,4 @@
-//! Words that every room speaks: ids, money, points, time, chance, refusals, limits.
+//! Words that every room speaks: ids, money, points, time, days, chance, refusals, limits.
 //!
 //! Owns no state. Does no I/O, knows no runtime: the one place that reads the machine's clock is
 //! [`Clock::system`], the one place that draws chance is [`Dice`].
@@ -10,6 +10,7 @@
 mod caller;
 mod clock;
 mod cursor;
+mod day;
 mod dice;
 mod fault;
 mod fields;
@@ -25,12 +26,13 @@ mod words;
 pub use caller::{Caller, Role};
 pub use clock::{Clock, Millis};
 pub use cursor::Cursor;
+pub use day::{BusinessDay, DayRange};
 pub use dice::Dice;
 pub use fault::Fault;
 pub use fields::{Fields, complaint, trimmed, trimmed_option};
 pub use ids::{
-    ApiKeyId, CityId, DeviceId, DriverId, JournalId, NotificationId, OfferId, RiderId, SessionId,
-    TripId, UserId,
+    ApiKeyId, CityId, DeviceId, DriverId, JournalId, NotificationId, OfferId, PromoCodeId,
+    PromoCreditId, RiderId, SessionId, TripId, UserId,
 };
 pub use money::{BasisPoints, MoneyError, Piasters};
 pub use points::{EARTH_RADIUS_M, Point, PointError, haversine_m};

@@ -28,5 +28,5 @@ pub use jobs::{
     LetterFilter, LetterStatus, NewJob, OnDead, Priority, Queue, Schedule, WorkerConfig, add_in_tx,
 };
 pub use once::{Asked, Begun, IdempotencyKeys, Once, Superseded, fingerprint, mark_all_in_tx};
-pub use outbox::{Consumer, Fact, Published, Relay, append_in_tx};
+pub use outbox::{Consumer, FACTS, Fact, Published, Relay, append_in_tx, append_once_in_tx};
 pub use saga::{Saga, SagaKind, SagaRunner, Stepped, Stepping};

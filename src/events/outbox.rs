@@ -5,12 +5,15 @@ mod store;
 
 use base::{Fault, Millis};
 use serde::Serialize;
-use storage::Tx;
+use storage::{Ring, Tx};
 use uuid::Uuid;
 
 use crate::NewJob;
 
 pub use relay::Relay;
+
+/// What every transaction that stores facts rings: the relay waits for it.
+pub const FACTS: Ring = Ring { channel: "smartline_outbox", part: "" };
 
 /// Something that happened to an aggregate which has no writer of its own. Trips and wallets write
 /// their facts themselves, in the statements that move them.
@@ -33,7 +36,20 @@ pub struct Fact<'a, T> {
 pub async fn append_in_tx<T: Serialize>(tx: &mut Tx, fact: &Fact<'_, T>) -> Result<i32, Fault> {
     let payload = serde_json::to_string(fact.payload)
         .map_err(|error| Fault::internal(format!("payload of {}: {error}", fact.kind)))?;
+    tx.rings(FACTS);
     store::append_in_tx(tx, fact, &payload).await
+}
+
+/// [`append_in_tx`] for what may be told again after an unknown commit: `None` if this fact, of
+/// this kind and moment, is among the newest of its aggregate already.
+pub async fn append_once_in_tx<T: Serialize>(
+    tx: &mut Tx,
+    fact: &Fact<'_, T>,
+) -> Result<Option<i32>, Fault> {
+    if store::is_told_in_tx(tx, fact).await? {
+        return Ok(None);
+    }
+    append_in_tx(tx, fact).await.map(Some)
 }
 
 /// A fact on its way to its consumers.

@@ -22,6 +22,7 @@ use crate::papers::Onboarding;
 use crate::presence::Wheel;
 use crate::roster::{Core, Entry, Roster};
 use crate::rules::{self, Command, Phase, Told};
+use crate::sessions::{DriverSession, Turn, sessions_behind};
 use crate::store::{self, HistoryRow, LatestRow, RecordRow};
 use crate::tally::Tally;
 
@@ -93,6 +94,7 @@ pub(crate) struct Inner {
     pub(crate) latest: Behind<LatestRow>,
     pub(crate) history: Behind<HistoryRow>,
     records: Behind<RecordRow>,
+    sessions: Behind<DriverSession>,
     pub(crate) effects: Effects,
     wanted: mpsc::Sender<DriverId>,
     pub(crate) count: Counters,
@@ -122,6 +124,7 @@ impl Fleet {
             latest: store::latest_behind(&db, tasks, LATEST),
             history: store::history_behind(&db, tasks, HISTORY),
             records: store::records_behind(&db, tasks, RECORDS),
+            sessions: sessions_behind(&db, tasks),
             index: TileIndex::with_capacity(config.drivers_max),
             roster: Roster::new(config.drivers_max),
             tally: Tally::default(),
@@ -165,11 +168,12 @@ impl Fleet {
         Onboarding::new(self.clone())
     }
 
-    /// Waits until positions, history and records are written.
+    /// Waits until positions, history, records and sessions are written.
     pub async fn flush(&self) {
         self.0.latest.flush().await;
         self.0.history.flush().await;
         self.0.records.flush().await;
+        self.0.sessions.flush().await;
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -311,8 +315,12 @@ impl Inner {
         core.phase = next;
         self.tally.moved(was, (core.city, core.tier(), next.state()));
         match (before, next) {
-            (_, Phase::Offline) => self.index.remove(entry.slot),
+            (_, Phase::Offline) => {
+                self.index.remove(entry.slot);
+                self.note(entry, core, Turn::Offline, now);
+            }
             (Phase::Offline, _) => {
+                self.note(entry, core, Turn::Online, now);
                 if let Some(live) = core.live.filter(|live| live.heard >= now - limits::FRESH_TTL) {
                     self.index.put(entry.slot, live.at, live.heard);
                 }
@@ -326,6 +334,11 @@ impl Inner {
         self.follow_trip(core, before, next, now);
         self.mark(entry);
         self.look_again(entry, core, now);
+    }
+
+    fn note(&self, entry: &Entry, core: &Core, turn: Turn, at: Millis) {
+        let (driver_id, city_id, vehicle_type) = (entry.driver, core.city, core.tier());
+        self.sessions.push(DriverSession { driver_id, city_id, vehicle_type, at, turn });
     }
 
     /// A new alias, and the city he is in: riders can't tie two sessions together.

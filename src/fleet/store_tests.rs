@@ -13,8 +13,8 @@ use storage::{Db, Who};
 use tokio::sync::mpsc;
 
 use crate::{
-    Decision, DecisionKind, DocumentBody, DriverStatus, Effect, Finish, Fix, Fleet, FleetConfig,
-    Profile, Seat, State, VehicleBody,
+    CancelTerms, Decision, DecisionKind, DocumentBody, DriverStatus, Effect, Finish, Fix, Fleet,
+    FleetConfig, Profile, Seat, State, VehicleBody,
 };
 
 struct House {
@@ -232,6 +232,33 @@ async fn a_wish_outlives_the_program() {
 }
 
 #[tokio::test]
+async fn who_goes_online_and_offline_is_a_fact_and_told_once() {
+    let house = fresh().await;
+    let driver = house.approved(31).await;
+    for _ in 0..2 {
+        house.fleet.go_online(driver, None).await.expect("approved");
+        house.fleet.ingest(&house.seat(driver), &house.fix(0.0)).expect("a good position");
+        house.clock.advance(Duration::from_secs(1));
+        house.fleet.go_offline(driver).await.expect("free");
+        house.clock.advance(Duration::from_secs(1));
+    }
+    house.fleet.flush().await;
+    let facts = sqlx::query_as::<_, (i32, String, String)>(
+        "SELECT seq, event_type, payload ->> 'cityId' FROM event_store
+         WHERE aggregate_type = 'driver' AND aggregate_id = $1 ORDER BY seq",
+    )
+    .bind(driver.0)
+    .fetch_all(&mut storage::testing::owner(&house.db).await)
+    .await
+    .expect("facts");
+    let told: Vec<_> = facts.iter().map(|(seq, kind, _)| format!("{seq} {kind}")).collect();
+    let expected = ["1 DRIVER_ONLINE", "2 DRIVER_OFFLINE", "3 DRIVER_ONLINE", "4 DRIVER_OFFLINE"];
+    assert_eq!(told, expected);
+    assert!(facts.iter().all(|(_, _, city)| city == "1" || city == "2"), "{facts:?}");
+    house.tasks.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
 async fn positions_are_written_behind_and_thinned_off_trip() {
     let house = fresh().await;
     let mut owner = storage::testing::owner(&house.db).await;
@@ -357,6 +384,14 @@ async fn the_map_follows_the_tables() {
     .execute(&mut owner)
     .await
     .expect("a fence of the test");
+    sqlx::query("INSERT INTO cancel_rules (city_id, tier, cancel_fee) VALUES (1, 'premium', 3000)")
+        .execute(&mut owner)
+        .await
+        .expect("a rule of the test");
+    sqlx::query("UPDATE cities SET no_show_fee = 2000 WHERE id = 1")
+        .execute(&mut owner)
+        .await
+        .expect("a fee of the test");
     house.fleet.reload_map().await.expect("read again");
     let refused = Problem::from(house.fleet.pickup_allowed(at).expect_err("no pickups here"));
     assert_eq!(
@@ -364,6 +399,19 @@ async fn the_map_follows_the_tables() {
         (Code::RestrictedZone, &"Times Square".into())
     );
     assert_eq!(house.fleet.fences().at(at).next().map(|f| f.kind), Some(FenceKind::Restricted));
+
+    // A tier's rule says only what is different.
+    let cairo = house.fleet.city(CityId(1)).expect("Cairo");
+    let city = CancelTerms {
+        free_s: 120,
+        fee: Piasters(1500),
+        no_show_wait_s: 300,
+        no_show_fee: Piasters(2000),
+    };
+    assert_eq!(cairo.cancel_terms(Tier::Economy), city);
+    assert_eq!(cairo.cancel_terms(Tier::Premium), CancelTerms { fee: Piasters(3000), ..city });
+    let elsewhere = house.fleet.city(CityId(2)).expect("Manhattan").cancel_terms(Tier::Premium);
+    assert_eq!(elsewhere.no_show_fee, Piasters(1500), "as much as a late cancellation");
 }
 
 #[tokio::test]

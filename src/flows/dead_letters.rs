@@ -18,7 +18,7 @@ impl Flows {
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Vec<DeadLetter>, Problem> {
-        Ok(DeadLetters::new(&self.jobs).list(admin, filter, after, limit).await?)
+        Ok(DeadLetters::new(&self.db).list(admin, filter, after, limit).await?)
     }
 
     /// Puts the job down again, or closes the letter for good; who decided it and why stands in the
@@ -40,7 +40,6 @@ impl Flows {
             .with(json!({"kind": letter.kind, "reason": reason}));
         identity::audit_in_tx(&mut tx, &[record]).await?;
         tx.commit().await?;
-        DeadLetters::new(&self.jobs).decided(&letter);
         Ok(letter)
     }
 }

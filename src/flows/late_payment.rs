@@ -72,7 +72,8 @@ impl Handler for LatePayer {
 }
 
 impl LatePayer {
-    async fn pay(&self, rider: RiderId) -> Result<(), Fault> {
+    /// Pays what the rider's wallet covers.
+    pub(crate) async fn pay(&self, rider: RiderId) -> Result<(), Fault> {
         for paid in self.0.trips.pay_late(rider).await? {
             info!(trip.id = %paid.trip.id, "a trip was paid late");
             if let (Some(driver), Some(balance)) = (paid.trip.driver, paid.driver_balance) {

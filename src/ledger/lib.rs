@@ -9,6 +9,7 @@
 //! - rider balances are never negative, whatever the mode of posting;
 //! - entries never change; a wallet's balance is the sum of its entries, always.
 
+mod lines;
 mod model;
 mod rules;
 mod store;
@@ -16,17 +17,19 @@ mod store;
 mod tests;
 mod wire;
 
+pub use lines::{TripLine, trip_lines};
 pub use model::{
-    Account, Finding, Journal, Kind, Leg, Mode, PostError, Posted, Repeat, RiderFunds,
+    Account, Finding, Journal, Kind, Leg, Mode, PostError, Posted, Repeat, RiderFunds, TripPaid,
 };
 pub use rules::{
     Burden, CashTaken, Debtor, Insufficient, OverDueLimit, PaymentFailed, Refund, RefundTo,
     Resolution, Settlement, Shares, TripMoney, Wallet, WithdrawStep, adjustment, captured,
-    cash_difference, decide, deposit, gateway_settled, hold_for, hold_journal, pay_due, refund,
-    shares, suspense, suspense_resolved, tip, withdrawal, write_off,
+    cash_difference, decide, deposit, deposit_refund, deposit_refund_failed, gateway_settled,
+    hold_for, hold_journal, pay_due, refund, shares, suspense, suspense_resolved, tip, withdrawal,
+    write_off,
 };
 pub use store::{
-    check_invariants, lock_funds_in_tx, pay_due_in_tx, post_batch_in_tx, post_in_tx,
-    system_balances, transactions, wallet,
+    check_invariants, lock_funds_in_tx, pay_due_in_tx, post_batch_in_tx, post_in_tx, posted_in_tx,
+    system_balances, transactions, trip_paid_in_tx, wallet,
 };
-pub use wire::{AdjustmentView, TransactionView, TransactionsPage, WalletView};
+pub use wire::{AdjustmentView, TransactionView, TransactionsPage, WalletFact, WalletView};

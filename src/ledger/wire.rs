@@ -1,7 +1,7 @@
 //! Outward shapes of wallets and their transactions.
 
-use base::{JournalId, Millis, Piasters};
-use serde::Serialize;
+use base::{JournalId, Millis, Piasters, UserId};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -21,6 +21,28 @@ pub struct WalletView {
     /// Owed, zero or more.
     pub due: Piasters,
     pub currency: &'static str,
+}
+
+/// Payload of `WALLET_CREDITED` and `WALLET_DEBITED`, version 1; the database writes it with the
+/// entry that it speaks of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WalletFact {
+    pub user_id: UserId,
+    /// `rider_wallet` or `driver`.
+    pub account: String,
+    /// Of the entry within its account, and of the fact.
+    pub seq: i64,
+    /// Piasters, more than zero.
+    pub amount: i64,
+    /// Piasters, after the entry.
+    pub balance: i64,
+    /// Kind of the journal.
+    pub reason: String,
+    pub journal_id: JournalId,
+    /// The trip, deposit, withdrawal … that the journal is about.
+    pub reference: Uuid,
+    pub at: Millis,
 }
 
 /// One journal as its owner sees it.

@@ -1,14 +1,17 @@
 //! Where the database is and the pools that lead to it.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::Fault;
 use metrics::{gauge, histogram};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::bells::Bells;
 use crate::fault::fault;
 use crate::tx::{Opening, Tx, Who};
 
@@ -83,6 +86,9 @@ pub struct PoolLimits {
     pub min: u32,
     /// Connections at most.
     pub max: u32,
+    /// Of these at most so many for the program's own work, so that a crowd of jobs can't hold up
+    /// those who ask.
+    pub system: u32,
     /// Connections at most for the group writer, beside the others so that a crowd of readers can't
     /// hold up transitions.
     pub writers: u32,
@@ -103,6 +109,7 @@ impl Default for PoolLimits {
         Self {
             min: 5,
             max: 20,
+            system: 12,
             writers: 4,
             acquire: Duration::from_secs(3),
             statement: Duration::from_secs(10),
@@ -121,14 +128,15 @@ const TRUST_IDLE: Duration = Duration::from_secs(1);
 pub struct Db {
     pool: PgPool,
     writers: PgPool,
+    /// Places in `pool` for [`Who::System`], and how long one is waited for.
+    system: (Arc<Semaphore>, Duration),
     opening: Opening,
-    #[cfg_attr(
-        not(any(test, feature = "testing")),
-        expect(dead_code, reason = "tests' owner door")
-    )]
     address: Address,
+    /// Of the pool, for its measures.
+    name: &'static str,
     /// Around the pooler, where there is one.
     direct: Option<Address>,
+    bells: Bells,
 }
 
 /// Opens the pools. Fails when the database doesn't answer within `limits.acquire`.
@@ -141,7 +149,10 @@ pub async fn connect(address: &Address, limits: &PoolLimits) -> Result<Db, Fault
     let writers = pool_options(limits, 0, limits.writers).connect_lazy_with(options);
     let opening = Opening::new(address.login(), address.via, limits);
     let direct = (address.via == Via::Direct).then(|| address.clone());
-    Ok(Db { pool, writers, opening, address: address.clone(), direct })
+    let (address, bells) = (address.clone(), Bells::new());
+    let places = usize::try_from(limits.system.clamp(1, limits.max)).expect("a pool is small");
+    let system = (Arc::new(Semaphore::new(places)), limits.acquire);
+    Ok(Db { pool, writers, system, opening, address, name: "app", direct, bells })
 }
 
 impl Db {
@@ -152,13 +163,44 @@ impl Db {
         self
     }
 
+    /// The same database through a pool of its own, opened when it is needed: for what takes long
+    /// and must not hold up the others.
+    #[must_use]
+    pub fn apart(&self, name: &'static str, limits: &PoolLimits) -> Self {
+        let options = tuned(&self.address, limits);
+        let places = usize::try_from(limits.system.clamp(1, limits.max)).expect("a pool is small");
+        Self {
+            pool: pool_options(limits, 0, limits.max).connect_lazy_with(options),
+            system: (Arc::new(Semaphore::new(places)), limits.acquire),
+            opening: Opening::new(self.address.login(), self.address.via, limits),
+            name,
+            ..self.clone()
+        }
+    }
+
+    /// Calls `waiter` with the part that something came for, or with none when anything may have
+    /// come: after a commit of this node that [rings](Tx::rings), and, where somebody
+    /// [listens](crate::listen), after one of another node.
+    pub fn on_ring(&self, channel: &'static str, waiter: impl Fn(&str) + Send + Sync + 'static) {
+        self.bells.on(channel, Box::new(waiter));
+    }
+
+    pub(crate) const fn bells(&self) -> &Bells {
+        &self.bells
+    }
+
     pub(crate) const fn direct(&self) -> Option<&Address> {
         self.direct.as_ref()
     }
 
     /// A transaction of `smartline_app` that carries `who` to the policies. One round trip.
     pub async fn begin(&self, who: &Who) -> Result<Tx, Fault> {
-        self.open(&self.pool, self.opening.app(who)).await
+        let place = match who {
+            Who::System => Some(self.place().await?),
+            Who::Caller(_) => None,
+        };
+        let tx = self.open(&self.pool, self.opening.app(who)).await?;
+        Ok(tx.with_place(place))
     }
 
     /// A transaction of `smartline_writer`: transition and ledger functions, reads of live trips.
@@ -166,10 +208,19 @@ impl Db {
         self.open(&self.writers, self.opening.writer()).await
     }
 
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        let (places, patience) = &self.system;
+        match tokio::time::timeout(*patience, Arc::clone(places).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) => Err(Fault::unavailable("the database is closed")),
+            Err(_) => Err(Fault::unavailable("too much of the program's own work waits")),
+        }
+    }
+
     async fn open(&self, pool: &PgPool, statement: String) -> Result<Tx, Fault> {
         let asked = Instant::now();
         let conn = pool.acquire().await.map_err(fault)?;
-        let tx = Tx::open(conn, statement, self.opening.via()).await.map_err(fault)?;
+        let tx = Tx::open(conn, statement, self.opening.via(), &self.bells).await.map_err(fault)?;
         histogram!("smartline_db_begin_seconds").record(asked.elapsed().as_secs_f64());
         self.report();
         Ok(tx)
@@ -188,7 +239,7 @@ impl Db {
     }
 
     fn report(&self) {
-        let gauges = [("app", &self.pool), ("writer", &self.writers)];
+        let gauges = [(self.name, &self.pool), ("writer", &self.writers)];
         for (name, pool) in gauges {
             let (open, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
             gauge!("smartline_db_connections", "pool" => name, "state" => "open").set(open);

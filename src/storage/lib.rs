@@ -15,6 +15,7 @@
 //!   (test: `a_full_ring_loses_the_oldest_while_the_database_is_away`)
 
 mod behind;
+mod bells;
 mod binaries;
 mod cluster;
 mod db;
@@ -33,9 +34,10 @@ mod tx;
 mod tests;
 
 pub use behind::{Behind, BehindLimits};
+pub use bells::Ring;
 pub use cluster::{Cluster, ClusterOptions, Durability};
 pub use db::{Address, Db, PoolLimits, Via, connect};
-pub use fault::{at, breaks, fault, millis, raised};
+pub use fault::{at, before, breaks, fault, millis, raised};
 pub use home::ClusterError;
 pub use listen::listen;
 pub use migrate::{MigrationState, MigrationStatus, migrate, migrate_down, migration_status};

@@ -9,19 +9,17 @@ use ops::Tasks;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tracing::{info, warn};
 
+use crate::bells::Bells;
 use crate::db::{Db, quiet};
 
 /// Between two attempts to listen.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Calls `heard(channel, payload)` for what is notified on `channels` until the node stops, and
-/// once per channel with an empty payload whenever something may have been missed.
-pub fn listen(
-    db: &Db,
-    tasks: &Tasks,
-    channels: &'static [&'static str],
-    heard: impl Fn(&str, &str) + Send + Sync + 'static,
-) {
+/// Until the node stops, hears what other nodes bring and calls those who [wait](Db::on_ring) for
+/// it, and tells other nodes what this one brings. Whoever waits has said so before.
+pub fn listen(db: &Db, tasks: &Tasks) {
+    let bells = db.bells().clone();
+    bells.tell_others(db, tasks);
     let Some(address) = db.direct() else {
         info!("no straight way to PostgreSQL (DATABASE_DIRECT_URL): polling instead of listening");
         return;
@@ -34,7 +32,7 @@ pub fn listen(
         loop {
             let ended = tokio::select! {
                 () = stopping.cancelled() => return,
-                ended = hear(&pool, channels, &heard) => ended,
+                ended = hear(&pool, &bells) => ended,
             };
             if let Err(error) = ended {
                 warn!("listening to PostgreSQL failed, polling meanwhile: {error}");
@@ -47,18 +45,15 @@ pub fn listen(
     });
 }
 
-async fn hear(
-    pool: &sqlx::PgPool,
-    channels: &[&'static str],
-    heard: &(impl Fn(&str, &str) + Sync),
-) -> Result<(), sqlx::Error> {
+async fn hear(pool: &sqlx::PgPool, bells: &Bells) -> Result<(), sqlx::Error> {
+    let channels = bells.channels();
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen_all(channels.iter().copied()).await?;
     loop {
-        channels.iter().for_each(|channel| heard(channel, ""));
+        channels.iter().for_each(|channel| bells.call(channel, ""));
         // `None`: the connection was lost and is made again by the next call.
         while let Some(notification) = listener.try_recv().await? {
-            heard(notification.channel(), notification.payload());
+            bells.heard(notification.channel(), notification.payload());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Storage against a real PostgreSQL.
 
+mod bells;
 mod cluster;
 mod find_nearby;
 mod schema;

@@ -8,7 +8,9 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Database, Executor, Postgres, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
+use tokio::sync::OwnedSemaphorePermit;
 
+use crate::bells::{Bells, Ring};
 use crate::db::{PoolLimits, Via};
 use crate::fault::fault;
 
@@ -87,6 +89,11 @@ impl Opening {
 pub struct Tx {
     conn: PoolConnection<Postgres>,
     state: State,
+    bells: Bells,
+    /// Whom it brings something.
+    rings: Vec<Ring>,
+    /// Held by the program's own work until the connection is free again.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,8 +109,10 @@ impl Tx {
         conn: PoolConnection<Postgres>,
         statement: String,
         via: Via,
+        bells: &Bells,
     ) -> Result<Self, sqlx::Error> {
-        let mut tx = Self { conn, state: State::Opening };
+        let (bells, rings) = (bells.clone(), Vec::new());
+        let mut tx = Self { conn, state: State::Opening, bells, rings, place: None };
         let statement = AssertSqlSafe(statement).into_sql_str();
         <Manager as TransactionManager>::begin(&mut tx.conn, Some(statement)).await?;
         tx.state = State::Open;
@@ -116,9 +125,21 @@ impl Tx {
         Ok(tx)
     }
 
+    pub(crate) fn with_place(mut self, place: Option<OwnedSemaphorePermit>) -> Self {
+        self.place = place;
+        self
+    }
+
     /// The connection, for calls that want it by name.
     pub fn conn(&mut self) -> &mut PgConnection {
         &mut self.conn
+    }
+
+    /// It brings something that others wait for: they are called once it is committed.
+    pub fn rings(&mut self, ring: Ring) {
+        if !self.rings.contains(&ring) {
+            self.rings.push(ring);
+        }
     }
 
     /// Makes it durable. `Ok` means on disk; [`Fault::Unknown`] means that the answer got lost and
@@ -132,12 +153,14 @@ impl Tx {
         if let Err(error) = outcome {
             self.state = State::Opening; // Not known any more: Drop closes the connection.
             return Err(if lost(&error) {
+                self.bells.rung(&self.rings);
                 Fault::Unknown(format!("commit: {error}"))
             } else {
                 fault(error)
             });
         }
         self.state = State::Ended;
+        self.bells.rung(&self.rings);
         Ok(())
     }
 }

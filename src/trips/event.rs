@@ -39,6 +39,22 @@ pub enum EventName {
 }
 
 impl EventName {
+    pub const ALL: [Self; 13] = [
+        Self::Scheduled,
+        Self::Requested,
+        Self::Accepted,
+        Self::Queued,
+        Self::Activated,
+        Self::Arrived,
+        Self::Started,
+        Self::Completed,
+        Self::Cancelled,
+        Self::DriverCancelled,
+        Self::Reassigned,
+        Self::NoDrivers,
+        Self::Paid,
+    ];
+
     /// The name in trip rooms.
     pub const fn name(self) -> &'static str {
         match self {
@@ -85,7 +101,7 @@ impl fmt::Display for EventName {
 }
 
 /// What the first event says beside the rest.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Opened {
     pub rider_id: RiderId,
@@ -94,10 +110,16 @@ pub struct Opened {
     pub payment_method: PaymentMethod,
     pub price: Piasters,
     pub hold: Piasters,
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub promo: Piasters,
+}
+
+fn is_nothing(amount: &Piasters) -> bool {
+    *amount == Piasters::ZERO
 }
 
 /// One committed change. Its JSON is the payload in `event_store` and `outbox`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TripEvent {
     pub trip_id: TripId,
@@ -130,6 +152,9 @@ pub struct TripEvent {
     pub duration_s: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_fee: Option<Piasters>,
+    /// What the driver says he was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cash_collected: Option<Piasters>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened: Option<Opened>,
 }
@@ -154,6 +179,7 @@ impl TripEvent {
             distance_m: None,
             duration_s: None,
             cancel_fee: None,
+            cash_collected: None,
             opened: None,
         }
     }
@@ -179,6 +205,7 @@ impl TripEvent {
                 payment_method: trip.method,
                 price: trip.price,
                 hold: trip.hold,
+                promo: trip.promo,
             }),
             ..Self::next(trip, name, trip.status, by, trip.created_at)
         }

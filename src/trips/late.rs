@@ -56,6 +56,9 @@ async fn pay(
     if !store::pay_late_in_tx(&mut tx, &event).await? {
         return Ok(None);
     }
+    if trip.promo > Piasters::ZERO {
+        promo::end_in_tx(&mut tx, &[promo::Ended::Spent(id)], event.at).await?;
+    }
     let mut driver_balance = None;
     for journal in &journals {
         let posted = post(&mut tx, journal, id).await?;

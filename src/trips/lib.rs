@@ -12,6 +12,8 @@
 //! - what is answered is committed, and nothing is told before.
 
 mod actor;
+mod booking;
+mod cash;
 mod effect;
 mod event;
 mod late;
@@ -29,6 +31,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use cash::{CASH_OVER_MAX, CASH_WITHIN_MS};
 pub use effect::Effect;
 pub use event::{EventName, Opened, TripEvent, evolve};
 pub use late::PaidLate;

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::actor::{Actor, Answer, Entry, Gone, Message, World};
+use crate::booking::{self, Begin};
 use crate::effect::Effect;
 use crate::event::TripEvent;
 use crate::late::{self, PaidLate};
@@ -29,7 +30,7 @@ use crate::model::{NewTrip, Party, Status, Trip};
 use crate::pulse::{Pulse, PulseView};
 use crate::refusal::TripError;
 use crate::rules::{self, Command, Lease, SEARCH_AHEAD_MS, State};
-use crate::store::{self, Begin};
+use crate::store;
 use crate::writer::{Group, Writer};
 
 /// How many live trips are read at once at boot.
@@ -157,12 +158,13 @@ impl Trips {
         };
         let id = new.id;
         let begin = Begin { status, epoch: self.epoch()?, now };
-        let (trip, event) = match store::create(&inner.db, caller, new.clone(), begin, once).await {
-            Err(TripError::Fault(Fault::Unknown(why))) => {
-                self.create_again(caller, new, begin, once, why).await?
-            }
-            other => other?,
-        };
+        let (trip, event) =
+            match booking::store::create(&inner.db, caller, new.clone(), begin, once).await {
+                Err(TripError::Fault(Fault::Unknown(why))) => {
+                    self.create_again(caller, new, begin, once, why).await?
+                }
+                other => other?,
+            };
         counter!("smartline_trip_requests_total", "status" => status.name()).increment(1);
         let trip = Arc::new(trip);
         self.adopt(State::new(trip.clone()));
@@ -185,7 +187,7 @@ impl Trips {
         why: String,
     ) -> Result<(Trip, TripEvent), TripError> {
         let id = new.id;
-        let second = store::create(&self.0.db, caller, new, begin, once).await;
+        let second = booking::store::create(&self.0.db, caller, new, begin, once).await;
         let Err(refused) = second else { return second };
         let Some(trip) = store::get(&self.0.db, &Who::System, id).await? else {
             return Err(refused);

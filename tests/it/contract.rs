@@ -19,6 +19,7 @@ fn the_documents_are_fresh() {
     let documents = [
         ("openapi.json", Document::Openapi),
         ("asyncapi.json", Document::Asyncapi),
+        ("facts.json", Document::Facts),
         ("refusals.json", Document::Refusals),
     ];
     for (name, document) in documents {

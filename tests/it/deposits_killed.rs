@@ -18,27 +18,32 @@ use crate::harness::{
 };
 
 /// Between two looks at what must come.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-struct Stage {
+pub struct Stage {
     db: Db,
     gateway: Gateway,
-    address: SocketAddr,
+    pub address: SocketAddr,
     dir: Folder,
 }
 
 impl Stage {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let db = testing::database().await;
         let gateway = Gateway::start(Credentials::for_tests()).await;
         Self { db, gateway, address: free_address(), dir: Folder::new() }
     }
 
     async fn program(&self) -> Program {
+        self.program_with(&[]).await
+    }
+
+    /// With further settings.
+    pub async fn program_with(&self, more: &[(&'static str, String)]) -> Program {
         let Credentials { merchant, api_key, secret_key } = Credentials::for_tests();
         let gateway = self.gateway.url().to_owned();
         let (url, direct) = testing::urls(&self.db).await;
-        let settings = [
+        let mut settings = vec![
             ("DATABASE_URL", url),
             ("DATABASE_DIRECT_URL", direct),
             ("JWT_SECRET", "t".repeat(32)),
@@ -50,15 +55,16 @@ impl Stage {
             ("KASHIER_PUBLIC_URL", format!("http://{}", self.address)),
             ("KASHIER_APP_URL", "https://app.example.com/paid".to_owned()),
         ];
+        settings.extend_from_slice(more);
         Program::start_set(&self.dir.0, self.address, &settings).await
     }
 
-    async fn owner(&self) -> PgConnection {
+    pub async fn owner(&self) -> PgConnection {
         testing::owner(&self.db).await
     }
 
     /// What was taken is free again, as it will be by itself after its lease.
-    async fn leases_end(&self) {
+    pub async fn leases_end(&self) {
         let mut owner = self.owner().await;
         for sql in [
             "UPDATE idempotency SET lease_until = now() - interval '1 second'",
@@ -69,7 +75,7 @@ impl Stage {
     }
 
     /// Waits until some statement that holds `text` waits for a lock.
-    async fn until_locked(&self, text: &str) {
+    pub async fn until_locked(&self, text: &str) {
         let mut owner = self.owner().await;
         let mut tick = tokio::time::interval(LOOK_EVERY);
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
@@ -93,7 +99,7 @@ impl Stage {
     }
 
     /// The books are right, and hold this many deposits.
-    async fn adds_up(&self, deposits: i64) {
+    pub async fn adds_up(&self, deposits: i64) {
         assert_eq!(self.journals().await, deposits);
         let mut tx = self.db.begin(&storage::Who::System).await.expect("a transaction");
         let findings = ledger::check_invariants(&mut tx).await.expect("it is readable");

@@ -7,17 +7,21 @@
 #![expect(clippy::panic, reason = "a test that can not go on fails, with what it saw")]
 
 mod access;
+mod acts;
 mod aftermath;
 mod api_keys;
 mod attacks;
 mod audit;
 mod bad_input;
+mod books;
 mod contract;
 mod crash;
 mod dead_letters;
 mod deposits;
 mod deposits_killed;
+mod disputes;
 mod fences;
+mod fraud;
 mod harness;
 mod limits;
 mod live;
@@ -27,6 +31,11 @@ mod once;
 mod payments;
 mod privacy;
 mod races;
+mod refunds;
 mod sockets;
 mod trip_flow;
+mod trip_money;
+mod trip_promo;
 mod vectors;
+mod withdrawals;
+mod withdrawals_killed;

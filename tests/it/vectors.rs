@@ -12,9 +12,10 @@ use crate::harness::{CAIRO, Contract, Person, Server, Socket, online_driver};
 
 const SOCKET: &str = include_str!("../../schema/vectors/socket.json");
 /// By aggregate: what the event store keeps and consumers get.
-const EVENTS: [&str; 2] = [
+const EVENTS: [&str; 3] = [
     include_str!("../../schema/vectors/trip-events.json"),
     include_str!("../../schema/vectors/wallet-events.json"),
+    include_str!("../../schema/vectors/driver-events.json"),
 ];
 const POSITION: &str = include_str!("../../schema/vectors/position.json");
 /// The token of the vectors.

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(u8, &[&str])] = &[
     (0, &["base"]),
     (1, &["ops", "storage", "rooms", "events", "bus"]),
-    (2, &["geo", "routing", "pricing", "ledger", "identity"]),
-    (3, &["fleet", "trips", "notify", "payments"]),
+    (2, &["geo", "routing", "pricing", "ledger", "promo", "identity"]),
+    (3, &["fleet", "trips", "notify", "payments", "fraud", "books"]),
     (4, &["dispatch"]),
     (5, &["flows"]),
     (6, &["api", "realtime", "worker"]),

@@ -1,11 +1,15 @@
 //! The routes, by area. Each handler says who may call it in its type, and only translates.
 
+mod acts;
 mod admin;
 mod api_keys;
 mod audit;
 mod auth;
+mod books;
 mod dead_letters;
+mod disputes;
 mod drivers;
+mod fraud;
 mod live;
 mod location;
 mod notifications;
@@ -13,8 +17,10 @@ mod operations;
 mod payment;
 mod places;
 mod pricing;
+mod promo;
 mod trips;
 mod wallet;
+mod withdrawals;
 
 use flows::Flows;
 use utoipa_axum::router::OpenApiRouter;
@@ -29,11 +35,17 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(trips::routes())
         .merge(wallet::routes())
         .merge(payment::routes())
+        .merge(promo::routes())
+        .merge(withdrawals::routes())
+        .merge(disputes::routes())
+        .merge(books::routes())
         .merge(notifications::routes())
         .merge(admin::routes())
+        .merge(acts::routes())
         .merge(api_keys::routes())
         .merge(audit::routes())
         .merge(dead_letters::routes())
+        .merge(fraud::routes())
         .merge(live::routes())
         .merge(operations::routes())
 }

@@ -350,7 +350,7 @@ impl Jobs {
 
 /// Puts recurring jobs down and brings letters back.
 async fn keep(jobs: Jobs, clock: Clock, handlers: Arc<Handlers>, stopping: CancellationToken) {
-    let letters = DeadLetters::new(&jobs);
+    let letters = DeadLetters::new(&jobs.0.db);
     let mut tick = tokio::time::interval(SCHEDULE_EVERY);
     loop {
         tokio::select! {
@@ -359,10 +359,8 @@ async fn keep(jobs: Jobs, clock: Clock, handlers: Arc<Handlers>, stopping: Cance
         }
         let now = clock.now();
         for schedule in &handlers.schedules {
-            match schedule.tick(&jobs.0.db, now).await {
-                Ok(true) => jobs.ring(Some(schedule.kind.queue)),
-                Ok(false) => {}
-                Err(fault) => warn!(schedule = schedule.name, %fault, "a schedule has to wait"),
+            if let Err(fault) = schedule.tick(&jobs.0.db, now).await {
+                warn!(schedule = schedule.name, %fault, "a schedule has to wait");
             }
         }
         if let Err(fault) = letters.recover(&clock).await {

@@ -9,7 +9,6 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::model::{Job, OnDead, Priority, Queue};
-use super::queue::Jobs;
 use super::store;
 
 base::words! {
@@ -68,12 +67,11 @@ pub struct LetterFilter {
 #[derive(Clone)]
 pub struct DeadLetters {
     db: Db,
-    jobs: Jobs,
 }
 
 impl DeadLetters {
-    pub fn new(jobs: &Jobs) -> Self {
-        Self { db: jobs.0.db.clone(), jobs: jobs.clone() }
+    pub fn new(db: &Db) -> Self {
+        Self { db: db.clone() }
     }
 
     /// Newest first, at most `limit`.
@@ -105,11 +103,6 @@ impl DeadLetters {
         decided.ok_or_else(|| Problem::new(Code::NotFound, why))
     }
 
-    /// To be called after a decision was committed.
-    pub fn decided(&self, letter: &DeadLetter) {
-        self.jobs.ring(Some(letter.queue));
-    }
-
     /// Brings back what may be brought back by itself; to be called about once a minute.
     pub async fn recover(&self, clock: &Clock) -> Result<usize, Fault> {
         let mut recovered = 0;
@@ -120,7 +113,6 @@ impl DeadLetters {
             tx.commit().await?;
             if let Some(letter) = letter {
                 info!(letter.id = %id, kind = letter.kind, "a dead letter is tried again");
-                self.jobs.ring(Some(letter.queue));
                 recovered += 1;
             }
         }

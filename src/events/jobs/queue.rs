@@ -6,19 +6,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use base::{Code, Dice, Fault, Problem};
 use metrics::counter;
-use storage::{Db, Tx, Who};
+use storage::{Db, Ring, Tx, Who};
 use tokio::sync::Notify;
 
 use super::model::{NewJob, Priority, Queue};
 use super::{rules, store};
 
-/// Puts jobs down in the caller's transaction: they exist if and only if it commits. How many were
-/// new; one whose key waits already is not.
+/// Where workers wait for jobs, a part per queue.
+const CHANNEL: &str = "smartline_jobs";
+
+/// Puts jobs down in the caller's transaction: they exist if and only if it commits, and workers
+/// are called then. How many were new; one whose key waits already is not.
 pub async fn add_in_tx(tx: &mut Tx, jobs: &[NewJob]) -> Result<usize, Fault> {
     if jobs.is_empty() {
         return Ok(0);
     }
+    for job in jobs {
+        tx.rings(ring(job.queue()));
+    }
     store::add_in_tx(tx, jobs).await
+}
+
+/// What a transaction that brings jobs into `queue` rings.
+pub(crate) const fn ring(queue: Queue) -> Ring {
+    Ring { channel: CHANNEL, part: queue.name() }
 }
 
 /// Why a job was not put down.
@@ -65,7 +76,14 @@ pub struct Jobs(pub(crate) Arc<Shared>);
 impl Jobs {
     pub fn new(db: Db, dice: Dice) -> Self {
         let lines = Queue::ALL.iter().map(|queue| (*queue, Line::default())).collect();
-        Self(Arc::new(Shared { db, dice, lines }))
+        let jobs = Self(Arc::new(Shared { db, dice, lines }));
+        let shared = Arc::downgrade(&jobs.0);
+        jobs.0.db.on_ring(CHANNEL, move |part| {
+            if let Some(shared) = shared.upgrade() {
+                Self(shared).ring(Queue::parse(part));
+            }
+        });
+        jobs
     }
 
     /// Puts jobs down in a transaction of their own; refused where a queue is too long for them.
@@ -76,7 +94,6 @@ impl Jobs {
         let mut tx = self.0.db.begin(&Who::System).await?;
         let added = add_in_tx(&mut tx, jobs).await?;
         tx.commit().await?;
-        self.wake(jobs);
         Ok(added)
     }
 
@@ -89,15 +106,8 @@ impl Jobs {
         Err(AddError::Full(queue))
     }
 
-    /// Rings for workers of this node; those of others hear it from the database.
-    pub fn wake(&self, jobs: &[NewJob]) {
-        for job in jobs {
-            self.line(job.queue()).bell.notify_one();
-        }
-    }
-
     /// Jobs may have come into `queue`, or into any for `None`.
-    pub fn ring(&self, queue: Option<Queue>) {
+    fn ring(&self, queue: Option<Queue>) {
         for (name, line) in &self.0.lines {
             if queue.is_none_or(|queue| queue == *name) {
                 line.bell.notify_one();

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::letters::{DeadLetter, LetterFilter, LetterStatus};
 use super::model::{Job, NewJob, OnDead, Priority, Queue};
+use super::queue::ring;
 use super::rules;
 
 pub(crate) async fn add_in_tx(tx: &mut Tx, jobs: &[NewJob]) -> Result<usize, Fault> {
@@ -321,7 +322,9 @@ pub(crate) async fn decide_in_tx(
         .await
         .map_err(fault)?;
     }
-    letter(&row).map(Some).map_err(fault)
+    let letter = letter(&row).map_err(fault)?;
+    tx.rings(ring(letter.queue));
+    Ok(Some(letter))
 }
 
 /// Open letters that are due to be brought back by the program.

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use super::{Consumer, Published, store};
-use crate::{Jobs, NewJob, add_in_tx};
+use super::{Consumer, FACTS, Published, store};
+use crate::{NewJob, add_in_tx};
 
 /// Facts told by one commit.
 const BATCH: i64 = 500;
@@ -36,7 +36,6 @@ pub struct Relay(Arc<Inner>);
 
 struct Inner {
     db: Db,
-    jobs: Jobs,
     consumers: Vec<Arc<dyn Consumer>>,
     bell: Notify,
 }
@@ -51,13 +50,15 @@ enum Round {
 }
 
 impl Relay {
-    pub fn new(db: Db, jobs: Jobs, consumers: Vec<Arc<dyn Consumer>>) -> Self {
-        Self(Arc::new(Inner { db, jobs, consumers, bell: Notify::new() }))
-    }
-
-    /// Facts may have come.
-    pub fn ring(&self) {
-        self.0.bell.notify_one();
+    pub fn new(db: Db, consumers: Vec<Arc<dyn Consumer>>) -> Self {
+        let inner = Arc::new(Inner { db, consumers, bell: Notify::new() });
+        let waiting = Arc::downgrade(&inner);
+        inner.db.on_ring(FACTS.channel, move |_| {
+            if let Some(inner) = waiting.upgrade() {
+                inner.bell.notify_one();
+            }
+        });
+        Self(inner)
     }
 
     /// Tells facts as they come until the node stops.
@@ -133,7 +134,6 @@ impl Relay {
         add_in_tx(&mut tx, &jobs).await?;
         store::told_in_tx(&mut tx, &told).await?;
         tx.commit().await?;
-        self.0.jobs.wake(&jobs);
         counter!("smartline_outbox_published_total").increment(told.len() as u64);
         let now = base::Clock::system().now();
         for fact in &facts {

@@ -12,6 +12,8 @@ use super::{Fact, Published};
 
 /// One relay at a time, whatever node it runs on: held until its transaction ends.
 const TURN: i64 = 742_009;
+/// How far back a fact that is told again is looked for.
+const NEWEST: i64 = 200;
 
 pub(crate) async fn append_in_tx<T>(
     tx: &mut Tx,
@@ -28,6 +30,30 @@ pub(crate) async fn append_in_tx<T>(
         .fetch_one(tx.conn())
         .await
         .map_err(fault)
+}
+
+/// Is this fact among the newest of its aggregate? Holds the aggregate until the transaction ends.
+pub(crate) async fn is_told_in_tx<T>(tx: &mut Tx, fact: &Fact<'_, T>) -> Result<bool, Fault> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1 || $2::text, 742008))")
+        .bind(fact.aggregate)
+        .bind(fact.id)
+        .execute(tx.conn())
+        .await
+        .map_err(fault)?;
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM ( \
+           SELECT event_type, created_at FROM event_store \
+           WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY seq DESC LIMIT $5) newest \
+         WHERE event_type = $3 AND created_at = $4)",
+    )
+    .bind(fact.aggregate)
+    .bind(fact.id)
+    .bind(fact.kind)
+    .bind(at(fact.at))
+    .bind(NEWEST)
+    .fetch_one(tx.conn())
+    .await
+    .map_err(fault)
 }
 
 /// Is it this transaction's turn to publish?

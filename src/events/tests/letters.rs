@@ -28,7 +28,7 @@ async fn a_job_that_fails_too_often_becomes_a_letter_with_its_story() {
     stand.add(&[work(1).key("k").lane(uuid(3))]).await;
     let _tasks = stand.work(&failing(), quick());
     stand.until(OPEN, 1).await;
-    let letters = DeadLetters::new(&stand.jobs);
+    let letters = DeadLetters::new(&stand.db);
     let found = letters.list(&admin(), &LetterFilter::default(), None, 10).await.unwrap();
     let letter = &found[0];
     assert_eq!((letter.kind.as_str(), letter.attempts), ("work", 3));
@@ -45,7 +45,7 @@ async fn a_letter_is_decided_once_and_a_retried_one_starts_over() {
     let tasks = stand.work(&failing(), quick());
     stand.until(OPEN, 1).await;
     tasks.stop(Duration::from_secs(5)).await;
-    let letters = DeadLetters::new(&stand.jobs);
+    let letters = DeadLetters::new(&stand.db);
     let id = letters.list(&admin(), &LetterFilter::default(), None, 10).await.unwrap()[0].id;
     let decide = async |decision| {
         let mut tx = stand.db.begin(&Who::Caller(admin())).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_trips_letter_is_brought_back_three_times_and_then_stays() {
     stand.add(&[NewJob::new(&TRIP, &1).unwrap()]).await;
     let handlers = Handlers::default().on(&TRIP, failing() as _);
     let _tasks = stand.work_on(handlers, quick());
-    let letters = DeadLetters::new(&stand.jobs);
+    let letters = DeadLetters::new(&stand.db);
     let recover = async |after_s| {
         let clock = Clock::manual(Clock::system().now() + Duration::from_secs(after_s));
         letters.recover(&clock).await.unwrap()
@@ -106,7 +106,7 @@ async fn hopeless_letters_do_not_stand_in_the_way_of_others() {
              FROM generate_series(1, 151) n",
         )
         .await;
-    let letters = DeadLetters::new(&stand.jobs);
+    let letters = DeadLetters::new(&stand.db);
     assert_eq!(letters.recover(&Clock::system()).await.unwrap(), 1);
     assert_eq!(stand.count(OPEN).await, 150);
 }

@@ -32,7 +32,7 @@ impl Consumer for Scribe {
 
 fn relay(stand: &Stand) -> (Relay, Arc<Scribe>) {
     let scribe = Arc::new(Scribe { refuses: AtomicBool::new(false) });
-    let relay = Relay::new(stand.db.clone(), stand.jobs.clone(), vec![Arc::clone(&scribe) as _]);
+    let relay = Relay::new(stand.db.clone(), vec![Arc::clone(&scribe) as _]);
     (relay, scribe)
 }
 
@@ -59,6 +59,29 @@ async fn told(stand: &Stand) -> Vec<String> {
     let mut conn = stand.owner().await;
     let sql = "SELECT payload #>> '{}' FROM jobs ORDER BY id";
     sqlx::query_scalar(sql).fetch_all(&mut conn).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_fact_that_is_told_again_after_an_unknown_commit_is_one() {
+    let stand = Stand::new().await;
+    let tell = async |kind, at| {
+        let fact = Fact {
+            aggregate: "driver",
+            id: uuid(1),
+            kind,
+            version: 1,
+            payload: &(),
+            at: Millis(at),
+        };
+        let mut tx = stand.db.begin(&Who::System).await.unwrap();
+        let number = append_once_in_tx(&mut tx, &fact).await.unwrap();
+        tx.commit().await.unwrap();
+        number
+    };
+    assert_eq!(tell("DRIVER_ONLINE", 1).await, Some(1));
+    assert_eq!(tell("DRIVER_OFFLINE", 1).await, Some(2));
+    assert_eq!(tell("DRIVER_ONLINE", 1).await, None, "it is there");
+    assert_eq!(tell("DRIVER_ONLINE", 2).await, Some(3));
 }
 
 #[tokio::test]

@@ -293,37 +293,7 @@ impl Kashier {
 
     async fn send(&self, line: &Breaker, request: RequestBuilder) -> Result<Bytes, CallFailed> {
         let request = request.header(AUTHORIZATION, self.config.secret_key.expose_secret());
-        let answer = match line.call(exchange(request), |_| true).await {
-            Ok(answer) => answer,
-            Err(CallError::Open { wait }) => {
-                let why = "it failed too often lately".to_owned();
-                return Err(CallFailed::NotDone { why, after: Some(wait) });
-            }
-            Err(CallError::Failed(NoAnswer::NotSent)) => {
-                return Err(CallFailed::NotDone { why: "no connection".to_owned(), after: None });
-            }
-            Err(CallError::Failed(NoAnswer::Bad(answer)))
-                if answer.status == StatusCode::TOO_MANY_REQUESTS =>
-            {
-                let after = answer.retry_after(self.clock.now());
-                return Err(CallFailed::NotDone { why: "429".to_owned(), after });
-            }
-            Err(CallError::Failed(NoAnswer::Bad(answer))) => {
-                return Err(CallFailed::Lost { why: answer.status.as_u16().to_string() });
-            }
-            Err(CallError::TimedOut | CallError::Failed(NoAnswer::Lost)) => {
-                return Err(CallFailed::Lost { why: "no answer".to_owned() });
-            }
-        };
-        let status = answer.status;
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            // A wrong key, or our address is not on the merchant's list.
-            error!(status = status.as_u16(), "the payment gateway does not let us in");
-        }
-        match status.is_success() {
-            true => Ok(answer.body),
-            false => Err(CallFailed::Refused { status: status.as_u16() }),
-        }
+        call(line, &self.clock, request).await
     }
 
     fn at(&self, host: &str, path: &str) -> String {
@@ -332,6 +302,45 @@ impl Kashier {
 
     fn own(&self, path: &str) -> String {
         self.at(&self.config.public_url, path)
+    }
+}
+
+/// Sends `request` to a third party that moves money, once; what it answers when it says yes.
+pub(crate) async fn call(
+    line: &Breaker,
+    clock: &Clock,
+    request: RequestBuilder,
+) -> Result<Bytes, CallFailed> {
+    let answer = match line.call(exchange(request), |_| true).await {
+        Ok(answer) => answer,
+        Err(CallError::Open { wait }) => {
+            let why = "it failed too often lately".to_owned();
+            return Err(CallFailed::NotDone { why, after: Some(wait) });
+        }
+        Err(CallError::Failed(NoAnswer::NotSent)) => {
+            return Err(CallFailed::NotDone { why: "no connection".to_owned(), after: None });
+        }
+        Err(CallError::Failed(NoAnswer::Bad(answer)))
+            if answer.status == StatusCode::TOO_MANY_REQUESTS =>
+        {
+            let after = answer.retry_after(clock.now());
+            return Err(CallFailed::NotDone { why: "429".to_owned(), after });
+        }
+        Err(CallError::Failed(NoAnswer::Bad(answer))) => {
+            return Err(CallFailed::Lost { why: answer.status.as_u16().to_string() });
+        }
+        Err(CallError::TimedOut | CallError::Failed(NoAnswer::Lost)) => {
+            return Err(CallFailed::Lost { why: "no answer".to_owned() });
+        }
+    };
+    let status = answer.status;
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        // A wrong key, or our address is not on its list.
+        error!(status = status.as_u16(), "a third party that moves money does not let us in");
+    }
+    match status.is_success() {
+        true => Ok(answer.body),
+        false => Err(CallFailed::Refused { status: status.as_u16() }),
     }
 }
 

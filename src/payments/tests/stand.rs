@@ -104,6 +104,7 @@ impl Stand {
                 match applied.expect("it is applied") {
                     Applied::Paid(_) => "paid".to_owned(),
                     Applied::Failed(_) => "failed".to_owned(),
+                    Applied::Refunded(_) => "refunded".to_owned(),
                     Applied::Nothing(why) => format!("nothing {why}"),
                     Applied::Strange { why, .. } => format!("strange {why}"),
                 }

@@ -121,6 +121,20 @@ async fn a_full_pool_is_unavailable_after_the_acquire_timeout() {
     db.begin(&Who::System).await.unwrap();
 }
 
+#[tokio::test]
+async fn the_programs_own_work_leaves_places_for_those_who_ask() {
+    let db = testing::database().await;
+    let limits = PoolLimits { max: 3, system: 2, acquire: Duration::from_millis(500), ..patient() };
+    let db = connect(db.address(), &limits).await.unwrap();
+    let held = [db.begin(&Who::System).await.unwrap(), db.begin(&Who::System).await.unwrap()];
+    assert!(matches!(db.begin(&Who::System).await.err(), Some(Fault::Unavailable(_))));
+    db.begin(&caller(7, Role::Rider)).await.unwrap().commit().await.unwrap();
+    for tx in held {
+        tx.commit().await.unwrap();
+    }
+    db.begin(&Who::System).await.unwrap();
+}
+
 /// The same statements through a pooler in transaction mode: nothing may outlive a transaction, and
 /// every timeout is set inside it.
 #[tokio::test]

@@ -79,7 +79,8 @@ async fn unpaid() -> (Stand, Caller, DriverId, TripId) {
         .expect("the owner may");
     let stand = stand.restart().await;
     assert_eq!(stand.trips.rebuild().await.expect("it comes back"), 1);
-    let done = stand.does(booked.id, Command::Complete { driver, distance_m: 90 }).await;
+    let done =
+        stand.does(booked.id, Command::Complete { driver, distance_m: 90, cash: None }).await;
     assert_eq!((done.status, done.payment_status), (Status::Completed, PaymentStatus::Failed));
     (stand, rider, driver, booked.id)
 }
@@ -216,7 +217,7 @@ async fn a_trip_is_seen_by_its_people_only() {
             "another driver, alive: {alive}"
         );
         if alive {
-            let done = Command::Complete { driver: drivers[0], distance_m: 1 };
+            let done = Command::Complete { driver: drivers[0], distance_m: 1, cash: None };
             stand.does(booked.id, done).await;
         }
     }
@@ -264,7 +265,7 @@ async fn an_ended_trip_refuses_everything_with_its_state() {
     let booked = stand.book(&rider, PaymentMethod::Cash).await;
     stand.completed(booked.id, drivers[0]).await;
     let current = Refusal::InvalidTransition { current: Status::Completed };
-    let again = Command::Complete { driver: drivers[0], distance_m: 1 };
+    let again = Command::Complete { driver: drivers[0], distance_m: 1, cash: None };
     assert_eq!(refusal(stand.trips.command(booked.id, again).await), current);
     let late = Command::Accept { driver: drivers[1] };
     let stranger = Refusal::NotOffered(drivers[1]);

@@ -8,6 +8,7 @@ mod program;
 mod server;
 mod socket;
 mod till;
+mod vault;
 
 pub use browser::Browser;
 pub use contract::{Contract, nameless, status_of};
@@ -16,3 +17,4 @@ pub use program::{ADMIN, Folder, Program, create_admin, free_address, program};
 pub use server::{Outside, Server};
 pub use socket::Socket;
 pub use till::{Till, deposit_that_is, open};
+pub use vault::{Vault, fund, withdraw, withdrawal_that_is};

@@ -82,7 +82,7 @@ async fn request(
         request = request.json(&body);
     }
     // Money moves under a key only: whoever is let in has one.
-    if row.target.starts_with("/payment/") {
+    if row.target.starts_with("/payment/") || row.target.ends_with("/refund") {
         request = request.header("idempotency-key", caller.key());
     }
     let answer = request.send().await.expect("the server answers");
