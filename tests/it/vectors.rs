@@ -8,14 +8,15 @@ use std::io::Read;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::harness::{CAIRO, Contract, Person, Server, Socket, online_driver};
+use crate::harness::{CAIRO, Contract, Person, Server, Socket, fund, online_driver, withdraw};
 
 const SOCKET: &str = include_str!("../../schema/vectors/socket.json");
 /// By aggregate: what the event store keeps and consumers get.
-const EVENTS: [&str; 3] = [
+const EVENTS: [&str; 4] = [
     include_str!("../../schema/vectors/trip-events.json"),
     include_str!("../../schema/vectors/wallet-events.json"),
     include_str!("../../schema/vectors/driver-events.json"),
+    include_str!("../../schema/vectors/withdrawal-events.json"),
 ];
 const POSITION: &str = include_str!("../../schema/vectors/position.json");
 /// The token of the vectors.
@@ -250,6 +251,24 @@ fn every_kind_of_frame_has_a_vector_and_every_vector_is_as_documented() {
     }
 }
 
+/// One withdrawal that is rejected, and one that is paid out by hand.
+async fn withdrawn(admin: &Person, driver: &Person) {
+    fund(admin, driver, 200.0).await;
+    let manage = async |id: &Value, action: &str| {
+        let body =
+            json!({"requestId": id, "action": action, "reason": "x", "bankReference": "FT-1"});
+        admin.post("/payment/withdraw/manage", body).await.data();
+    };
+    let rejected = withdraw(driver, 150.5, "a").await.data()["request"]["id"].clone();
+    manage(&rejected, "reject").await;
+    for end in ["confirm", "fail"] {
+        let id = withdraw(driver, 60.0, end).await.data()["request"]["id"].clone();
+        for action in ["approve", "sent", end] {
+            manage(&id, action).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_that_is_stored_has_its_vector_with_all_its_fields() {
     let server = Server::start().await;
@@ -264,6 +283,7 @@ async fn every_event_that_is_stored_has_its_vector_with_all_its_fields() {
     let asked = other.request_trip(CAIRO).await.data()["tripId"].clone();
     let path = format!("/trips/{}/cancel", text(&asked));
     other.post(&path, json!({"reason": "changed_mind"})).await.data();
+    withdrawn(&admin, &Person::driver(&server).await).await;
 
     let mut vectors = Vec::new();
     for file in EVENTS {
