@@ -219,7 +219,9 @@ BEGIN
 
   RETURN QUERY
   WITH moved AS (
-    SELECT l.item, e.account, e.owner, e.balance_after, e.account_seq, l.floor,
+    -- The last journal of a batch need not be the one that brings the floor.
+    SELECT l.item, e.account, e.owner, e.balance_after, e.account_seq,
+           max(l.floor) OVER (PARTITION BY e.account, e.owner) AS floor,
            row_number() OVER (PARTITION BY e.account, e.owner ORDER BY e.account_seq DESC) AS newest
     FROM unnest(p_leg_of, p_accounts, p_owners, p_floors) AS l (item, account, owner, floor)
     JOIN ledger_entry e

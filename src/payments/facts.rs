@@ -5,7 +5,7 @@ use base::{Millis, Piasters, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{PayoutChannel, DepositId, RefundId, WithdrawalId, WithdrawalStatus};
+use crate::{DepositId, PayoutChannel, RefundId, WithdrawalId, WithdrawalStatus};
 
 /// Facts of the aggregate `withdrawal`.
 pub const WITHDRAWAL_FACTS: [&str; 6] = [

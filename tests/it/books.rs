@@ -81,7 +81,8 @@ async fn real_traffic_fits_and_a_planted_fault_is_found_and_resolved() {
     assert_eq!(looked(&server, &admin).await.len(), 1);
 }
 
-/// A gift, a top-up, a trip, a withdrawal that is open; then the four faults of the plan one after the other, each found beside those before.
+/// A gift, a top-up, a trip, a withdrawal that is open; then the four faults of the plan one after
+/// the other, each found beside those before.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateways_list_is_compared_with_what_was_paid_here() {
     let till = Till::start().await;

@@ -56,7 +56,8 @@ macro_rules! company_of_day {
     () => {
         "SELECT $3::date AS day, \
            count(DISTINCT j.id) FILTER (WHERE j.kind = 'deposit') AS deposits, \
-           coalesce(-sum(e.amount) FILTER (WHERE j.kind = 'deposit' AND e.account = 23), 0)::bigint \
+           coalesce(-sum(e.amount) FILTER \
+             (WHERE j.kind = 'deposit' AND e.account = 23), 0)::bigint \
              AS deposits_paid, \
            count(DISTINCT j.id) FILTER (WHERE j.kind = 'withdraw_sent') AS withdrawals, \
            coalesce(sum(e.amount) FILTER (WHERE j.kind = 'withdraw_sent' AND e.account = 26), \

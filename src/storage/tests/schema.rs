@@ -184,8 +184,8 @@ async fn plan(conn: &mut PgConnection, query: &'static str) -> String {
     rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
 }
 
-/// Under the policies, as the program asks: the query goes through this index. The writer asks where
-/// nobody else does.
+/// Under the policies, as the program asks: the query goes through this index. The writer asks
+/// where nobody else does.
 async fn uses(db: &Db, who: Option<Who>, query: &'static str, index: &str) {
     let mut tx = match who {
         Some(who) => db.begin(&who).await.unwrap(),
