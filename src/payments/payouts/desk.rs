@@ -404,7 +404,7 @@ impl Payouts {
             .map_err(|_| Problem::new(Code::MalformedBody, "a notice names a reference"))?;
         counter!("smartline_payout_notices_total", "result" => "taken").increment(1);
         match WithdrawalId::of_reference(&notice.reference) {
-            Some(id) => jobs.add(&[job::payout(id)?]).await.map(drop).map_err(Problem::from),
+            Some(id) => jobs.add(&[job::told(id)?]).await.map(drop).map_err(Problem::from),
             None => Ok(()),
         }
     }

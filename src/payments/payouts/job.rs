@@ -35,6 +35,13 @@ pub struct PayoutJob {
     pub withdrawal_id: WithdrawalId,
 }
 
+/// In the withdrawal's lane: while one job asks the provider no other does.
 pub(crate) fn payout(id: WithdrawalId) -> Result<NewJob, Fault> {
-    Ok(NewJob::new(&PAYOUT, &PayoutJob { withdrawal_id: id })?.key(id.to_string()))
+    Ok(NewJob::new(&PAYOUT, &PayoutJob { withdrawal_id: id })?.key(id.to_string()).lane(id.0))
+}
+
+/// The same because the provider said that something changed: it may have done so after the job
+/// that runs at the moment has looked, so that one does not stand for this.
+pub(crate) fn told(id: WithdrawalId) -> Result<NewJob, Fault> {
+    Ok(payout(id)?.key(format!("told:{id}")))
 }

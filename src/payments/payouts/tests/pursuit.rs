@@ -111,7 +111,7 @@ async fn a_notice_is_believed_by_its_signature_and_books_nothing() {
     }
     let mut owner = storage::testing::owner(&stand.db).await;
     let waits: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE key = $1")
-        .bind(sent.id.to_string())
+        .bind(format!("told:{}", sent.id))
         .fetch_one(&mut owner)
         .await
         .expect("a count");
