@@ -15,6 +15,7 @@ mod bad_input;
 mod contract;
 mod crash;
 mod dead_letters;
+mod faults;
 mod fences;
 mod harness;
 mod limits;
