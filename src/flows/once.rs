@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use base::{Code, Problem, UserId};
+use base::{Code, Fault, Problem, UserId};
 use bytes::Bytes;
 use events::{Asked, Begun, Once};
 use metrics::counter;
@@ -27,6 +27,8 @@ const SAME_FOR: Duration = Duration::from_secs(5);
 /// Whoever sent the same body again waits so long for the first answer.
 const WAIT: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// How long an answer may take to be kept; after that another attempt may have the key.
+const KEEP_WITHIN: Duration = Duration::from_secs(30);
 /// Longest idempotency key, characters.
 const KEY_MAX: usize = 255;
 
@@ -107,15 +109,45 @@ impl Flows {
 
     /// Keeps the answer to a request if it says what became of it. One that says that nothing was
     /// tried (bad form, no right, too busy) is not kept: the key is free again.
+    ///
+    /// Nobody hears an answer before it is kept, so that whoever asks again hears no other one:
+    /// while the database is away it waits, as long as the attempt has its key.
     pub async fn answered(&self, attempt: Attempt, status: u16, said: &Said) {
         let is_final = match said {
             Ok(_) => true,
             Err(problem) => attempt.is_named && matches!(problem.code.status(), 404 | 409),
         };
         let text = is_final.then(|| write(said)).flatten();
-        let kept = match text {
-            Some(text) => self.keys.answer(&attempt.once, status, &text).await,
-            None => self.keys.release(&attempt.once).await,
+        if text.is_some() {
+            return self.keep(attempt.once, status, text).await;
+        }
+        if self.keys.release(&attempt.once).await.is_err() {
+            // He may hear now that nothing was done, and should not be told to wait when he asks
+            // again.
+            let flows = self.clone();
+            self.tasks.spawn("key given back", async move {
+                flows.keep(attempt.once, status, None).await;
+            });
+        }
+    }
+
+    /// Keeps the answer, or gives the key back for `None`; again and again while the database is
+    /// away.
+    async fn keep(&self, once: Once, status: u16, text: Option<String>) {
+        let (until, stopping) = (Instant::now() + KEEP_WITHIN, self.tasks.stopping());
+        let kept = loop {
+            let kept = match &text {
+                Some(text) => self.keys.answer(&once, status, text).await,
+                None => self.keys.release(&once).await,
+            };
+            match kept {
+                Err(Fault::Unavailable(_) | Fault::Unknown(_)) if Instant::now() < until => {}
+                kept => break kept,
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = tokio::time::sleep(ASK_AGAIN) => {}
+            }
         };
         if let Err(fault) = kept {
             warn!(%fault, "an answer was not kept, who asks again is told how things stand");

@@ -47,6 +47,11 @@ pub async fn owner(db: &Db) -> PgConnection {
     address.connect_once().await.expect("the cluster runs as long as the tests")
 }
 
+/// One connection outside the pools, to a server that may be away.
+pub async fn connect_once(address: &Address) -> Result<PgConnection, sqlx::Error> {
+    address.connect_once().await
+}
+
 /// Where the owner of this database logs in.
 pub async fn owner_address(db: &Db) -> Address {
     let name = db.address().database().expect("test databases are named");

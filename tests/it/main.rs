@@ -20,6 +20,7 @@ mod dead_letters;
 mod deposits;
 mod deposits_killed;
 mod disputes;
+mod faults;
 mod fences;
 mod fraud;
 mod harness;

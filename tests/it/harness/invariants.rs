@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use app::Document;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
+use storage::{Db, Who};
 
 use super::server::Server;
 
@@ -112,6 +114,23 @@ const RULES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Every broken rule, and what breaks it.
+pub async fn broken_rules(db: &Db, owner: &mut PgConnection) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (rule, query) in RULES {
+        let rows: Vec<String> = sqlx::query_scalar(*query)
+            .fetch_all(&mut *owner)
+            .await
+            .unwrap_or_else(|error| panic!("{rule}: {error}"));
+        broken.extend(rows.into_iter().map(|what| format!("{rule}: {what}")));
+    }
+    let mut tx = db.begin(&Who::System).await.expect("a transaction");
+    let findings = ledger::check_invariants(&mut tx).await.expect("the ledger is readable");
+    broken.extend(findings.into_iter().map(|f| format!("{}: {}", f.invariant, f.detail)));
+    broken.extend(unlike_their_schema(owner).await);
+    broken
+}
+
 impl Server {
     /// The legs of the journal of this kind about `reference`, in account order, piasters; empty
     /// when there is none.
@@ -130,18 +149,7 @@ impl Server {
     /// Fails the test with every broken rule and what breaks it.
     pub async fn check_invariants(&self) {
         let mut owner = storage::testing::owner(self.db()).await;
-        let mut broken = Vec::new();
-        for (rule, query) in RULES {
-            let rows: Vec<String> = sqlx::query_scalar(*query)
-                .fetch_all(&mut owner)
-                .await
-                .unwrap_or_else(|error| panic!("{rule}: {error}"));
-            broken.extend(rows.into_iter().map(|what| format!("{rule}: {what}")));
-        }
-        let mut tx = self.db().begin(&storage::Who::System).await.expect("a transaction");
-        let findings = ledger::check_invariants(&mut tx).await.expect("the ledger is readable");
-        broken.extend(findings.into_iter().map(|f| format!("{}: {}", f.invariant, f.detail)));
-        broken.extend(unlike_their_schema(&mut owner).await);
+        let broken = broken_rules(self.db(), &mut owner).await;
         assert!(broken.is_empty(), "{broken:#?}");
     }
 }

@@ -12,6 +12,7 @@ mod vault;
 
 pub use browser::Browser;
 pub use contract::{Contract, nameless, status_of};
+pub use invariants::broken_rules;
 pub use person::{CAIRO, Person, Reply, far_from, next_phone, online_driver, point, send};
 pub use program::{ADMIN, Folder, Program, create_admin, free_address, program};
 pub use server::{Outside, Server};

@@ -1,6 +1,7 @@
 //! Somebody with an account: signs up, calls routes, reads answers.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -54,6 +55,9 @@ pub struct Person {
 }
 
 static PHONES: AtomicU32 = AtomicU32::new(0);
+
+/// How long somebody waits for an answer where it may never come; beyond every time-out of a route.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A phone no other test has.
 pub fn next_phone() -> String {
@@ -112,11 +116,27 @@ impl Person {
         answer(request.bearer_auth(&self.token).header("idempotency-key", key)).await
     }
 
-    /// The same, of a server that may be gone before it answers.
-    pub async fn try_post_once(&self, path: &str, body: Value, key: &str) -> Option<u16> {
-        let request = self.http.post(format!("{}{path}", self.base)).json(&body);
+    /// Like [`Person::post_once`] where nobody may be there to answer.
+    pub async fn try_post(&self, path: &str, body: &Value, key: &str) -> reqwest::Result<Reply> {
+        let request = self.http.post(format!("{}{path}", self.base)).json(body);
         let request = request.bearer_auth(&self.token).header("idempotency-key", key);
-        request.send().await.ok().map(|answer| answer.status().as_u16())
+        try_answer(request.timeout(PATIENCE)).await
+    }
+
+    /// With a new token, if somebody is there to give one.
+    pub async fn log_in_again(&mut self) {
+        let body = json!({"phone": self.phone, "password": "tahrir99"});
+        let request = self.http.post(format!("{}/auth/login", self.base)).json(&body);
+        let reply = try_answer(request.timeout(PATIENCE)).await;
+        let token =
+            reply.ok().and_then(|reply| reply.body["data"]["token"].as_str().map(str::to_owned));
+        self.token = token.unwrap_or_else(|| self.token.clone());
+    }
+
+    /// Like [`Person::get`] where nobody may be there to answer.
+    pub async fn try_get(&self, path: &str) -> reqwest::Result<Reply> {
+        let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        try_answer(request.timeout(PATIENCE)).await
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -191,9 +211,13 @@ pub async fn send(
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Reply {
-    let answer = request.send().await.expect("the server answers");
+    try_answer(request).await.expect("the server answers")
+}
+
+async fn try_answer(request: reqwest::RequestBuilder) -> reqwest::Result<Reply> {
+    let answer = request.send().await?;
     let status = answer.status().as_u16();
-    let text = answer.text().await.expect("an answer has a body");
+    let text = answer.text().await?;
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Reply { status, body }
+    Ok(Reply { status, body })
 }

@@ -100,6 +100,11 @@ impl Program {
         Self { child, address, operators, log }
     }
 
+    /// Has it not ended by itself?
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it is our own").is_none()
+    }
+
     pub fn kill(mut self) {
         self.child.kill().expect("it was running");
         self.child.wait().expect("it ends");
