@@ -25,6 +25,7 @@ mod once;
 mod payments;
 mod privacy;
 mod races;
+mod shown;
 mod sockets;
 mod trip_flow;
 mod vectors;

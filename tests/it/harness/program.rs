@@ -51,24 +51,30 @@ impl Program {
 
     /// Returns once the program says that it is ready.
     pub async fn start_at(dir: &Path, address: SocketAddr) -> Self {
-        Self::start_with(dir, address, "info,sqlx=warn").await
+        Self::start_with(dir, address, &[]).await
+    }
+
+    /// One with settings of its own.
+    pub async fn start_set(dir: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::start_with(dir, free_address(), settings).await
     }
 
     /// One that logs all it has to say.
     pub async fn start_talkative(dir: &Path) -> Self {
-        Self::start_with(dir, free_address(), "trace").await
+        Self::start_set(dir, &[("SMARTLINE_LOG", "trace")]).await
     }
 
-    async fn start_with(dir: &Path, address: SocketAddr, log: &str) -> Self {
+    async fn start_with(dir: &Path, address: SocketAddr, settings: &[(&str, &str)]) -> Self {
         let operators = free_address();
         let mut child = Command::new(program())
             .arg("serve")
             .env("SMARTLINE_DATA_DIR", dir)
             .env("SMARTLINE_LISTEN", address.to_string())
             .env("SMARTLINE_OPS_LISTEN", operators.to_string())
-            .env("SMARTLINE_LOG", log)
+            .env("SMARTLINE_LOG", "info,sqlx=warn")
             .env("SMARTLINE_RATE_LIMITS", "off")
             .env("SMARTLINE_COOLDOWN_S", "1")
+            .envs(settings.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
