@@ -144,6 +144,20 @@ impl Works {
         Ok(())
     }
 
+    /// The same for facts: appended, told by the relay, run as jobs.
+    async fn tell(&self, db: &Db, count: usize) -> anyhow::Result<()> {
+        let before = self.counter.count.load(Ordering::SeqCst);
+        try_join_all((0..HANDS).map(|_| async {
+            for _ in 0..count / HANDS {
+                append(db.clone(), self.counter.now()).await?;
+            }
+            anyhow::Ok(())
+        }))
+        .await?;
+        self.counter.reached(before + count / HANDS * HANDS).await;
+        Ok(())
+    }
+
     /// So many a second for so long, each by `put`; the handlers' p99 in milliseconds.
     async fn paced<F>(
         &self,
@@ -201,13 +215,16 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     let works = Works::start(&postgres.db)?;
     let count = if options.quick { 2_000 } else { 20_000 };
     let length = Duration::from_secs(if options.quick { 2 } else { 10 });
-    let (mut ours, mut theirs) = (Taken::default(), Taken::default());
+    let [mut ours, mut told, mut theirs] = <[Taken; 3]>::default();
     let (mut calm, mut facts) = (Vec::new(), Vec::new());
     for run in 0..=options.runs {
-        let (mut own, mut plain) = (Taken::default(), Taken::default());
+        let [mut own, mut fact, mut plain] = <[Taken; 3]>::default();
         let watch = Stopwatch::start(&postgres)?;
         works.cycle(count).await?;
         watch.stop(count, &mut own)?;
+        let watch = Stopwatch::start(&postgres)?;
+        works.tell(&postgres.db, count).await?;
+        watch.stop(count, &mut fact)?;
         let mut rival = Rival::open(&postgres).await?;
         let watch = Stopwatch::start(&postgres)?;
         rival.cycle(count).await?;
@@ -217,8 +234,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
         let facts_ms = works.paced(BUSY, length, |sent| append(postgres.db.clone(), sent)).await?;
         // The first one warms up.
         if run > 0 {
-            eprintln!("  run {run}: {:.0} jobs/s, {calm_ms:.1} ms, {facts_ms:.1} ms", own.rate());
+            let (jobs_s, facts_s) = (own.rate(), fact.rate());
+            eprintln!(
+                "  run {run}: {jobs_s:.0} jobs/s, {facts_s:.0} facts/s, {calm_ms:.1} ms, \
+                 {facts_ms:.1} ms"
+            );
             ours.join(own);
+            told.join(fact);
             theirs.join(plain);
             calm.push(calm_ms);
             facts.push(facts_ms);
@@ -226,16 +248,26 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     }
     works.tasks.stop(Duration::from_secs(10)).await;
     postgres.stop().await;
+    let rows = rates(&ours, &told, &theirs);
+    Ok(rows.into_iter().chain(waits(calm, facts)).collect())
+}
+
+/// Through the whole cycle, by the clock and by what it costs.
+fn rates(ours: &Taken, told: &Taken, theirs: &Taken) -> Vec<Row> {
     let enough = Bound::Min(1000.0);
     let whole = Row::alone("a job, put down, taken, done", Figure::new("/s", ours.rates()));
     let mut rows = vec![whole.bound(enough)];
-    rows.extend(beside("a job", &ours, "INSERT and poll", &theirs, None));
-    let late = |ms| Figure::new("ms", ms);
-    let name = format!("from commit to handler at {CALM:.0} jobs/s, 99 of 100");
-    rows.push(Row::alone(name, late(calm)).bound(Bound::Max(100.0)));
-    let name = format!("from a fact to its handler at {BUSY:.0} facts/s, 99 of 100");
-    rows.push(Row::alone(name, late(facts)));
-    Ok(rows)
+    rows.extend(beside("a job", ours, "INSERT and poll", theirs, None));
+    let what = "a fact, appended, told, its job done";
+    rows.extend(beside(what, told, "INSERT and poll", theirs, None));
+    rows
+}
+
+fn waits(calm: Vec<f64>, facts: Vec<f64>) -> [Row; 2] {
+    let late = |name: String, ms| Row::alone(name, Figure::new("ms", ms));
+    let queue = format!("from commit to handler at {CALM:.0} jobs/s, 99 of 100");
+    let relay = format!("from a fact to its handler at {BUSY:.0} facts/s, 99 of 100");
+    [late(queue, calm).bound(Bound::Max(100.0)), late(relay, facts)]
 }
 
 /// A table, an INSERT each, and as many workers who take the oldest until all are gone. Its

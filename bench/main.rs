@@ -5,7 +5,7 @@
 //! 2 when the run could not be made. Depends on rooms only through their public doors.
 //!
 //! Reading order: `table` (what comes out), `cpu` and `alloc` (the meters), `redis` (a rival),
-//! then the subjects: `index`, `durable`, `jobs`, `sockets`.
+//! then the subjects: `index`, `durable`, `jobs`, `sockets` (also `commits`, `flood`, `soak`).
 #![expect(clippy::print_stdout, reason = "the tables are the program's output")]
 #![expect(unreachable_pub, reason = "a program has no outside; `pub` is what other files may use")]
 
@@ -41,7 +41,7 @@ struct Cli {
     options: Options,
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Clone, Subcommand)]
 enum Subject {
     /// The live map: moves and nearest drivers, beside Redis GEO.
     Index,
@@ -51,6 +51,10 @@ enum Subject {
     Jobs,
     /// Sockets and REST, beside peers.
     Sockets,
+    /// From the commit of a trip's change to its rider and driver.
+    Commits,
+    /// One client floods the server: what do the others feel?
+    Flood,
     /// All of them, one after another, without the soak.
     All,
     /// One server under steady load: does it grow, does it slow down?
@@ -63,7 +67,13 @@ enum Subject {
     Echo {
         #[arg(long)]
         threads: usize,
+        /// Data directory of the PostgreSQL whose notices it passes on.
+        #[arg(long)]
+        database: Option<PathBuf>,
     },
+    /// The client that `sockets` floods the server with; started by it.
+    #[command(hide = true)]
+    Attack(sockets::attack::Order),
 }
 
 /// What every subject is told.
@@ -101,8 +111,13 @@ fn main() -> ExitCode {
 /// Whether every bound was met.
 fn start() -> anyhow::Result<bool> {
     let Cli { subject, options } = Cli::parse();
-    if let Subject::Echo { threads } = subject {
-        return sockets::echo::serve(threads).map(|()| true);
+    match &subject {
+        Subject::Echo { threads, database } => {
+            return sockets::echo::serve(*threads, database.as_deref()).map(|()| true);
+        }
+        Subject::Attack(order) => return sockets::attack::carry_out(order).map(|()| true),
+        Subject::Index | Subject::Durable | Subject::Jobs | Subject::Sockets => {}
+        Subject::Commits | Subject::Flood | Subject::All | Subject::Soak { .. } => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.spawn(end_when_told());
@@ -138,6 +153,12 @@ async fn run(subject: Subject, options: &Options) -> anyhow::Result<bool> {
     }
     if all || matches!(subject, Subject::Sockets) {
         good &= shown("sockets", Box::pin(sockets::run(options)).await?, options)?;
+    }
+    if all || matches!(subject, Subject::Commits) {
+        good &= shown("commits", Box::pin(sockets::commits(options)).await?, options)?;
+    }
+    if all || matches!(subject, Subject::Flood) {
+        good &= shown("flood", Box::pin(sockets::flood(options)).await?, options)?;
     }
     if let Subject::Soak { minutes } = subject {
         good &= shown("soak", Box::pin(sockets::soak(options, minutes)).await?, options)?;

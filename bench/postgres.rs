@@ -4,6 +4,7 @@
 //! Everything lies in a temporary directory and is removed at the end.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -43,12 +44,7 @@ impl Postgres {
             PoolLimits { system: 20, acquire: Duration::from_secs(60), ..PoolLimits::default() };
         let db = storage::connect(&cluster.address(), &limits).await?;
         storage::partitions(&db, Clock::system().now(), storage::HISTORY_DAYS).await?;
-        let login = PgConnectOptions::new_without_pgpass()
-            .socket(home.path().join("pg/run"))
-            .ssl_mode(PgSslMode::Disable)
-            .username("postgres")
-            .database("smartline")
-            .disable_statement_logging();
+        let login = login(home.path());
         Ok(Self { cluster, db, login, pid, home })
     }
 
@@ -117,6 +113,16 @@ impl Postgres {
         self.db.close().await;
         self.cluster.stop().await;
     }
+}
+
+/// How the owner reaches the private server in a data directory.
+pub(crate) fn login(home: &Path) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .socket(home.join("pg/run"))
+        .ssl_mode(PgSslMode::Disable)
+        .username("postgres")
+        .database("smartline")
+        .disable_statement_logging()
 }
 
 /// PostgreSQL servers that this program has started.

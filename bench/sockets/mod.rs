@@ -3,9 +3,12 @@
 //! Owns the order of the scenarios and their scale. Each scenario gets a fresh SmartLine process
 //! in one town of accounts; CPU is that of the measured processes, never of the load.
 
+pub(crate) mod attack;
+mod commits;
 mod crowd;
 mod drops;
 pub(crate) mod echo;
+mod flood;
 mod idle;
 mod mixed;
 mod nearby;
@@ -99,6 +102,18 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
         });
     }
     Ok(rows)
+}
+
+/// From PostgreSQL's commit of a trip's change to its rider and driver.
+pub(crate) async fn commits(options: &Options) -> anyhow::Result<Vec<Row>> {
+    let scale = Scale { runs: options.runs, quick: options.quick };
+    commits::run(&mut Town::found().await?, &scale).await
+}
+
+/// One client floods the server.
+pub(crate) async fn flood(options: &Options) -> anyhow::Result<Vec<Row>> {
+    let scale = Scale { runs: options.runs, quick: options.quick };
+    flood::run(&mut Town::found().await?, &scale).await
 }
 
 /// One server under everything at once, for minutes.

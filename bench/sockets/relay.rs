@@ -58,9 +58,9 @@ pub(crate) async fn run(
     let booked = Pairs::book(town, 0, pairs).await?;
     town.restart().await?;
     let ours = booked.open(town, Format::Binary).await?;
-    let (bare, address) = echo::start(threads)?;
+    let (bare, address) = echo::start(threads, None)?;
     let bare_crowd = echoes(&address, pairs).await?;
-    let (through, address) = echo::start(threads)?;
+    let (through, address) = echo::start(threads, None)?;
     let through_crowd = relays(&address, pairs).await?;
     let node = peer.start()?;
     let node_crowd = socketio(&node.address, pairs).await?;

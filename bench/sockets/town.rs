@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use base::Millis;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
+use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
 
 use super::process::{Process, Says};
 use crate::cpu::Cpu;
+use crate::postgres;
 
 const PASSWORD: &str = "tahrir99";
 const ADMIN: &str = "01055555555";
@@ -24,6 +26,13 @@ const ADMIN: &str = "01055555555";
 const AT_ONCE: usize = 4;
 /// Tokens live for 15 minutes; older ones are renewed before a scenario.
 const FRESH: Duration = Duration::from_secs(300);
+
+/// Whether the server counts what it is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limits {
+    On,
+    Off,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -85,11 +94,14 @@ impl Api {
     pub async fn post(&self, path: &str, token: &str, body: &Value) -> anyhow::Result<Reply> {
         let request = self.http.post(format!("{}{path}", self.base)).json(body);
         let request = if token.is_empty() { request } else { request.bearer_auth(token) };
-        let response = request.send().await.with_context(|| format!("POST {path}"))?;
-        let status = response.status().as_u16();
-        let bytes = response.bytes().await?;
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Ok(Reply { status, body })
+        answer(request).await.with_context(|| format!("POST {path}"))
+    }
+
+    /// What must be there.
+    pub async fn get(&self, path: &str, token: &str) -> anyhow::Result<Value> {
+        let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(token);
+        let reply = answer(request).await.and_then(Reply::data);
+        reply.with_context(|| format!("GET {path}"))
     }
 
     /// For what must succeed.
@@ -142,12 +154,20 @@ impl Api {
     }
 }
 
+async fn answer(request: RequestBuilder) -> anyhow::Result<Reply> {
+    let response = request.send().await?;
+    let status = response.status().as_u16();
+    let bytes = response.bytes().await?;
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    Ok(Reply { status, body })
+}
+
 impl Town {
     /// A server on an empty database, with one operator.
     pub async fn found() -> anyhow::Result<Self> {
         let home = tempfile::Builder::new().prefix("smartline-bench-").tempdir()?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let server = tokio::task::block_in_place(|| serve(home.path(), &address))?;
+        let server = tokio::task::block_in_place(|| serve(home.path(), &address, Limits::Off))?;
         tokio::task::block_in_place(|| create_admin(home.path()))?;
         let api = Api::new(&address)?;
         let login = json!({"phone": ADMIN, "password": PASSWORD});
@@ -158,9 +178,14 @@ impl Town {
     /// The same town behind a fresh process. Everybody's token is good for some minutes.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.renew_tokens().await?;
+        self.restart_with(Limits::Off)
+    }
+
+    /// The same with everybody's token as it is.
+    pub fn restart_with(&mut self, limits: Limits) -> anyhow::Result<()> {
         tokio::task::block_in_place(|| {
             self.server.end()?;
-            self.server = serve(self.home.path(), &self.address)?;
+            self.server = serve(self.home.path(), &self.address, limits)?;
             anyhow::Ok(())
         })?;
         self.api = Api::new(&self.address)?;
@@ -204,6 +229,15 @@ impl Town {
         Ok(())
     }
 
+    /// How the owner of the town's database reaches it.
+    pub fn database(&self) -> PgConnectOptions {
+        postgres::login(self.home.path())
+    }
+
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     pub fn pid(&self) -> u32 {
         self.server.pid()
     }
@@ -215,14 +249,14 @@ impl Town {
     }
 }
 
-fn serve(home: &Path, address: &str) -> anyhow::Result<Process> {
+fn serve(home: &Path, address: &str, limits: Limits) -> anyhow::Result<Process> {
     let mut command = Command::new(binary()?);
     command
         .arg("serve")
         .env("SMARTLINE_DATA_DIR", home)
         .env("SMARTLINE_LISTEN", address)
         .env("SMARTLINE_OPS_LISTEN", "127.0.0.1:0")
-        .env("SMARTLINE_RATE_LIMITS", "off")
+        .env("SMARTLINE_RATE_LIMITS", if limits == Limits::On { "on" } else { "off" })
         // One operator funds every driver.
         .env("SMARTLINE_ADMIN_ALONE", "100000")
         .env("SMARTLINE_ADMIN_ALONE_PER_DAY", "1000000000")

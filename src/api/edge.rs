@@ -63,7 +63,12 @@ pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 }
 
 /// Writes the envelope into the response that was waiting for it.
-fn close(response: &mut Response, outcome: &Outcome, meta: Meta<'_>, problem_json: bool) {
+pub(crate) fn close(
+    response: &mut Response,
+    outcome: &Outcome,
+    meta: Meta<'_>,
+    problem_json: bool,
+) {
     let mut content_type = "application/json";
     let body = match outcome {
         Outcome::Data(data) => envelope::success(data, meta),

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use base::{Code, Problem};
 use identity::{ApiKeys, Partner};
 use metrics::counter;
-use ops::{By, Counted, Rate, Verdict, client_address, limited};
+use ops::{By, Counted, Limit, Rate, Verdict, client_address, limited};
 
 use crate::callers::Identified;
 use crate::policy::{Retiring, importance, limit, patience, unversioned};
@@ -27,6 +27,13 @@ pub(crate) async fn guard(State(edge): State<Edge>, request: Request, next: Next
     let route = unversioned(template.as_deref().unwrap_or_default());
     let method = request.method().clone();
     let importance = importance(&method, route);
+    let address = Counted::from(address_of(&request, edge.trusted_proxies));
+    let Some(_seat) = edge.crowd.enter(address) else {
+        counter!("smartline_requests_limited_total", "limit" => "under-way").increment(1);
+        let why = "this address has too many requests under way";
+        let problem = Problem::new(Code::RateLimited, why).with("retryAfter", 1);
+        return Refusal(problem).into_response();
+    };
     let Some(_place) = edge.load.enter(importance) else {
         let name = importance.name();
         counter!("smartline_requests_shed_total", "importance" => name).increment(1);
@@ -43,11 +50,9 @@ pub(crate) async fn guard(State(edge): State<Edge>, request: Request, next: Next
         let uses = if refused { ApiKeys::refused } else { ApiKeys::served };
         uses(&edge.keys, partner.key);
     }
-    if let Some((rate, Verdict::Waits(wait))) = &verdict {
-        let problem = limited(rate, *wait);
-        let left = format!("\"{}\";r=0;t={}", rate.name, problem.details["retryAfter"]);
-        let mut response = Refusal(problem).into_response();
-        limit_headers(&mut response, rate, &left);
+    if let Some((rate, verdict @ Verdict::Waits(wait))) = &verdict {
+        let mut response = Refusal(limited(rate, *wait)).into_response();
+        limit_headers(&mut response, rate, *verdict);
         return response;
     }
     let mut response = match tokio::time::timeout(patience(route), next.run(request)).await {
@@ -57,9 +62,8 @@ pub(crate) async fn guard(State(edge): State<Edge>, request: Request, next: Next
             Refusal(Problem::new(Code::Timeout, "the answer took too long")).into_response()
         }
     };
-    if let Some((rate, Verdict::Passes { remaining })) = &verdict {
-        let left = format!("\"{}\";r={remaining}", rate.name);
-        limit_headers(&mut response, rate, &left);
+    if let Some((rate, verdict)) = &verdict {
+        limit_headers(&mut response, rate, *verdict);
     }
     if let Some(retiring) = edge.retiring.iter().find(|r| r.covers(&method, route)) {
         retiring_headers(&mut response, retiring);
@@ -67,8 +71,8 @@ pub(crate) async fn guard(State(edge): State<Edge>, request: Request, next: Next
     response
 }
 
-/// Who is counted under which rate. Nobody where the caller must be known and isn't (he gets 401
-/// anyway), and not here what is counted by what a body says.
+/// Who is counted under which rate. Where the caller must be known and isn't, his address is, for
+/// being refused costs something too. Not here what is counted by what a body says.
 fn counted(edge: &Edge, request: &Request, route: &str) -> Option<(Rate, Counted)> {
     if !edge.limiter.is_on() {
         return None;
@@ -84,8 +88,9 @@ fn counted(edge: &Edge, request: &Request, route: &str) -> Option<(Rate, Counted
             return Some((rate, Counted::Key(partner.key.0)));
         }
         (By::User | By::Caller, Some(Identified::Known(caller))) => Counted::User(caller.user),
-        (By::Caller, Some(Identified::Nobody | Identified::Refused(_)) | None) => address(),
-        (By::User, Some(Identified::Nobody | Identified::Refused(_)) | None) => return None,
+        (By::User | By::Caller, Some(Identified::Nobody | Identified::Refused(_)) | None) => {
+            return Some((*edge.limiter.rate(Limit::Other), address()));
+        }
     };
     Some((*edge.limiter.rate(limit), who))
 }
@@ -97,7 +102,7 @@ fn partner(request: &Request) -> Option<Partner> {
     }
 }
 
-fn address_of(request: &Request, trusted_proxies: usize) -> IpAddr {
+pub(crate) fn address_of(request: &Request, trusted_proxies: usize) -> IpAddr {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
     let chain = request.headers().get_all("x-forwarded-for").iter();
@@ -106,10 +111,9 @@ fn address_of(request: &Request, trusted_proxies: usize) -> IpAddr {
     client_address(peer, chain.into_iter(), trusted_proxies)
 }
 
-fn limit_headers(response: &mut Response, rate: &Rate, left: &str) {
-    let policy = format!("\"{}\";q={};w={}", rate.name, rate.count, rate.window.as_secs());
-    for (name, value) in [("ratelimit-policy", policy.as_str()), ("ratelimit", left)] {
-        if let Ok(value) = HeaderValue::from_str(value) {
+pub(crate) fn limit_headers(response: &mut Response, rate: &Rate, verdict: Verdict) {
+    for (name, value) in [("ratelimit-policy", rate.policy()), ("ratelimit", verdict.told(rate))] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
             response.headers_mut().insert(name, value);
         }
     }

@@ -13,6 +13,7 @@
 mod asked;
 mod body;
 mod callers;
+mod door;
 mod edge;
 mod envelope;
 mod fields;
@@ -31,6 +32,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use door::door;
 pub use node::operators_router;
 pub use openapi::{openapi, refusals};
 pub use state::{ApiState, Config, router};

@@ -8,7 +8,7 @@ use axum::middleware::from_fn_with_state;
 use base::Clock;
 use flows::Flows;
 use identity::{ApiKeys, Tokens};
-use ops::{Health, Limiter, Meters};
+use ops::{Crowd, Health, Limiter, Meters};
 use secrecy::SecretString;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -28,6 +28,10 @@ pub struct Config {
     /// Requests at once; one more is refused, and of what matters less some sooner.
     pub in_flight: usize,
 }
+
+/// The share of the places that one address may hold: who sends his bodies slowly, or never to
+/// their end, must leave the others theirs.
+const ADDRESS_SHARE: usize = 8;
 
 impl Default for Config {
     fn default() -> Self {
@@ -61,6 +65,8 @@ pub(crate) struct EdgeParts {
     pub limiter: Limiter,
     pub trusted_proxies: usize,
     pub load: Load,
+    /// Requests under way by address.
+    pub crowd: Crowd,
     pub retiring: &'static [Retiring],
 }
 
@@ -88,6 +94,7 @@ pub fn router(state: ApiState) -> Router {
         limiter: flows.limiter.clone(),
         trusted_proxies: config.trusted_proxies,
         load: Load::new(config.in_flight),
+        crowd: crowd(&flows.limiter, config.in_flight),
         retiring: RETIRING,
     });
     let (api, document) = routes::all().split_for_parts();
@@ -96,6 +103,10 @@ pub fn router(state: ApiState) -> Router {
         .merge(live_page::routes());
     let keyed = from_fn_with_state(flows.clone(), keyed::keyed);
     assemble(&edge, &config, api.with_state(flows).layer(keyed), outside)
+}
+
+pub(crate) fn crowd(limiter: &Limiter, in_flight: usize) -> Crowd {
+    Crowd::new(limiter.is_on().then_some((in_flight / ADDRESS_SHARE).max(1)))
 }
 
 /// Routes under their versions, wrapped in the layers of the edge; `outside` has no version.

@@ -22,7 +22,7 @@ use crate::callers::{Admin, Anyone, Driver, Member, Rider};
 use crate::policy::Retiring;
 use crate::reply::{Answer, Refusal, Reply};
 use crate::shedding::Load;
-use crate::state::{Config, Edge, EdgeParts, assemble};
+use crate::state::{Config, Edge, EdgeParts, assemble, crowd};
 
 const NOW: Millis = Millis(1_700_000_000_000);
 
@@ -58,7 +58,9 @@ fn made(config: &Config, switch: RateLimits, rates: Rates) -> Bench {
     let keys = Keys { secret: secret.into(), previous: None };
     let tokens = Tokens::new(&keys, clock.clone());
     let limiter = Limiter::new(switch, rates, clock.clone(), None);
+    let crowd = crowd(&limiter, config.in_flight);
     let edge = Edge::from(EdgeParts {
+        crowd,
         clock: clock.clone(),
         tokens: tokens.clone(),
         keys: ApiKeys::new(clock.clone()),

@@ -86,7 +86,8 @@ pub struct ServeArgs {
     /// Own limits, name=count/seconds or name=count/seconds:burst, comma separated; those not named
     /// keep their defaults: login, login-phone, signup, check-phone, check-phone-phone, refresh,
     /// trip-request, driver-response, trip-status, location, location-batch, nearby, estimate,
-    /// socket, deposit, withdrawal, dispute, gateway-notice, other.
+    /// socket, deposit, withdrawal, dispute, gateway-notice, other, address (all that comes from
+    /// one address, connections too).
     #[arg(long, env = "SMARTLINE_RATES")]
     pub rates: Option<Rates>,
     /// Origins of browsers that may call (comma separated), for example https://app.example.com.
@@ -100,6 +101,10 @@ pub struct ServeArgs {
     /// one address.
     #[arg(long, env = "SMARTLINE_SOCKETS_PER_ADDRESS", default_value = "1000")]
     pub sockets_per_address: NonZeroUsize,
+    /// Requests that are answered at once; one more is refused, and of what matters less some
+    /// sooner. An address may have an eighth of them under way.
+    #[arg(long, env = "SMARTLINE_REQUESTS_AT_ONCE", default_value = "1024")]
+    pub requests_at_once: NonZeroUsize,
     /// How many proxies in front may be trusted with X-Forwarded-For.
     #[arg(long, env = "SMARTLINE_TRUSTED_PROXIES", default_value_t = 0)]
     pub trusted_proxies: usize,

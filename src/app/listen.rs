@@ -3,7 +3,7 @@
 //! Owns the accepted connections until they become sockets. A connection costs memory whether it
 //! asks for something or not, so each must ask soon, and one address holds so many and no more.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::serve::Listener;
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::{Request, Response, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use metrics::counter;
-use ops::{Crowd, Tasks};
+use ops::{Counted, Crowd, Limit, Limiter, Seat, Tasks, Verdict};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -38,14 +38,38 @@ pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("can't listen on {address}: choose another with SMARTLINE_LISTEN"))
 }
 
-/// Serves `router` until the node stops; running requests are finished first. `crowd` says how many
-/// connections an address may hold.
+/// Who may come in.
+pub(crate) struct Door {
+    /// Connections that an address may hold.
+    pub(crate) crowd: Crowd,
+    /// Where addresses are counted.
+    pub(crate) limiter: Option<Limiter>,
+}
+
+impl Door {
+    fn admit(&self, address: IpAddr) -> Option<Seat> {
+        let who = Counted::from(address);
+        if let Some(limiter) = &self.limiter
+            && let Verdict::Waits(_) = limiter.check_here(limiter.rate(Limit::Address), who)
+        {
+            refused("address_busy");
+            return None;
+        }
+        let seat = self.crowd.enter(who);
+        if seat.is_none() {
+            refused("address_full");
+        }
+        seat
+    }
+}
+
+/// Serves `router` until the node stops; running requests are finished first.
 pub(crate) fn serve(
     tasks: &Tasks,
     name: &'static str,
     mut listener: TcpListener,
     router: Router,
-    crowd: Crowd,
+    door: Door,
 ) {
     let (running, stopping) = (tasks.clone(), tasks.stopping());
     tasks.spawn(name, async move {
@@ -53,10 +77,7 @@ pub(crate) fn serve(
         while let Some((stream, peer)) =
             stopping.run_until_cancelled(Listener::accept(&mut listener)).await
         {
-            let Some(seat) = crowd.enter(peer.ip().into()) else {
-                refused("address_full");
-                continue;
-            };
+            let Some(seat) = door.admit(peer.ip()) else { continue };
             realtime::tune_socket(&stream);
             let (router, stopping) = (router.clone(), stopping.clone());
             running.spawn("connection", async move {
@@ -74,13 +95,20 @@ async fn converse(
     router: Router,
     stopping: CancellationToken,
 ) {
-    let begun = CancellationToken::new();
-    let first = begun.clone();
+    let (begun, sent_away) = (CancellationToken::new(), CancellationToken::new());
+    let (first, last) = (begun.clone(), sent_away.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         first.cancel();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        let (answer, last) = (router.clone().oneshot(request), last.clone());
+        async move {
+            let response = answer.await;
+            if response.as_ref().is_ok_and(says_close) {
+                last.cancel();
+            }
+            response
+        }
     });
     let builder = builder();
     let mut talk = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
@@ -101,8 +129,17 @@ async fn converse(
                 leaving = true;
                 talk.as_mut().graceful_shutdown();
             }
+            () = sent_away.cancelled(), if !leaving => {
+                leaving = true;
+                talk.as_mut().graceful_shutdown();
+            }
         }
     }
+}
+
+/// Also of HTTP/2, which says it in its own way.
+fn says_close(response: &Response<Body>) -> bool {
+    response.headers().get(header::CONNECTION).is_some_and(|value| value == "close")
 }
 
 fn builder() -> Builder<TokioExecutor> {
@@ -131,7 +168,8 @@ pub(crate) async fn serve_operators(tasks: &Tasks, address: SocketAddr, router: 
     match TcpListener::bind(address).await {
         Ok(listener) => {
             info!(%address, "metrics at http://{address}/metrics");
-            serve(tasks, "operators' address", listener, router, Crowd::new(None));
+            let door = Door { crowd: Crowd::new(None), limiter: None };
+            serve(tasks, "operators' address", listener, router, door);
         }
         Err(error) => warn!(%error, %address, "no metrics address: the port is taken"),
     }
@@ -149,7 +187,7 @@ mod tests {
         let hello = axum::routing::get(async || "hello");
         let tasks = Tasks::new();
         let router = Router::new().route("/", hello);
-        serve(&tasks, "test", listener, router, Crowd::new(most));
+        serve(&tasks, "test", listener, router, Door { crowd: Crowd::new(most), limiter: None });
         (address, tasks)
     }
 

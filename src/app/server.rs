@@ -67,6 +67,7 @@ pub struct Setup {
     /// Held at once by one address.
     pub connections_per_address: usize,
     pub sockets_per_address: usize,
+    pub requests_at_once: usize,
     pub origins: Vec<String>,
     pub trusted_proxies: usize,
     pub socket_threads: Option<NonZeroUsize>,
@@ -95,6 +96,7 @@ impl Setup {
             rates: Rates::default(),
             connections_per_address: 2000,
             sockets_per_address: 1000,
+            requests_at_once: 1024,
             origins: vec!["https://app.example.com".to_owned()],
             trusted_proxies: 0,
             socket_threads: None,
@@ -155,10 +157,13 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
     let state =
         api::ApiState::new(flows.clone(), health.clone(), meters.clone(), api_config(&setup));
     let router = api::router(state.clone()).merge(realtime::router(realtime.clone()));
+    let limiter = flows.limiter.clone();
+    let router = api::door(router, limiter.clone(), setup.trusted_proxies, flows.clock.clone());
     // Behind a proxy all connections come from its address.
     let counted = setup.rate_limits == Switch::On && setup.trusted_proxies == 0;
     let crowd = Crowd::new(counted.then_some(setup.connections_per_address));
-    listen::serve(&tasks, "apps' address", listener, router, crowd);
+    let door = listen::Door { crowd, limiter: counted.then_some(limiter) };
+    listen::serve(&tasks, "apps' address", listener, router, door);
     if let Some(operators) = setup.operators {
         listen::serve_operators(&tasks, operators, api::operators_router(state)).await;
     }
@@ -288,7 +293,7 @@ fn api_config(setup: &Setup) -> api::Config {
         origins: setup.origins.clone(),
         trusted_proxies: setup.trusted_proxies,
         metrics_token: setup.metrics_token.clone(),
-        ..api::Config::default()
+        in_flight: setup.requests_at_once,
     }
 }
 
@@ -429,6 +434,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         rates: args.rates.clone().unwrap_or_default(),
         connections_per_address: args.connections_per_address.get(),
         sockets_per_address: args.sockets_per_address.get(),
+        requests_at_once: args.requests_at_once.get(),
         origins: args.origins.clone(),
         trusted_proxies: args.trusted_proxies,
         socket_threads: args.socket_threads,

@@ -95,6 +95,16 @@ pub enum Verdict {
     Waits(Duration),
 }
 
+impl Verdict {
+    /// What `RateLimit` says to who is counted under `rate`.
+    pub fn told(&self, rate: &Rate) -> String {
+        match self {
+            Self::Passes { remaining } => format!("\"{}\";r={remaining}", rate.name),
+            Self::Waits(wait) => format!("\"{}\";r=0;t={}", rate.name, whole_seconds(*wait)),
+        }
+    }
+}
+
 /// Counts that nodes share.
 pub trait SharedCounts: Send + Sync {
     /// `None` when they don't answer: they are away, or too slow to wait for.
@@ -144,10 +154,15 @@ impl Limiter {
             Verdict::Passes { remaining } => self.ask_others(rate, who, remaining).await,
             waits @ Verdict::Waits(_) => waits,
         };
-        if let Verdict::Waits(_) = verdict {
-            counter!("smartline_requests_limited_total", "limit" => rate.name).increment(1);
+        count(rate, verdict)
+    }
+
+    /// The same on this node alone, for what must cost next to nothing.
+    pub fn check_here(&self, rate: &Rate, who: Counted) -> Verdict {
+        if !self.is_on() {
+            return Verdict::Passes { remaining: rate.burst };
         }
-        verdict
+        count(rate, self.0.local.check(rate, who))
     }
 
     /// [`Self::check`] for who has nothing to tell but the refusal.
@@ -174,13 +189,23 @@ impl Limiter {
     }
 }
 
+fn count(rate: &Rate, verdict: Verdict) -> Verdict {
+    if let Verdict::Waits(_) = verdict {
+        counter!("smartline_requests_limited_total", "limit" => rate.name).increment(1);
+    }
+    verdict
+}
+
 /// What who asked too often is told; `details.retryAfter` in whole seconds.
 pub fn limited(rate: &Rate, wait: Duration) -> Problem {
-    // Rounded up: who comes back then is let through.
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     Problem::new(Code::RateLimited, "too many requests, slow down")
         .with("limit", rate.name)
-        .with("retryAfter", seconds)
+        .with("retryAfter", whole_seconds(wait))
+}
+
+/// Rounded up: who comes back then is let through.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 #[cfg(test)]
@@ -247,6 +272,21 @@ mod tests {
         for _ in 0..100 {
             limiter.admit(Limit::Login, ALI).await.expect("limits are off");
         }
+    }
+
+    #[tokio::test]
+    async fn what_must_cost_nothing_is_counted_here_alone_and_both_are_told_alike() {
+        let (limiter, others) = stand();
+        let rate = limiter.rate(Limit::TripRequest);
+        let first = limiter.check_here(rate, ALI);
+        assert_eq!(first.told(rate), "\"trip-request\";r=4");
+        for _ in 0..4 {
+            limiter.check_here(rate, ALI);
+        }
+        let refused = limiter.check_here(rate, ALI);
+        assert_eq!(refused.told(rate), "\"trip-request\";r=0;t=12");
+        assert_eq!(rate.policy(), "\"trip-request\";q=5;w=60");
+        assert_eq!(*others.asked.lock(), 0);
     }
 
     #[test]

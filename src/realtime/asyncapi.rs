@@ -107,9 +107,10 @@ speed, 4 no accuracy), u32 newest number seen of the user's own room (0 none), i
 i32 longitude*1e7, u16 heading*100, u16 speed*10 (km/h), u16 accuracy*10 (m), u16 0, i64 unix \
 milliseconds. Down: the 16 bytes of the trip's id, then the same.
 
-Close codes: 1002 not WebSocket, 1008 ten malformed messages in 10 s, 1009 a message over 64 KiB, \
-1012 the node restarts (after `reconnect`), 1013 reader too slow (resume), 4401 token ended or \
-login revoked, 4408 silent for 20 s, 4409 replaced by a newer socket.";
+Close codes: 1002 not WebSocket, 1008 ten malformed messages in 10 s or 200 over the rate, 1009 \
+a message over 64 KiB, 1012 the node restarts (after `reconnect`), 1013 reader too slow \
+(resume), 4401 token ended or login revoked, 4408 silent for 20 s, 4409 replaced by a newer \
+socket.";
 
 #[derive(Default)]
 struct Book {

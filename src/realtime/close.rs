@@ -10,6 +10,7 @@ pub(crate) struct Close {
 pub(crate) const PROTOCOL: Close = Close { code: 1002, reason: "not a WebSocket message" };
 pub(crate) const NOT_TEXT: Close = Close { code: 1007, reason: "text must be UTF-8" };
 pub(crate) const MALFORMED: Close = Close { code: 1008, reason: "too many malformed messages" };
+pub(crate) const TOO_MANY: Close = Close { code: 1008, reason: "too many messages, slow down" };
 pub(crate) const TOO_BIG: Close = Close { code: 1009, reason: "a message has at most 64 KiB" };
 pub(crate) const RESTART: Close =
     Close { code: 1012, reason: "this node restarts, reconnect as told and resume" };
@@ -28,8 +29,8 @@ mod tests {
     #[test]
     fn every_reason_fits_into_a_close_frame() {
         let all = [
-            PROTOCOL, NOT_TEXT, MALFORMED, TOO_BIG, RESTART, SLOW, EXPIRED, REVOKED, SILENT,
-            REPLACED,
+            PROTOCOL, NOT_TEXT, MALFORMED, TOO_MANY, TOO_BIG, RESTART, SLOW, EXPIRED, REVOKED,
+            SILENT, REPLACED,
         ];
         for close in all {
             assert!(close.reason.len() <= 123 && close.code >= 1000, "{close:?}");

@@ -33,6 +33,7 @@ pub(crate) struct Meters {
     pub(crate) up: [Counter; 2],
     pub(crate) conflated: Counter,
     pub(crate) slow_readers: Counter,
+    pub(crate) limited: Counter,
 }
 
 impl Meters {
@@ -47,6 +48,7 @@ impl Meters {
             up: frames("up"),
             conflated: counter!("smartline_positions_conflated_total"),
             slow_readers: counter!("smartline_slow_readers_total"),
+            limited: counter!("smartline_messages_limited_total"),
         }
     }
 }

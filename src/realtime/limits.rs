@@ -5,6 +5,9 @@
 /// Malformed messages within [`STRIKE_WINDOW_MS`] that end a socket.
 pub(crate) const STRIKES: usize = 10;
 const STRIKE_WINDOW_MS: u64 = 10_000;
+/// Messages over the rate within [`STRIKE_WINDOW_MS`] that end a socket: each is answered, and a
+/// client that doesn't listen to that would be refused forever.
+pub(crate) const EXCESS: u32 = 200;
 
 /// How many messages a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +74,39 @@ impl Strikes {
     }
 }
 
+/// Messages of one socket that came over the rate.
+#[derive(Debug, Default)]
+pub(crate) struct Excess {
+    since_ms: u64,
+    count: u32,
+}
+
+impl Excess {
+    /// Notes one; true when it was one too many.
+    pub(crate) fn out(&mut self, now_ms: u64) -> bool {
+        if now_ms.saturating_sub(self.since_ms) >= STRIKE_WINDOW_MS {
+            *self = Self { since_ms: now_ms, count: 0 };
+        }
+        self.count += 1;
+        self.count >= EXCESS
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_goes_on_when_told_to_slow_down_is_shown_the_door() {
+        let check = |gap_ms: u64, expected: Option<u64>| {
+            let mut excess = Excess::default();
+            let out = (1..=1000).find(|n| excess.out(20_000 + n * gap_ms));
+            assert_eq!(out, expected, "every {gap_ms} ms");
+        };
+        check(0, Some(200));
+        check(50, Some(200));
+        check(51, None);
+    }
 
     #[test]
     fn the_tenth_malformed_message_in_ten_seconds_is_one_too_many() {

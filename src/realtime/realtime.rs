@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base::{Caller, Dice, Problem};
 use flows::Flows;
-use ops::{Counted, Crowd, Limit, Seat, Tasks, client_address};
+use ops::{Counted, Crowd, Limit, Rate, Seat, Tasks, Verdict, client_address};
 use rooms::Rooms;
 use tokio::runtime::Handle;
 
@@ -132,8 +132,10 @@ impl Realtime {
     }
 
     /// Does this account open sockets no faster than it may?
-    pub(crate) async fn admit_socket(&self, caller: &Caller) -> Result<(), Problem> {
-        self.0.flows.limiter.admit(Limit::Socket, Counted::User(caller.user)).await
+    pub(crate) async fn ask_for_socket(&self, caller: &Caller) -> (Rate, Verdict) {
+        let limiter = &self.0.flows.limiter;
+        let rate = *limiter.rate(Limit::Socket);
+        (rate, limiter.check(&rate, Counted::User(caller.user)).await)
     }
 
     /// A place for a socket from this address, while it holds fewer than it may.

@@ -18,7 +18,7 @@ use crate::answer;
 use crate::close::{self, Close};
 use crate::connection::{Connection, Woken, format_index};
 use crate::hub::Hub;
-use crate::limits::{Allowance, Strikes};
+use crate::limits::{Allowance, Excess, Strikes};
 use crate::message::Message;
 use crate::transport::{Broken, Received};
 
@@ -31,6 +31,10 @@ const HANG_UP: Duration = Duration::from_secs(2);
 /// How long the close frame may travel to a client whose input is not read any more. Closing at
 /// once would reset the connection and could overtake the frame.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// After these nothing more is read: what comes can't be, or is the flood that ended the socket.
+const UNHEARD: [Close; 5] =
+    [close::TOO_BIG, close::PROTOCOL, close::NOT_TEXT, close::MALFORMED, close::TOO_MANY];
 
 /// A command that has to wait; answers by itself.
 pub(crate) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -61,6 +65,7 @@ pub(crate) struct Session {
     desk: Arc<dyn Desk>,
     allowance: Allowance,
     strikes: Strikes,
+    excess: Excess,
     work: Option<Work>,
     waiting: VecDeque<Work>,
 }
@@ -73,8 +78,9 @@ impl Session {
         desk: Arc<dyn Desk>,
     ) -> Self {
         let allowance = Allowance::new(hub.rate(), hub.now_ms());
-        let (strikes, waiting) = (Strikes::default(), VecDeque::new());
-        Self { socket, hub, rooms, desk, allowance, strikes, work: None, waiting }
+        let (strikes, excess) = (Strikes::default(), Excess::default());
+        let (work, waiting) = (None, VecDeque::new());
+        Self { socket, hub, rooms, desk, allowance, strikes, excess, work, waiting }
     }
 
     /// Until the client leaves or has to.
@@ -138,8 +144,12 @@ impl Session {
         self.hub.meters().up[format_index(format)].increment(1);
         if !allowed {
             // The id is not known yet, and reading it is what is being limited.
+            self.hub.meters().limited.increment(1);
             let why = "too many messages, slow down";
             self.refuse(&Problem::new(Code::RateLimited, why));
+            if self.excess.out(now_ms) {
+                self.socket.close(close::TOO_MANY);
+            }
             return;
         }
         match received {
@@ -240,7 +250,7 @@ async fn say_farewell(socket: &Connection, why: Close) {
     if tokio::time::timeout(HANG_UP, said).await.is_err() {
         return;
     }
-    if [close::TOO_BIG, close::PROTOCOL, close::NOT_TEXT].contains(&why) {
+    if UNHEARD.contains(&why) {
         tokio::time::sleep(LINGER).await;
         return;
     }

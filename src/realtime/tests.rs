@@ -15,7 +15,7 @@ use rooms::{Format, Frame, Outlet, Rooms};
 use crate::close::Close;
 use crate::connection::{Connection, Made};
 use crate::hub::{Hub, TICK};
-use crate::limits::MessageRate;
+use crate::limits::{self, MessageRate};
 use crate::message::Message;
 use crate::session::{Desk, Session, Taken};
 use crate::transport::{Broken, Outgoing, Received, Transport};
@@ -274,6 +274,11 @@ async fn positions_reach_the_desk_and_too_many_messages_are_refused() {
     let refused = socket.texts();
     assert_eq!(refused.len(), 2);
     assert!(refused[0].contains("RATE_LIMITED"));
+    for _ in 2..limits::EXCESS {
+        assert_eq!(socket.closed(), None);
+        socket.give(Ok(Received::Binary(frame[..].into()))).await;
+    }
+    assert_eq!(socket.closed(), Some(1008), "who goes on is shown the door");
 }
 
 #[tokio::test(start_paused = true)]

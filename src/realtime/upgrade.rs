@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -13,7 +14,7 @@ use axum::routing::any;
 use axum::{Json, Router};
 use base::{Caller, Code, Problem};
 use metrics::counter;
-use ops::Seat;
+use ops::{Rate, Seat, Verdict, limited};
 use rooms::Format;
 use serde_json::json;
 
@@ -27,6 +28,8 @@ const TEXT: &str = "smartline.v1";
 const BINARY: &str = "smartline.v1.bin";
 const BEARER: &str = "bearer.";
 const FORWARDED: header::HeaderName = header::HeaderName::from_static("x-forwarded-for");
+const POLICY: header::HeaderName = header::HeaderName::from_static("ratelimit-policy");
+const LIMIT: header::HeaderName = header::HeaderName::from_static("ratelimit");
 
 /// The socket's route. Nest it beside the API; it needs no other state.
 pub fn router(realtime: Realtime) -> Router {
@@ -38,8 +41,9 @@ async fn upgrade(State(realtime): State<Realtime>, mut request: Request) -> Resp
         Ok(admitted) => admitted,
         Err(problem) => return refusal(&problem),
     };
-    if let Err(problem) = realtime.admit_socket(&caller).await {
-        return refusal(&problem);
+    let (rate, verdict) = realtime.ask_for_socket(&caller).await;
+    if let Verdict::Waits(wait) = verdict {
+        return limit_refusal(&rate, wait);
     }
     let handshake = match Handshake::of(&mut request) {
         Ok(handshake) => handshake,
@@ -90,8 +94,7 @@ fn admit(realtime: &Realtime, request: &Request) -> Result<(Caller, Seat), Probl
     let token = bearer(headers).ok_or_else(|| Problem::new(Code::Unauthenticated, why))?;
     let caller = realtime.verify(token)?;
     let seat = seat(realtime, request).ok_or_else(|| {
-        counter!("smartline_sockets_refused_total", "reason" => "address_full").increment(1);
-        Problem::new(Code::RateLimited, "this address holds too many sockets")
+        Problem::new(Code::RateLimited, "this address holds too many sockets").with("retryAfter", 1)
     })?;
     Ok((caller, seat))
 }
@@ -135,7 +138,20 @@ fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     handshake::listed(headers, &header::SEC_WEBSOCKET_PROTOCOL)
 }
 
+/// This account opens sockets faster than it may.
+fn limit_refusal(rate: &Rate, wait: Duration) -> Response {
+    let mut response = refusal(&limited(rate, wait));
+    let told = [(POLICY, rate.policy()), (LIMIT, Verdict::Waits(wait).told(rate))];
+    for (name, value) in told {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
 fn refusal(problem: &Problem) -> Response {
+    counter!("smartline_sockets_refused_total", "code" => problem.code.name()).increment(1);
     let status =
         StatusCode::from_u16(problem.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = json!({

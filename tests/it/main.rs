@@ -33,6 +33,7 @@ mod payments;
 mod privacy;
 mod races;
 mod refunds;
+mod shown;
 mod sockets;
 mod trip_flow;
 mod trip_money;

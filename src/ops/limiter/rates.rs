@@ -46,6 +46,11 @@ impl Rate {
         Self { name, count, window, burst: count, penalty: Penalty::None }
     }
 
+    /// What `RateLimit-Policy` says of it.
+    pub fn policy(&self) -> String {
+        format!("\"{}\";q={};w={}", self.name, self.count, self.window.as_secs())
+    }
+
     /// Time after which there is room for one more.
     pub fn gap(&self) -> Duration {
         self.window / self.count.max(1)
@@ -117,6 +122,9 @@ limits! {
     GatewayNotice = "gateway-notice", Address, 6000, 1000, Penalty::None;
     /// Every other request: far above what an app asks.
     Other = "other", Caller, 600, 120, Penalty::None;
+    /// Whatever comes from one address, connections too, before anything else of it is looked at.
+    /// A carrier puts a thousand phones behind one address; each asks every few seconds at most.
+    Address = "address", Address, 30_000, 2_000, Penalty::None;
 }
 
 /// Most that a setting may allow within one window.

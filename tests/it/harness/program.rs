@@ -54,29 +54,20 @@ impl Program {
         Self::start_set(dir, address, &[]).await
     }
 
-    /// With further settings.
-    pub async fn start_set(dir: &Path, address: SocketAddr, more: &[(&str, String)]) -> Self {
-        Self::start_with(dir, address, "info,sqlx=warn", more).await
-    }
-
     /// One that logs all it has to say.
     pub async fn start_talkative(dir: &Path) -> Self {
-        Self::start_with(dir, free_address(), "trace", &[]).await
+        Self::start_set(dir, free_address(), &[("SMARTLINE_LOG", "trace".to_owned())]).await
     }
 
-    async fn start_with(
-        dir: &Path,
-        address: SocketAddr,
-        log: &str,
-        more: &[(&str, String)],
-    ) -> Self {
+    /// With further settings.
+    pub async fn start_set(dir: &Path, address: SocketAddr, more: &[(&str, String)]) -> Self {
         let operators = free_address();
         let mut child = Command::new(program())
             .arg("serve")
             .env("SMARTLINE_DATA_DIR", dir)
             .env("SMARTLINE_LISTEN", address.to_string())
             .env("SMARTLINE_OPS_LISTEN", operators.to_string())
-            .env("SMARTLINE_LOG", log)
+            .env("SMARTLINE_LOG", "info,sqlx=warn")
             .env("SMARTLINE_RATE_LIMITS", "off")
             .env("SMARTLINE_COOLDOWN_S", "1")
             .envs(more.iter().map(|(name, value)| (*name, value.as_str())))
