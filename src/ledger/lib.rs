@@ -9,13 +9,21 @@
 //! - rider balances are never negative, whatever the mode of posting;
 //! - entries never change; a wallet's balance is the sum of its entries, always.
 
+mod actor;
+mod checks;
+mod closing;
 mod model;
 mod rules;
 mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+pub use actor::Ledger;
+pub use checks::check_invariants;
+pub use closing::{BusinessDay, roll_up, seal_day_in_tx, seal_days, system_balances};
 pub use model::{
     Account, Finding, Journal, Kind, Leg, Mode, PostError, Posted, Repeat, RiderFunds,
 };
@@ -26,7 +34,6 @@ pub use rules::{
     shares, suspense, suspense_resolved, tip, withdrawal, write_off,
 };
 pub use store::{
-    check_invariants, lock_funds_in_tx, pay_due_in_tx, post_batch_in_tx, post_in_tx,
-    system_balances, transactions, wallet,
+    lock_funds_in_tx, pay_due_in_tx, post_batch_in_tx, post_in_tx, transactions, wallet,
 };
 pub use wire::{AdjustmentView, TransactionView, TransactionsPage, WalletFact, WalletView};
