@@ -265,7 +265,7 @@ BEGIN
 END $$;
 
 DROP INDEX one_way_per_withdrawal, once_per_reference, ledger_journal_by_parent,
-  ledger_journal_by_time, ledger_entry_by_time, ledger_entry_by_xid;
+  ledger_entry_by_xid;
 ALTER TABLE ledger_entry DROP COLUMN xid;
 CREATE UNIQUE INDEX once_per_reference ON ledger_journal (kind, reference)
   WHERE kind IN ('hold', 'release', 'settle', 'cancel_fee');

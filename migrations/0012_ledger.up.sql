@@ -15,8 +15,6 @@ ALTER TABLE ledger_entry DROP CONSTRAINT account_is_known, ADD CONSTRAINT accoun
 ALTER TABLE ledger_entry ADD COLUMN xid bigint NOT NULL DEFAULT 0;
 CREATE INDEX ledger_entry_by_xid ON ledger_entry USING brin (xid)
   WITH (pages_per_range = 32, autosummarize = on);
-CREATE INDEX ledger_entry_by_time ON ledger_entry USING brin (created_at)
-  WITH (pages_per_range = 32, autosummarize = on);
 
 ALTER TABLE ledger_journal
   -- The trip behind a journal whose reference is something else.
@@ -33,8 +31,6 @@ ALTER TABLE ledger_journal
   'due_paid', 'deposit', 'gateway_settled', 'suspense', 'suspense_resolved', 'withdraw_requested',
   'withdraw_rejected', 'withdraw_sent', 'withdraw_confirmed', 'withdraw_failed', 'write_off',
   'adjustment'));
-CREATE INDEX ledger_journal_by_time ON ledger_journal USING brin (created_at)
-  WITH (pages_per_range = 32, autosummarize = on);
 CREATE INDEX ledger_journal_by_parent ON ledger_journal (parent) WHERE parent IS NOT NULL;
 
 -- Whatever the key, each of these happens once to what it is about.

@@ -223,6 +223,9 @@ fn serve(home: &Path, address: &str) -> anyhow::Result<Process> {
         .env("SMARTLINE_LISTEN", address)
         .env("SMARTLINE_OPS_LISTEN", "127.0.0.1:0")
         .env("SMARTLINE_RATE_LIMITS", "off")
+        // One operator funds every driver.
+        .env("SMARTLINE_ADMIN_ALONE", "100000")
+        .env("SMARTLINE_ADMIN_ALONE_PER_DAY", "1000000000")
         .env("SMARTLINE_COOLDOWN_S", "1");
     Ok(Process::start(&mut command, Says::Error, "ready at")?.0)
 }

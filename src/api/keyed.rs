@@ -34,10 +34,16 @@ fn use_of(method: &Method, route: &str) -> Use {
     if method != Method::POST {
         return Use::None;
     }
+    // Money that is given back.
+    if route.starts_with("/admin/") && route.ends_with("/refund") {
+        return Use::Required;
+    }
     let mut parts = route.split('/').skip(1);
     match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) {
         ("auth" | "location" | "pricing", _) | ("admin", "api-keys") => Use::None,
-        ("payment", "callback") => Use::None,
+        ("payment", "callback" | "payout") => Use::None,
+        // A decision that comes again is told where the withdrawal stands.
+        ("payment", "withdraw") if route.ends_with("/manage") => Use::Optional,
         ("trips", "request") => Use::Creates,
         ("payment", _) => Use::Required,
         _ => Use::Optional,
@@ -47,6 +53,11 @@ fn use_of(method: &Method, route: &str) -> Use {
 /// May a request to this route (without its version) carry a key?
 pub(crate) fn takes_key(method: &Method, route: &str) -> bool {
     use_of(method, route) != Use::None
+}
+
+/// Must it?
+pub(crate) fn needs_key(method: &Method, route: &str) -> bool {
+    use_of(method, route) == Use::Required
 }
 
 /// The request's hold on its idempotency key, for the transaction of its effect.
@@ -151,6 +162,13 @@ mod tests {
         check(Method::POST, "/trips/{id}/status", Use::Optional);
         check(Method::POST, "/payment/deposit/init", Use::Required);
         check(Method::POST, "/payment/callback", Use::None);
+        check(Method::POST, "/payment/payout/callback", Use::None);
+        check(Method::POST, "/payment/withdraw/request", Use::Required);
+        check(Method::POST, "/payment/withdraw/manage", Use::Optional);
+        check(Method::POST, "/admin/trips/{id}/refund", Use::Required);
+        check(Method::POST, "/admin/deposits/{orderId}/refund", Use::Required);
+        check(Method::POST, "/admin/wallets/{userId}/adjust", Use::Optional);
+        check(Method::POST, "/trips/{id}/dispute", Use::Optional);
         check(Method::POST, "/auth/login", Use::None);
         check(Method::POST, "/location/update", Use::None);
         check(Method::POST, "/admin/api-keys", Use::None);

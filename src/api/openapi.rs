@@ -10,7 +10,7 @@ use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn}
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, HeaderBuilder, InfoBuilder, LicenseBuilder, Object, ObjectBuilder, OpenApi,
-    Ref, RefOr, Response, ResponseBuilder, Server, Type,
+    Ref, RefOr, Required, Response, ResponseBuilder, Server, Type,
 };
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -67,7 +67,9 @@ pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
         for (method, operation) in [(Method::GET, &mut item.get), (Method::POST, &mut item.post)] {
             if let Some(operation) = operation {
                 if keyed::takes_key(&method, path) {
-                    operation.parameters.get_or_insert_default().push(key_parameter().into());
+                    let needed = keyed::needs_key(&method, path);
+                    let key = key_parameter(if needed { Required::True } else { Required::False });
+                    operation.parameters.get_or_insert_default().push(key.into());
                 }
                 add_refusals(operation);
                 let limit = limited(policy::limit(&method, path)).into();
@@ -110,10 +112,11 @@ fn limited(limit: Limit) -> Response {
 }
 
 /// Every change may be sent again under a key of the caller's own.
-fn key_parameter() -> Parameter {
+fn key_parameter(required: Required) -> Parameter {
     ParameterBuilder::new()
         .name(IDEMPOTENCY_KEY)
         .parameter_in(ParameterIn::Header)
+        .required(required)
         .description(Some(
             "A text of your own, new for each thing you want done. Sent again with the same body \
              it gets the first answer (24 h), with another one 422, while the first is under way 409.",

@@ -22,6 +22,11 @@ impl<T> Reply<T> {
         Self { status: StatusCode::OK, data }
     }
 
+    /// Noted, and to be done once somebody else has agreed.
+    pub(crate) const fn accepted(data: T) -> Self {
+        Self { status: StatusCode::ACCEPTED, data }
+    }
+
     pub(crate) const fn created(data: T) -> Self {
         Self { status: StatusCode::CREATED, data }
     }

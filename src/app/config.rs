@@ -9,9 +9,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use fraud::Thresholds;
 use ops::Rates;
 use secrecy::SecretString;
 
+use crate::gateway::GatewayArgs;
+use crate::payouts::PayoutArgs;
 use crate::providers::ProviderArgs;
 
 /// Where the program runs.
@@ -65,6 +68,8 @@ pub struct DataArgs {
 /// JWT_SECRET_PREVIOUS (only verifies), SMARTLINE_METRICS_TOKEN (lets /metrics be read on the main
 /// address), FCM_SERVICE_ACCOUNT (the key file's JSON), APNS_KEY (the .p8 file), TWILIO_AUTH_TOKEN,
 /// SMTP_URL (smtps://user:password@host). Pushes, SMS and e-mail go out where theirs are set.
+/// KASHIER_API_KEY and KASHIER_SECRET_KEY (the payment gateway's two) let people top up.
+/// PAYOUT_API_KEY and PAYOUT_WEBHOOK_KEY (the payout provider's) let withdrawals be paid out by it.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
     #[command(flatten)]
@@ -81,7 +86,7 @@ pub struct ServeArgs {
     /// Own limits, name=count/seconds or name=count/seconds:burst, comma separated; those not named
     /// keep their defaults: login, login-phone, signup, check-phone, check-phone-phone, refresh,
     /// trip-request, driver-response, trip-status, location, location-batch, nearby, estimate,
-    /// socket, other.
+    /// socket, deposit, withdrawal, dispute, gateway-notice, other.
     #[arg(long, env = "SMARTLINE_RATES")]
     pub rates: Option<Rates>,
     /// Origins of browsers that may call (comma separated), for example https://app.example.com.
@@ -114,8 +119,18 @@ pub struct ServeArgs {
     /// Rest after a completed trip, seconds, in place of each city's own.
     #[arg(long, env = "SMARTLINE_COOLDOWN_S")]
     pub cooldown_s: Option<u32>,
+    /// Own thresholds of fraud, name=number, comma separated, 0 turns off; those not named keep their
+    /// defaults: velocity.flag, velocity.hold, velocity.block, amount.times, amount.history,
+    /// deposit.percent, deposit.least, circular.flag, circular.hold, circular.metres, device.flag,
+    /// device.hold, failures.hold, failures.block, refused.flag, refused.hold, remember.days.
+    #[arg(long, env = "SMARTLINE_FRAUD")]
+    pub fraud: Option<Thresholds>,
     #[command(flatten)]
     pub providers: ProviderArgs,
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    #[command(flatten)]
+    pub payouts: PayoutArgs,
 }
 
 /// Secrets and addresses with secrets in them.
@@ -131,6 +146,10 @@ pub struct Secrets {
     pub apns_key: Option<SecretString>,
     pub twilio_token: Option<SecretString>,
     pub smtp_url: Option<SecretString>,
+    pub kashier_api_key: Option<SecretString>,
+    pub kashier_secret_key: Option<SecretString>,
+    pub payout_api_key: Option<SecretString>,
+    pub payout_webhook_key: Option<SecretString>,
 }
 
 impl Secrets {
@@ -146,6 +165,10 @@ impl Secrets {
             apns_key: secret("APNS_KEY")?,
             twilio_token: secret("TWILIO_AUTH_TOKEN")?,
             smtp_url: secret("SMTP_URL")?,
+            kashier_api_key: secret("KASHIER_API_KEY")?,
+            kashier_secret_key: secret("KASHIER_SECRET_KEY")?,
+            payout_api_key: secret("PAYOUT_API_KEY")?,
+            payout_webhook_key: secret("PAYOUT_WEBHOOK_KEY")?,
         })
     }
 }
@@ -168,6 +191,7 @@ fn secret(name: &str) -> anyhow::Result<Option<SecretString>> {
 impl ServeArgs {
     /// Refuses what would be unsafe where it runs.
     pub fn check(&self, secrets: &Secrets) -> anyhow::Result<()> {
+        self.gateway.check(self.data.stage, secrets.kashier_api_key.as_ref())?;
         if self.data.stage != Stage::Production {
             return Ok(());
         }
@@ -210,6 +234,19 @@ mod tests {
         let names: Vec<_> = ops::Limit::ALL.iter().map(|limit| limit.name()).collect();
         assert!(help.contains(&names.join(",")), "{help}");
         assert_eq!(parse(&["--rates", "login=3/60"]).rates, "login=3/60".parse().ok());
+    }
+
+    #[test]
+    fn the_thresholds_are_documented_as_they_are() {
+        let example = include_str!("../../.env.example");
+        let line = example.lines().find_map(|line| line.strip_prefix("#SMARTLINE_FRAUD="));
+        assert_eq!(line, Some(Thresholds::default().to_string().as_str()));
+        let help = <Probe as clap::CommandFactory>::command().render_long_help().to_string();
+        let help = help.split_whitespace().collect::<String>();
+        let names: Vec<_> =
+            fraud::Threshold::ALL.iter().map(|threshold| threshold.name()).collect();
+        assert!(help.contains(&names.join(",")), "{help}");
+        assert_eq!(parse(&["--fraud", "velocity.hold=3"]).fraud, "velocity.hold=3".parse().ok());
     }
 
     #[test]

@@ -11,18 +11,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use base::{Clock, Dice};
+use base::{Clock, Dice, Piasters};
 use bus::Redis;
 use dispatch::{Dispatch, DispatchConfig};
 use events::{IdempotencyKeys, Jobs};
 use fleet::{Fleet, FleetConfig};
 use flows::{Flows, House, INBOX, Inbox};
+use fraud::{Fraud, Thresholds};
 use identity::{HashCost, Identity, Keys, Settings};
 use notify::{Notify, Providers};
 use ops::{
     Breakers, Crowd, Dependency, Health, Limiter, LogFormat, Meters, Phase, RateLimits, Rates,
     SharedCounts, Tasks,
 };
+use payments::{ActLimits, Payments, PaymentsConfig, Payouts, PayoutsConfig};
 use pricing::Pricing;
 use realtime::Realtime;
 use rooms::Rooms;
@@ -69,6 +71,10 @@ pub struct Setup {
     pub dispatch: DispatchConfig,
     pub speeds: Option<SpeedTable>,
     pub providers: Providers,
+    pub payments: PaymentsConfig,
+    pub payouts: PayoutsConfig,
+    pub act_limits: ActLimits,
+    pub fraud: Thresholds,
     pub clock: Clock,
 }
 
@@ -93,6 +99,14 @@ impl Setup {
             dispatch: DispatchConfig::default(),
             speeds: None,
             providers: Providers::default(),
+            payments: PaymentsConfig::default(),
+            payouts: PayoutsConfig::default(),
+            // Tests have one admin, who gives what they need.
+            act_limits: ActLimits {
+                alone: Piasters::pounds(100_000),
+                alone_per_day: Piasters::pounds(100_000_000),
+            },
+            fraud: Thresholds::default(),
             clock: Clock::system(),
         }
     }
@@ -182,6 +196,10 @@ async fn furnish(
         &breakers,
         &setup.providers,
     )?;
+    let payments =
+        Payments::new(db.clone(), clock.clone(), dice.clone(), &breakers, setup.payments.clone())?;
+    let payouts = Payouts::new(db.clone(), clock.clone(), &breakers, setup.payouts.clone())?;
+    let fraud = Fraud::new(db.clone(), clock.clone(), setup.fraud);
     let flows = Flows::new(House {
         db: db.clone(),
         breakers,
@@ -195,6 +213,10 @@ async fn furnish(
         trips: trips_room,
         dispatch: desk,
         notify,
+        payments,
+        payouts,
+        act_limits: setup.act_limits,
+        fraud,
         keys: IdempotencyKeys::new(db.clone()),
         jobs: Jobs::new(db.clone(), dice),
         tasks: tasks.clone(),
@@ -396,6 +418,10 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
             &args.speed_time_zone,
         )?,
         providers: args.providers.providers(secrets)?,
+        payments: args.gateway.payments(secrets)?,
+        payouts: args.payouts.payouts(secrets)?,
+        act_limits: args.payouts.act_limits()?,
+        fraud: args.fraud.unwrap_or_default(),
         clock: Clock::system(),
     })
 }

@@ -95,6 +95,10 @@ id! {
     DeviceId,
     /// Something told to one person.
     NotificationId,
+    /// A campaign: a code that riders redeem.
+    PromoCodeId,
+    /// A rider's right to something off his trips.
+    PromoCreditId,
 }
 
 impl From<RiderId> for UserId {

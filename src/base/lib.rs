@@ -29,8 +29,8 @@ pub use dice::Dice;
 pub use fault::Fault;
 pub use fields::{Fields, complaint, trimmed, trimmed_option};
 pub use ids::{
-    ApiKeyId, CityId, DeviceId, DriverId, JournalId, NotificationId, OfferId, RiderId, SessionId,
-    TripId, UserId,
+    ApiKeyId, CityId, DeviceId, DriverId, JournalId, NotificationId, OfferId, PromoCodeId,
+    PromoCreditId, RiderId, SessionId, TripId, UserId,
 };
 pub use money::{BasisPoints, MoneyError, Piasters};
 pub use points::{EARTH_RADIUS_M, Point, PointError, haversine_m};

@@ -105,10 +105,40 @@ codes! {
     InsufficientBalance = "INSUFFICIENT_BALANCE", 409;
     /// The rider owes for an earlier trip; `details.due` says how much.
     PaymentDue = "PAYMENT_DUE", 409;
+    /// The rider would owe more than he may; `details.due` and `details.limit` say how much.
+    DueLimit = "DUE_LIMIT", 409;
+    /// The time in which it may be done is over.
+    TooLate = "TOO_LATE", 409;
+    /// It was done before, and is done once.
+    AlreadyDone = "ALREADY_DONE", 409;
+    /// Another campaign has the code.
+    PromoCodeTaken = "PROMO_CODE_TAKEN", 409;
+    /// The code or promo gives nothing here; `details.reason` says why.
+    PromoUnfit = "PROMO_UNFIT", 409;
+    /// Somebody looks at the account, and until then its wallet pays nothing.
+    AccountUnderReview = "ACCOUNT_UNDER_REVIEW", 409;
+    /// No money moves on the account.
+    AccountBlocked = "ACCOUNT_BLOCKED", 409;
     /// More would be given back for the trip than was paid for it.
     RefundTooLarge = "REFUND_TOO_LARGE", 409;
+    /// An earlier withdrawal of the driver's is still open; `details.requestId` names it.
+    WithdrawalOpen = "WITHDRAWAL_OPEN", 409;
+    /// The driver asked for as many withdrawals as a day allows.
+    WithdrawalLimit = "WITHDRAWAL_LIMIT", 409;
+    /// More than is owed can't be given up.
+    MoreThanOwed = "MORE_THAN_OWED", 409;
+    /// Whoever asked for it can't consent to it: another admin must.
+    SecondAdminNeeded = "SECOND_ADMIN_NEEDED", 403;
+    /// The time for complaints about the trip is over.
+    DisputeTooLate = "DISPUTE_TOO_LATE", 409;
+    /// The caller has complained about this trip before.
+    AlreadyDisputed = "ALREADY_DISPUTED", 409;
     /// The payment method is not served.
     PaymentMethodUnavailable = "PAYMENT_METHOD_UNAVAILABLE", 409;
+    /// The payment gateway is not set up here, or doesn't answer.
+    GatewayUnavailable = "GATEWAY_UNAVAILABLE", 503;
+    /// What calls itself the payment gateway did not sign this.
+    InvalidSignature = "INVALID_SIGNATURE", 401;
     /// The pickup is outside every service area.
     OutsideServiceArea = "OUTSIDE_SERVICE_AREA", 409;
     /// The pickup is in a zone where pickups are not allowed; `details.zone` names it.

@@ -42,11 +42,11 @@ pub use days::{DayView, DaysView, Driven, add_to_day_in_tx, days, take_from_day_
 pub use fleet::{Fleet, FleetConfig};
 pub use meter::TrackPoint;
 pub use model::{
-    BatchOutcome, Candidate, City, Count, DriverBrief, DriverFacts, DriverStatus, Effect, Finish,
-    Fix, FixError, FleetError, Ingested, NearbyDriver, NearbyQuery, OnDuty, Papers, Record, State,
-    VehicleFacts,
+    BatchOutcome, CancelTerms, Candidate, City, Count, DriverBrief, DriverFacts, DriverStatus,
+    Effect, Finish, Fix, FixError, FleetError, Ingested, NearbyDriver, NearbyQuery, OnDuty, Papers,
+    Record, State, VehicleFacts,
 };
-pub use papers::{Expiring, Onboarding, OnboardingError, REQUIRED_DOCUMENTS};
+pub use papers::{Barred, Expiring, Onboarding, OnboardingError, REQUIRED_DOCUMENTS, bar_in_tx};
 pub use position::{Meter, Seat};
 pub use sessions::{DriverSession, SESSION_FACTS};
 pub use wire::{

@@ -92,6 +92,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::CancelTerms;
 
     fn at(lat: f64, lng: f64) -> Point {
         Point::new(lat, lng).expect("a place of the test")
@@ -107,11 +108,17 @@ mod tests {
             search_radius_m: 5000,
             cooldown_s: 60,
             start_pin: false,
-            no_show_wait_s: 300,
-            free_cancel_s: 120,
-            cancel_fee: Piasters(1500),
+            cancel: CancelTerms {
+                free_s: 120,
+                fee: Piasters(1500),
+                no_show_wait_s: 300,
+                no_show_fee: Piasters(1500),
+            },
+            cancel_by_tier: Vec::new(),
             rider_due_limit: Piasters(5000),
+            booking_due_limit: Piasters::ZERO,
             driver_debt_limit: Piasters(20_000),
+            cash_step: Piasters(50),
         }
     }
 

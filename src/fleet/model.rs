@@ -243,15 +243,36 @@ pub struct City {
     pub cooldown_s: u32,
     /// Does a trip start with the rider's PIN?
     pub start_pin: bool,
-    /// Seconds a driver waits before a no-show.
-    pub no_show_wait_s: u32,
-    /// Seconds after acceptance in which cancelling is free.
-    pub free_cancel_s: u32,
-    pub cancel_fee: Piasters,
-    /// What a rider may owe and still book.
+    /// Of a tier that has none of its own.
+    pub cancel: CancelTerms,
+    pub cancel_by_tier: Vec<(Tier, CancelTerms)>,
+    /// What a rider may be left owing by one trip.
     pub rider_due_limit: Piasters,
+    /// What a rider may owe and still book.
+    pub booking_due_limit: Piasters,
     /// What a driver may owe and still take cash trips.
     pub driver_debt_limit: Piasters,
+    /// Cash is handed over in multiples of this.
+    pub cash_step: Piasters,
+}
+
+/// What calling a trip off costs, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CancelTerms {
+    /// Seconds after acceptance in which cancelling is free.
+    pub free_s: u32,
+    /// What it costs afterwards.
+    pub fee: Piasters,
+    /// Seconds a driver waits before a no-show.
+    pub no_show_wait_s: u32,
+    pub no_show_fee: Piasters,
+}
+
+impl City {
+    pub fn cancel_terms(&self, tier: Tier) -> CancelTerms {
+        let own = self.cancel_by_tier.iter().find(|(known, _)| *known == tier);
+        own.map_or(self.cancel, |(_, terms)| *terms)
+    }
 }
 
 /// A driver as dispatch looks at him.

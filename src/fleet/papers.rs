@@ -4,4 +4,4 @@ mod onboarding;
 pub(crate) mod store;
 
 pub use onboarding::{Onboarding, OnboardingError, REQUIRED_DOCUMENTS};
-pub use store::Expiring;
+pub use store::{Barred, Expiring, bar_in_tx};

@@ -11,7 +11,9 @@ use storage::{Behind, BehindLimits, Db, Who, at, breaks, fault, millis};
 use uuid::Uuid;
 
 use crate::meter::TrackPoint;
-use crate::model::{City, DriverFacts, DriverStatus, Fix, Papers, Record, VehicleFacts};
+use crate::model::{
+    CancelTerms, City, DriverFacts, DriverStatus, Fix, Papers, Record, VehicleFacts,
+};
 use crate::papers::REQUIRED_DOCUMENTS;
 
 /// The newest position of a driver.
@@ -432,8 +434,22 @@ struct CityRow {
     no_show_wait_s: i32,
     free_cancel_s: i32,
     cancel_fee: i64,
+    no_show_fee: Option<i64>,
     rider_due_limit: i64,
+    booking_due_limit: i64,
     driver_debt_limit: i64,
+    cash_step: i64,
+}
+
+/// Of one tier of a city; what is absent is the city's.
+#[derive(FromRow)]
+struct CancelRow {
+    city_id: i16,
+    tier: String,
+    free_cancel_s: Option<i32>,
+    cancel_fee: Option<i64>,
+    no_show_wait_s: Option<i32>,
+    no_show_fee: Option<i64>,
 }
 
 #[derive(FromRow)]
@@ -450,20 +466,44 @@ pub(crate) async fn map(db: &Db) -> Result<(Vec<City>, Vec<Fence>), Fault> {
     let mut tx = db.begin(&Who::System).await?;
     let cities: Vec<CityRow> =
         sqlx::query_as("SELECT * FROM cities").fetch_all(tx.conn()).await.map_err(fault)?;
+    let rules: Vec<CancelRow> =
+        sqlx::query_as("SELECT * FROM cancel_rules").fetch_all(tx.conn()).await.map_err(fault)?;
     let fences: Vec<FenceRow> =
         sqlx::query_as("SELECT id, city_id, kind, name, corners FROM geofences")
             .fetch_all(tx.conn())
             .await
             .map_err(fault)?;
     tx.commit().await?;
-    let cities = cities.into_iter().map(CityRow::city).collect::<Result<_, Fault>>()?;
+    let cities = cities.into_iter().map(|city| city.city(&rules)).collect::<Result<_, Fault>>()?;
     let fences = fences.into_iter().map(FenceRow::fence).collect::<Result<_, Fault>>()?;
     Ok((cities, fences))
 }
 
+fn positive(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
+impl CancelRow {
+    fn terms(&self, city: CancelTerms) -> CancelTerms {
+        CancelTerms {
+            free_s: self.free_cancel_s.map_or(city.free_s, positive),
+            fee: self.cancel_fee.map_or(city.fee, Piasters),
+            no_show_wait_s: self.no_show_wait_s.map_or(city.no_show_wait_s, positive),
+            no_show_fee: self.no_show_fee.map_or(city.no_show_fee, Piasters),
+        }
+    }
+}
+
 impl CityRow {
-    fn city(self) -> Result<City, Fault> {
-        let positive = |number: i32| u32::try_from(number).unwrap_or(0);
+    fn city(self, rules: &[CancelRow]) -> Result<City, Fault> {
+        let cancel = CancelTerms {
+            free_s: positive(self.free_cancel_s),
+            fee: Piasters(self.cancel_fee),
+            no_show_wait_s: positive(self.no_show_wait_s),
+            no_show_fee: Piasters(self.no_show_fee.unwrap_or(self.cancel_fee)),
+        };
+        let own = rules.iter().filter(|rule| rule.city_id == self.id);
+        let by_tier = own.filter_map(|rule| Some((Tier::parse(&rule.tier)?, rule.terms(cancel))));
         Ok(City {
             id: CityId(self.id),
             center: place(self.center_lat, self.center_lng)?,
@@ -473,11 +513,12 @@ impl CityRow {
             search_radius_m: positive(self.search_radius_m),
             cooldown_s: positive(self.cooldown_s),
             start_pin: self.start_pin,
-            no_show_wait_s: positive(self.no_show_wait_s),
-            free_cancel_s: positive(self.free_cancel_s),
-            cancel_fee: Piasters(self.cancel_fee),
+            cancel,
+            cancel_by_tier: by_tier.collect(),
             rider_due_limit: Piasters(self.rider_due_limit),
+            booking_due_limit: Piasters(self.booking_due_limit),
             driver_debt_limit: Piasters(self.driver_debt_limit),
+            cash_step: Piasters(self.cash_step),
         })
     }
 }

@@ -13,8 +13,8 @@ use storage::{Db, Who};
 use tokio::sync::mpsc;
 
 use crate::{
-    Decision, DecisionKind, DocumentBody, DriverStatus, Effect, Finish, Fix, Fleet, FleetConfig,
-    Profile, Seat, State, VehicleBody,
+    CancelTerms, Decision, DecisionKind, DocumentBody, DriverStatus, Effect, Finish, Fix, Fleet,
+    FleetConfig, Profile, Seat, State, VehicleBody,
 };
 
 struct House {
@@ -384,6 +384,14 @@ async fn the_map_follows_the_tables() {
     .execute(&mut owner)
     .await
     .expect("a fence of the test");
+    sqlx::query("INSERT INTO cancel_rules (city_id, tier, cancel_fee) VALUES (1, 'premium', 3000)")
+        .execute(&mut owner)
+        .await
+        .expect("a rule of the test");
+    sqlx::query("UPDATE cities SET no_show_fee = 2000 WHERE id = 1")
+        .execute(&mut owner)
+        .await
+        .expect("a fee of the test");
     house.fleet.reload_map().await.expect("read again");
     let refused = Problem::from(house.fleet.pickup_allowed(at).expect_err("no pickups here"));
     assert_eq!(
@@ -391,6 +399,19 @@ async fn the_map_follows_the_tables() {
         (Code::RestrictedZone, &"Times Square".into())
     );
     assert_eq!(house.fleet.fences().at(at).next().map(|f| f.kind), Some(FenceKind::Restricted));
+
+    // A tier's rule says only what is different.
+    let cairo = house.fleet.city(CityId(1)).expect("Cairo");
+    let city = CancelTerms {
+        free_s: 120,
+        fee: Piasters(1500),
+        no_show_wait_s: 300,
+        no_show_fee: Piasters(2000),
+    };
+    assert_eq!(cairo.cancel_terms(Tier::Economy), city);
+    assert_eq!(cairo.cancel_terms(Tier::Premium), CancelTerms { fee: Piasters(3000), ..city });
+    let elsewhere = house.fleet.city(CityId(2)).expect("Manhattan").cancel_terms(Tier::Premium);
+    assert_eq!(elsewhere.no_show_fee, Piasters(1500), "as much as a late cancellation");
 }
 
 #[tokio::test]

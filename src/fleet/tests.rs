@@ -8,8 +8,8 @@ use ops::Tasks;
 use tokio::sync::mpsc;
 
 use crate::{
-    City, DriverFacts, DriverStatus, Effect, Finish, Fix, FixError, Fleet, FleetConfig,
-    NearbyQuery, Papers, Record, Seat, State, VehicleFacts,
+    CancelTerms, City, DriverFacts, DriverStatus, Effect, Finish, Fix, FixError, Fleet,
+    FleetConfig, NearbyQuery, Papers, Record, Seat, State, VehicleFacts,
 };
 
 const START: Millis = Millis(1_700_000_000_000);
@@ -64,11 +64,17 @@ async fn scene() -> Scene {
         search_radius_m: 5000,
         cooldown_s: 60,
         start_pin: false,
-        no_show_wait_s: 300,
-        free_cancel_s: 120,
-        cancel_fee: Piasters(1500),
+        cancel: CancelTerms {
+            free_s: 120,
+            fee: Piasters(1500),
+            no_show_wait_s: 300,
+            no_show_fee: Piasters(1500),
+        },
+        cancel_by_tier: Vec::new(),
         rider_due_limit: Piasters(5000),
+        booking_due_limit: Piasters::ZERO,
         driver_debt_limit: Piasters(20_000),
+        cash_step: Piasters(50),
     };
     fleet.inner().map.replace(vec![cairo], geo::Fences::default());
     Scene { fleet, clock, effects }

@@ -4,17 +4,20 @@
 //! now; the city's rules (fees, limits, PIN) are frozen into the trip, so that changing them never
 //! changes a trip under way.
 
+use ::promo::{Credit, Fare};
 use base::{Caller, Millis, PaymentMethod, Piasters, Point, Problem, Tier, TripId};
 use base::{Code, Dice};
 use events::Once;
 use fleet::City;
+use fraud::{Movement, Note};
 use pricing::{Booking, Quote, QuoteRefused};
 use serde::Serialize;
 use storage::Who;
-use trips::{NewTrip, Passenger, Place, StatusView, Terms, Trip};
+use trips::{NewTrip, Passenger, Place, StatusView, Terms, Trip, TripError};
 use utoipa::ToSchema;
 
 use crate::Flows;
+use crate::promo::{PromoWish, chosen};
 
 /// The dispatch preset of every city so far.
 const FIRST_ACCEPT: &str = "first_accept";
@@ -31,6 +34,7 @@ pub struct TripRequest {
     /// Checked against the quote, never taken as the price.
     pub price: Option<Piasters>,
     pub passenger: Option<Passenger>,
+    pub promo: PromoWish,
 }
 
 /// Answer to a request: the trip exists and is being matched.
@@ -40,6 +44,11 @@ pub struct TripRequested {
     pub trip_id: TripId,
     pub status: StatusView,
     pub price: Piasters,
+    /// What the company pays of the price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promo: Option<Piasters>,
+    /// What the rider pays.
+    pub to_pay: Piasters,
 }
 
 impl Flows {
@@ -56,28 +65,53 @@ impl Flows {
         }
         let now = self.clock.now();
         let city = self.fleet.pickup_allowed(request.pickup.at)?;
-        self.check_can_pay(caller, request.method).await?;
+        let credits = self.check_can_pay(caller, &request, &city).await?;
         let quote = self.agreed_price(caller, &request, &city, now).await?;
-        let new = new_trip(request, caller, &quote, &city);
-        let trip = self.trips.create(caller, new, once).await?;
+        let fare = Fare { city: city.id, tier: request.tier, price: quote.price };
+        let promo = chosen(request.promo, &credits, &fare, now)?;
+        if request.method == PaymentMethod::Wallet {
+            // A check that broke lets the trip go on: what it costs is held in any case.
+            let booking = Movement::WalletBooking;
+            let _checked = self.admit_movement(caller.user, booking, quote.price).await?;
+        }
+        let new = NewTrip { promo, ..new_trip(request, caller, &quote, &city) };
+        let trip = match self.trips.create(caller, new, once).await {
+            Ok(trip) => trip,
+            Err(error) => {
+                if matches!(error, TripError::InsufficientBalance { .. }) {
+                    self.note_of(caller.user, Note::Refused).await;
+                }
+                return Err(error.into());
+            }
+        };
         self.pricing.requested(trip.pickup.at, now);
         Ok(requested(&trip))
     }
 
-    /// Refuses what could not be paid before a price is even worked out. Whether the wallet covers
-    /// the price is decided in the creating transaction.
-    async fn check_can_pay(&self, caller: &Caller, method: PaymentMethod) -> Result<(), Problem> {
-        if method == PaymentMethod::Card {
+    /// Refuses what could not be paid before a price is even worked out; what the rider has for it
+    /// beside money. Whether all of it is enough is decided in the creating transaction.
+    async fn check_can_pay(
+        &self,
+        caller: &Caller,
+        request: &TripRequest,
+        city: &City,
+    ) -> Result<Vec<Credit>, Problem> {
+        if request.method == PaymentMethod::Card {
             let why = "cards are not taken yet, pay with cash or wallet";
             return Err(Problem::new(Code::PaymentMethodUnavailable, why));
         }
         let mut tx = self.db.begin(&Who::Caller(*caller)).await?;
         let wallet = ledger::wallet(&mut tx, caller.user, caller.role).await?;
-        if wallet.due > Piasters::ZERO {
-            let why = "an earlier trip is not fully paid, top up your wallet first";
-            return Err(Problem::new(Code::PaymentDue, why).with("due", wallet.due));
+        if wallet.due > city.booking_due_limit {
+            return Err(TripError::PaymentDue { due: wallet.due }.into());
         }
-        Ok(())
+        match request.promo {
+            PromoWish::None => Ok(Vec::new()),
+            PromoWish::Best | PromoWish::This(_) => {
+                let (rider, now) = (caller.user.as_rider(), self.clock.now());
+                Ok(::promo::credits_in_tx(&mut tx, rider, now).await?)
+            }
+        }
     }
 
     async fn agreed_price(
@@ -122,6 +156,8 @@ fn requested(trip: &Trip) -> TripRequested {
         trip_id: trip.id,
         status: StatusView::of(trip.status, trip.payment_status),
         price: trip.price,
+        promo: (trip.promo > Piasters::ZERO).then_some(trip.promo),
+        to_pay: trip.to_pay(),
     }
 }
 
@@ -158,25 +194,30 @@ fn new_trip(request: TripRequest, caller: &Caller, quote: &Quote, city: &City) -
         method: request.method,
         strategy: FIRST_ACCEPT.to_owned(),
         price: quote.price,
+        promo: None,
+        due_allowed: city.booking_due_limit,
         commission: quote.commission,
         surge: quote.surge,
         quote_id: request.quote_id,
         distance_m: quote.distance_m,
         duration_s: quote.duration_s,
         pin: city.start_pin.then(start_pin),
-        terms: terms_of(city),
+        terms: terms_of(city, request.tier),
         scheduled_at: None,
     }
 }
 
 /// The city's rules of today, frozen into the trip.
-fn terms_of(city: &City) -> Terms {
+fn terms_of(city: &City, tier: Tier) -> Terms {
+    let cancel = city.cancel_terms(tier);
     Terms {
-        free_cancel_s: city.free_cancel_s,
-        cancel_fee: city.cancel_fee,
-        no_show_wait_s: city.no_show_wait_s,
+        free_cancel_s: cancel.free_s,
+        cancel_fee: cancel.fee,
+        no_show_wait_s: cancel.no_show_wait_s,
+        no_show_fee: cancel.no_show_fee,
         due_limit: city.rider_due_limit,
         debt_limit: city.driver_debt_limit,
+        cash_step: city.cash_step,
     }
 }
 

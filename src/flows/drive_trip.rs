@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use base::{DriverId, Problem, TripId};
+use base::{DriverId, Piasters, Problem, TripId};
 use events::Once;
 use storage::Who;
 use trips::{Command, Trip};
@@ -23,6 +23,8 @@ pub struct Advance {
     pub step: Step,
     /// The rider's PIN, where the city asks for it at the start.
     pub pin: Option<String>,
+    /// What the driver was given, at the end of a trip paid in cash.
+    pub cash: Option<Piasters>,
 }
 
 impl Flows {
@@ -42,7 +44,7 @@ impl Flows {
             Step::Started => Command::Start { driver, pin: advance.pin },
             Step::Completed => {
                 let distance_m = self.fleet.meter(trip).map_or(0, |meter| meter.distance_m);
-                Command::Complete { driver, distance_m }
+                Command::Complete { driver, distance_m, cash: advance.cash }
             }
         };
         self.command_once(&Who::System, trip, command, once).await

@@ -9,6 +9,7 @@
 //! - what a flow answers is committed; what follows from it (offers, pushes, freed drivers) goes
 //!   through the effects of `trips`, `dispatch` and `fleet`, carried out in order by [`effects`].
 
+mod acts;
 mod aftermath;
 mod answer_offer;
 mod audit;
@@ -16,17 +17,26 @@ mod book_trip;
 mod cancel_trip;
 mod city_map;
 mod dead_letters;
+mod deposits;
+mod disputes;
 mod drive_trip;
 mod effects;
 mod follow_trip;
+mod fraud_desk;
+mod fraud_watch;
 mod go_online;
+mod late_payment;
 mod money;
 mod notifications;
 mod onboard_driver;
 mod once;
 mod partners;
+mod pay_trip;
+mod promo;
 mod quote_price;
 mod read;
+mod receipt;
+mod refunds;
 mod remind_of_documents;
 mod report_position;
 mod sign_in;
@@ -35,6 +45,7 @@ mod trip_form;
 mod trip_news;
 mod watch_city;
 mod wire;
+mod withdrawals;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -43,9 +54,11 @@ use base::Clock;
 use dispatch::Dispatch;
 use events::{IdempotencyKeys, Jobs};
 use fleet::Fleet;
+use fraud::Fraud;
 use identity::Identity;
 use notify::Notify;
 use ops::{Breakers, Limiter, Tasks};
+use payments::{ActLimits, Payments, Payouts};
 use pricing::Pricing;
 use rooms::Rooms;
 use routing::Router;
@@ -53,21 +66,31 @@ use storage::Db;
 use tokio::sync::Semaphore;
 use trips::Trips;
 
+pub use acts::Acted;
 pub use aftermath::{AFTERMATH, Aftermath, Completions};
 pub use answer_offer::{Answer, Answered};
 pub use book_trip::{TripRequest, TripRequested};
 pub use city_map::{CityMapView, CityName, CityView, Feature, FeatureFacts, Features, Shape};
+pub use deposits::Cashier;
+pub use disputes::Resolve;
 pub use drive_trip::{Advance, Step};
 pub use effects::{INBOX, Inbox, run};
 pub use follow_trip::TripReplay;
+pub use fraud_watch::{FRAUD_SWEEP, FRAUD_SWEEPS, FRAUD_WATCH, FraudWatch, Watcher};
 pub use go_online::OnlineWish;
+pub use late_payment::{EVERY_SIX_HOURS, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer};
 pub use once::{Attempt, Said, Sent, Turn, idempotency_key};
+pub use pay_trip::{CashView, TipView};
+pub use promo::{PromoCodeRequest, PromoWish};
 pub use quote_price::EstimateRequest;
+pub use receipt::{ChargeView, EarningsView, ReceiptView, RefundView};
+pub use refunds::{FoundOut, Refunder};
 pub use report_position::{BatchReply, RejectedPoint};
 pub use trip_form::TripForm;
 pub use trip_news::{DOCUMENT_REMINDERS, EVERY_MORNING, TRIP_NEWS, Teller, TripNews};
 pub use watch_city::Scene;
 pub use wire::{OfferRevokedView, OfferView, TripLocationView};
+pub use withdrawals::{Payer, Ruling};
 
 /// The rooms that flows lead through, wired once by `app`.
 pub struct House {
@@ -81,6 +104,11 @@ pub struct House {
     pub trips: Trips,
     pub dispatch: Dispatch,
     pub notify: Notify,
+    pub payments: Payments,
+    pub payouts: Payouts,
+    /// What an admin may do alone.
+    pub act_limits: ActLimits,
+    pub fraud: Fraud,
     /// Idempotency keys.
     pub keys: IdempotencyKeys,
     /// What is to be done later.
@@ -96,12 +124,18 @@ pub struct Flows {
     house: Arc<House>,
     /// Turns to read tracks of live trips back.
     restores: Arc<Semaphore>,
+    /// Turns to note logins that failed.
+    logins: Arc<Semaphore>,
 }
+
+/// Failed logins that are noted at once.
+const LOGINS_NOTED: usize = 8;
 
 impl Flows {
     pub fn new(house: House) -> Self {
         let restores = Arc::new(Semaphore::new(effects::RESTORES));
-        Self { house: Arc::new(house), restores }
+        let logins = Arc::new(Semaphore::new(LOGINS_NOTED));
+        Self { house: Arc::new(house), restores, logins }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What people are told: their phones, their wishes, the list; and what carriers report.
 
 use base::{Caller, Cursor, Problem};
+use fraud::Note;
 use notify::{DeviceBody, DeviceView, NotificationsPage, PreferencesView, SmsReport};
 use uuid::Uuid;
 
@@ -13,7 +14,9 @@ impl Flows {
         caller: &Caller,
         device: &DeviceBody,
     ) -> Result<DeviceView, Problem> {
-        Ok(self.notify.register(caller, device).await?)
+        let registered = self.notify.register(caller, device).await?;
+        self.note_of(caller.user, Note::Device(&device.token)).await;
+        Ok(registered)
     }
 
     /// The caller's phone takes no more pushes; one that is not his is left alone.

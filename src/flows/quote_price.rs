@@ -1,8 +1,11 @@
 //! What a trip would cost and when a car would come.
 
-use base::{Millis, Point, Problem, Tier, UserId};
-use pricing::{Ask, EstimateReply, SurgeZone};
+use ::promo::{self, Credit, Fare};
+use base::{CityId, Fault, Millis, Point, Problem, Tier, UserId};
+use pricing::{Ask, EstimatePromo, EstimateReply, SurgeZone};
 use routing::Route;
+use storage::Who;
+use tracing::debug;
 
 use crate::Flows;
 
@@ -44,7 +47,38 @@ impl Flows {
             route: &route,
             tiers: &etas,
         };
-        Ok(self.pricing.estimate(&question, now)?)
+        let mut reply = self.pricing.estimate(&question, now)?;
+        self.show_promos(asker, city.id, &mut reply, now).await;
+        Ok(reply)
+    }
+
+    /// What each tier would cost with the rider's best promo. Prices don't wait for it: where it
+    /// can't be read they are shown without.
+    async fn show_promos(
+        &self,
+        rider: UserId,
+        city: CityId,
+        reply: &mut EstimateReply,
+        now: Millis,
+    ) {
+        let credits = match self.credits(rider, now).await {
+            Ok(credits) => credits,
+            Err(fault) => return debug!(%fault, "an estimate goes without promos"),
+        };
+        for estimate in &mut reply.estimates {
+            let price = estimate.price;
+            let fare = Fare { city, tier: estimate.vehicle_type, price };
+            estimate.promo = promo::best(&credits, &fare, now).map(|offer| EstimatePromo {
+                promo_id: offer.credit,
+                amount: offer.amount,
+                price_after: price - offer.amount,
+            });
+        }
+    }
+
+    async fn credits(&self, rider: UserId, now: Millis) -> Result<Vec<Credit>, Fault> {
+        let mut tx = self.db.begin(&Who::System).await?;
+        promo::credits_in_tx(&mut tx, rider.as_rider(), now).await
     }
 
     /// Surge zones around a point; `radius_m` in metres.

@@ -2,7 +2,7 @@
 //! tried is asked for here, from wherever the tries come.
 
 use base::{Caller, Problem};
-use identity::{Phone, SignUp, SignedIn, TokenPair};
+use identity::{IdentityError, Phone, SignUp, SignedIn, TokenPair};
 use ops::{Counted, Limit};
 
 use crate::Flows;
@@ -20,7 +20,11 @@ impl Flows {
 
     pub async fn log_in(&self, phone: &str, password: &str) -> Result<SignedIn, Problem> {
         self.admit_phone(Limit::LoginPhone, phone).await?;
-        Ok(self.identity.log_in(phone, password).await?)
+        let signed_in = self.identity.log_in(phone, password).await;
+        if matches!(signed_in, Err(IdentityError::InvalidCredentials)) {
+            self.note_failed_login(phone);
+        }
+        Ok(signed_in?)
     }
 
     /// Logs in with a one-use code.

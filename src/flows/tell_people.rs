@@ -1,8 +1,10 @@
 //! Whom a trip's events and offers are news to, and telling them.
 
+use std::cmp::Ordering;
+
 use base::{Fault, Piasters, UserId};
 use dispatch::OfferPlan;
-use notify::{EndedBy, Message, News};
+use notify::{EndedBy, Message, News, Receipt};
 use storage::{Tx, Who};
 use trips::{EventName, PaymentStatus, Side, Trip, TripEvent};
 
@@ -16,12 +18,38 @@ impl Flows {
         trip: &Trip,
         event: &TripEvent,
     ) -> Result<(), Fault> {
-        for (to, news) in news_of(trip.rider.into(), event) {
+        if let Some(collected) = event.cash_collected {
+            self.tell_cash_in_tx(tx, trip, collected).await?;
+        }
+        for (to, news) in news_of(trip.rider.into(), trip.to_pay(), event) {
             let once = format!("{}:{}:{}", news.kind(), trip.id, event.seq);
             let message = Message { to, news, about: Some(trip.id.0), once, until: None };
             self.notify.tell_in_tx(tx, &message).await?;
         }
+        // At its end there was nothing to give a receipt for.
+        if event.event == EventName::Paid {
+            self.tell_receipt_in_tx(tx, trip).await?;
+        }
         Ok(())
+    }
+
+    /// Tells the rider of cash that was more or less than his trip. Told twice, it is told once.
+    pub(crate) async fn tell_cash_in_tx(
+        &self,
+        tx: &mut Tx,
+        trip: &Trip,
+        collected: Piasters,
+    ) -> Result<(), Fault> {
+        let over = collected - trip.to_pay();
+        let news = match over.cmp(&Piasters::ZERO) {
+            Ordering::Equal => return Ok(()),
+            Ordering::Greater => News::ChangeCredited { amount: over },
+            Ordering::Less => News::CashOwed { amount: -over },
+        };
+        let once = format!("cash:{}", trip.id);
+        let message =
+            Message { to: trip.rider.into(), news, about: Some(trip.id.0), once, until: None };
+        self.notify.tell_in_tx(tx, &message).await.map(drop)
     }
 
     /// Sends the rider of a completed and paid trip his receipt. Told twice, it is told once.
@@ -33,7 +61,14 @@ impl Flows {
         let distance_m = trip.distance_m.unwrap_or(trip.quoted_distance_m);
         let message = Message {
             to: trip.rider.into(),
-            news: News::Receipt { price, distance_m, method: trip.method, at },
+            news: News::Receipt(Receipt {
+                price,
+                promo: trip.promo,
+                rounding: trip.to_pay() - (price - trip.promo),
+                distance_m,
+                method: trip.method,
+                at,
+            }),
             about: Some(trip.id.0),
             once: format!("receipt:{}", trip.id),
             until: None,
@@ -60,10 +95,9 @@ fn offer(plan: &OfferPlan, price: Piasters) -> Message {
     }
 }
 
-/// Whom an event of a trip of `rider` is news to. Nobody is told what he did himself. The receipt
-/// is a step of what follows a completion.
-fn news_of(rider: UserId, event: &TripEvent) -> Vec<(UserId, News)> {
-    let price = event.final_price.unwrap_or_default();
+/// Whom an event of a trip that costs `rider` so much is news to. Nobody is told what he did
+/// himself. The receipt is a step of what follows a completion.
+fn news_of(rider: UserId, price: Piasters, event: &TripEvent) -> Vec<(UserId, News)> {
     match event.event {
         EventName::Scheduled | EventName::Requested | EventName::Activated => Vec::new(),
         EventName::Accepted | EventName::Queued | EventName::Reassigned => {
@@ -78,6 +112,7 @@ fn news_of(rider: UserId, event: &TripEvent) -> Vec<(UserId, News)> {
             }
             news
         }
+        EventName::Paid => vec![(rider, News::PaymentSucceeded { amount: price })],
         EventName::Cancelled => cancelled(rider, event),
         EventName::DriverCancelled => vec![(rider, News::TripDriverCancelled)],
         EventName::NoDrivers => vec![(rider, News::TripNoDrivers)],
@@ -121,7 +156,8 @@ mod tests {
             payload[name] = value.clone();
         }
         let event: TripEvent = serde_json::from_value(payload).expect("an event");
-        let said = news_of(RIDER, &event).into_iter().map(|(to, news)| {
+        let price = event.final_price.unwrap_or_default();
+        let said = news_of(RIDER, price, &event).into_iter().map(|(to, news)| {
             let to = if to == RIDER { "rider" } else { "driver" };
             match news {
                 News::TripCancelled { by, fee } => format!("{to} cancelled by {by}, fee {fee}"),
@@ -146,6 +182,7 @@ mod tests {
         plain("driver_cancelled", "driver", "rider trip_driver_cancelled");
         plain("no_drivers", "system", "rider trip_no_drivers");
         check("completed", "driver", json!({"finalPrice": 50}), "rider arrived, 50");
+        check("paid", "system", json!({"finalPrice": 50}), "rider payment_succeeded");
         let unpaid = json!({"finalPrice": 50, "paymentStatus": "failed"});
         check("completed", "driver", unpaid, "rider arrived, 50; rider payment_failed");
     }

@@ -1,13 +1,14 @@
 //! A booking as apps write it, over REST and over the socket: the one place where its form is
 //! checked.
 
-use base::{Fields, Millis, PaymentMethod, Piasters, Problem, Tier, limits};
+use base::{Fields, Millis, PaymentMethod, Piasters, Problem, PromoCreditId, Tier, limits};
 use base::{trimmed, trimmed_option};
 use serde::Deserialize;
 use trips::{Passenger, Place};
 use utoipa::ToSchema;
 
 use crate::book_trip::TripRequest;
+use crate::promo::PromoWish;
 use crate::quote_price::STOPS_MAX;
 
 /// Longest address, characters.
@@ -39,6 +40,10 @@ pub struct TripForm {
     /// Trips can't be booked ahead yet: refused when present.
     scheduled_at: Option<Millis>,
     passenger: Option<PassengerForm>,
+    /// The best promo that fits, when absent.
+    promo_id: Option<PromoCreditId>,
+    /// False: the promos are kept for another trip.
+    use_promo: Option<bool>,
 }
 
 /// A place as people name it; degrees, WGS84.
@@ -85,6 +90,11 @@ impl TripForm {
             quote_id: self.quote_id,
             price: self.price,
             passenger: self.passenger.map(|p| Passenger { name: p.name, phone: p.phone }),
+            promo: match (self.promo_id, self.use_promo) {
+                (_, Some(false)) => PromoWish::None,
+                (Some(id), _) => PromoWish::This(id),
+                (None, _) => PromoWish::Best,
+            },
         })
     }
 

@@ -71,6 +71,7 @@ fn is_news(kind: &str) -> bool {
         EventName::Arrived,
         EventName::Started,
         EventName::Completed,
+        EventName::Paid,
         EventName::Cancelled,
         EventName::DriverCancelled,
         EventName::NoDrivers,

@@ -112,6 +112,13 @@ impl Identity {
         Ok(self.0.store.phone_exists(phone.as_str()).await?)
     }
 
+    /// Whose phone this is: for what is noted about an account, never for an answer.
+    pub async fn user_of_phone(&self, phone: &str) -> Result<Option<UserId>, IdentityError> {
+        let phone = phone_field(phone).map_err(IdentityError::Invalid)?;
+        let known = self.0.store.credentials(phone.as_str()).await?;
+        Ok(known.map(|account| account.user))
+    }
+
     /// Creates a rider's or driver's account and logs it in.
     pub async fn sign_up(&self, asked: SignUp) -> Result<SignedIn, IdentityError> {
         let account = NewAccount::public(asked).map_err(IdentityError::Invalid)?;

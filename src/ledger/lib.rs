@@ -12,6 +12,7 @@
 mod actor;
 mod checks;
 mod closing;
+mod lines;
 mod model;
 mod rules;
 mod store;
@@ -24,16 +25,19 @@ mod wire;
 pub use actor::Ledger;
 pub use checks::check_invariants;
 pub use closing::{BusinessDay, roll_up, seal_day_in_tx, seal_days, system_balances};
+pub use lines::{TripLine, trip_lines};
 pub use model::{
-    Account, Finding, Journal, Kind, Leg, Mode, PostError, Posted, Repeat, RiderFunds,
+    Account, Finding, Journal, Kind, Leg, Mode, PostError, Posted, Repeat, RiderFunds, TripPaid,
 };
 pub use rules::{
     Burden, CashTaken, Debtor, Insufficient, OverDueLimit, PaymentFailed, Refund, RefundTo,
     Resolution, Settlement, Shares, TripMoney, Wallet, WithdrawStep, adjustment, captured,
-    cash_difference, decide, deposit, gateway_settled, hold_for, hold_journal, pay_due, refund,
-    shares, suspense, suspense_resolved, tip, withdrawal, write_off,
+    cash_difference, decide, deposit, deposit_refund, deposit_refund_failed, gateway_settled,
+    hold_for, hold_journal, pay_due, refund, shares, suspense, suspense_resolved, tip, withdrawal,
+    write_off,
 };
 pub use store::{
-    lock_funds_in_tx, pay_due_in_tx, post_batch_in_tx, post_in_tx, transactions, wallet,
+    lock_funds_in_tx, pay_due_in_tx, post_batch_in_tx, post_in_tx, posted_in_tx, transactions,
+    trip_paid_in_tx, wallet,
 };
 pub use wire::{AdjustmentView, TransactionView, TransactionsPage, WalletFact, WalletView};

@@ -154,6 +154,11 @@ pub enum Kind {
     DuePaid,
     /// Reference: the deposit.
     Deposit,
+    /// A deposit, or a part of it, goes back to its card. Reference of this and the next: the
+    /// refund.
+    DepositRefund,
+    /// It did not.
+    DepositRefundFailed,
     /// The gateway paid out what it had captured. Reference: its payout.
     GatewaySettled,
     /// A capture that belongs to nobody. Reference: the capture.
@@ -174,7 +179,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Hold,
         Self::Release,
         Self::Settle,
@@ -185,6 +190,8 @@ impl Kind {
         Self::Goodwill,
         Self::DuePaid,
         Self::Deposit,
+        Self::DepositRefund,
+        Self::DepositRefundFailed,
         Self::GatewaySettled,
         Self::Suspense,
         Self::SuspenseResolved,
@@ -209,6 +216,8 @@ impl Kind {
             Self::Goodwill => "goodwill",
             Self::DuePaid => "due_paid",
             Self::Deposit => "deposit",
+            Self::DepositRefund => "deposit_refund",
+            Self::DepositRefundFailed => "deposit_refund_failed",
             Self::GatewaySettled => "gateway_settled",
             Self::Suspense => "suspense",
             Self::SuspenseResolved => "suspense_resolved",
@@ -384,6 +393,17 @@ pub struct RiderFunds {
     pub hold: Piasters,
     /// Owed, zero or more.
     pub due: Piasters,
+}
+
+/// What the ledger knows of a trip's payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct TripPaid {
+    /// By the rider, for the fare or its cancellation; zero while it is not paid.
+    pub paid: Piasters,
+    /// Of that, what refunds gave back.
+    pub given_back: Piasters,
+    /// What the company paid of the fare for him.
+    pub promo: Piasters,
 }
 
 /// A broken invariant of DESIGN 9, with the first places where it shows.

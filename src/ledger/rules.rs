@@ -19,7 +19,10 @@ mod trip;
 mod withdrawal;
 
 pub use correction::{Debtor, adjustment, pay_due, write_off};
-pub use deposit::{Resolution, deposit, gateway_settled, suspense, suspense_resolved};
+pub use deposit::{
+    Resolution, deposit, deposit_refund, deposit_refund_failed, gateway_settled, suspense,
+    suspense_resolved,
+};
 pub use refund::{Burden, Refund, RefundTo, refund};
 pub use trip::{
     CashTaken, Insufficient, OverDueLimit, PaymentFailed, Settlement, Shares, TripMoney, captured,

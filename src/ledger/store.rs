@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use base::{Cursor, Fault, JournalId, Piasters, RiderId, Role, UserId};
+use base::{Cursor, Fault, JournalId, Piasters, RiderId, Role, TripId, UserId};
 use storage::Tx;
 use uuid::Uuid;
 
-use crate::model::{Account, Journal, Kind, PostError, Posted, Repeat, RiderFunds};
+use crate::model::{Account, Journal, Kind, PostError, Posted, Repeat, RiderFunds, TripPaid};
 use crate::rules;
 use crate::wire::{CURRENCY, TransactionView, TransactionsPage, WalletView};
 
@@ -19,6 +19,22 @@ FROM ledger_post($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 const POST_BATCH: &str = "\
 SELECT r_item, r_refusal, r_journal, r_fresh, r_account, r_owner, r_balance
 FROM ledger_post_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+
+/// Settlements from before `paid` was written are looked up in the trip, as the database does.
+const TRIP_PAID: &str = "\
+SELECT (SELECT coalesce(sum(coalesce(j.paid, CASE j.kind WHEN 'settle' THEN t.final_price
+                                                         ELSE t.cancel_fee END)), 0)::bigint
+        FROM ledger_journal j LEFT JOIN trips t ON t.id = j.reference
+        WHERE j.kind IN ('settle', 'cancel_fee') AND j.reference = $1),
+       (SELECT coalesce(-sum(j.paid), 0)::bigint FROM ledger_journal j
+        WHERE j.parent = $1 AND j.paid < 0),
+       (SELECT coalesce(-sum(e.amount), 0)::bigint
+        FROM ledger_journal j JOIN ledger_entry e ON e.journal_id = j.id
+        WHERE j.kind = 'settle' AND j.reference = $1 AND e.account = $2)";
+
+const POSTED: &str = "\
+SELECT 1, NULL::text, journal_id, false, account, owner, balance_after
+FROM ledger_entry WHERE journal_id = $1 ORDER BY account";
 
 const BALANCES: &str = "SELECT account, balance FROM ledger_balance WHERE owner = $1";
 
@@ -101,6 +117,26 @@ pub(crate) async fn post_as_in_tx(
         .await
         .map_err(refused)?;
     answers(&[id], rows)?.pop().unwrap_or(Err(PostError::Unbalanced))
+}
+
+/// A journal that was posted before; `None` for one that never was.
+pub async fn posted_in_tx(tx: &mut Tx, id: JournalId) -> Result<Option<Posted>, Fault> {
+    let rows: Vec<PostRow> =
+        sqlx::query_as(POSTED).bind(id.0).fetch_all(tx.conn()).await.map_err(storage::fault)?;
+    // Not ours: it is no first posting.
+    Ok(answers(&[JournalId(Uuid::nil())], rows)?.pop().and_then(Result::ok))
+}
+
+/// What was paid for a trip and given back. Who decides by it keeps others from giving back.
+pub async fn trip_paid_in_tx(tx: &mut Tx, trip: TripId) -> Result<TripPaid, Fault> {
+    let (paid, given_back, promo): (i64, i64, i64) = sqlx::query_as(TRIP_PAID)
+        .bind(trip.0)
+        .bind(Account::PromoExpense.kind())
+        .fetch_one(tx.conn())
+        .await
+        .map_err(storage::fault)?;
+    let (paid, given_back, promo) = (Piasters(paid), Piasters(given_back), Piasters(promo));
+    Ok(TripPaid { paid, given_back, promo })
 }
 
 /// Posts journals in one round trip, each answered on its own, in order: a refused one leaves the

@@ -1,7 +1,7 @@
 //! Outward shapes of wallets and their transactions.
 
 use base::{JournalId, Millis, Piasters, UserId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ pub struct WalletView {
 
 /// Payload of `WALLET_CREDITED` and `WALLET_DEBITED`, version 1; the database writes it with the
 /// entry that it speaks of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WalletFact {
     pub user_id: UserId,

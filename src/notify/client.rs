@@ -12,12 +12,8 @@ pub(crate) mod twilio;
 use std::time::Duration;
 
 use base::{Clock, Fault, Millis};
-use bytes::Bytes;
-use jiff::fmt::rfc2822;
-use ops::{Breaker, BreakerPolicy, Breakers, CallError};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, StatusCode};
+use ops::{Answer, Breaker, BreakerPolicy, Breakers, CallError, NoAnswer, exchange};
+use reqwest::{Client, RequestBuilder};
 
 /// How a provider took a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,37 +30,6 @@ pub(crate) enum Verdict {
     Alert { code: String },
     /// No answer came: it may have been taken.
     Lost { code: String },
-}
-
-/// What came back from a provider.
-#[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
-impl Answer {
-    /// The time the provider asks to be left alone, as seconds or as a date.
-    pub(crate) fn retry_after(&self, now: Millis) -> Option<Duration> {
-        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-        if let Ok(seconds) = text.parse() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let at = rfc2822::parse(text).ok()?;
-        Some(Millis::from(at.timestamp()).after(now))
-    }
-}
-
-/// Why there is no answer to go by.
-#[derive(Debug)]
-pub(crate) enum NoAnswer {
-    /// It speaks against the provider: no connection, 5xx, 429.
-    Bad(Answer),
-    /// Nothing reached it.
-    NotSent,
-    /// Sent, and nothing came back.
-    Lost,
 }
 
 /// The line to one provider.
@@ -123,35 +88,12 @@ fn verdict(error: &CallError<NoAnswer>) -> Verdict {
     }
 }
 
-async fn exchange(request: RequestBuilder) -> Result<Answer, NoAnswer> {
-    let response = request.send().await.map_err(|error| {
-        // Errors can repeat the address, which may hold a token: they are not logged.
-        if error.is_connect() || error.is_builder() { NoAnswer::NotSent } else { NoAnswer::Lost }
-    })?;
-    let (status, headers) = (response.status(), response.headers().clone());
-    let body = response.bytes().await;
-    let is_bad = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-    match body {
-        // The status says enough where the body broke off.
-        Err(_) if status.is_success() => Err(NoAnswer::Lost),
-        body => {
-            let answer = Answer { status, headers, body: body.unwrap_or_default() };
-            if is_bad { Err(NoAnswer::Bad(answer)) } else { Ok(answer) }
-        }
-    }
-}
-
-/// A client for providers: no redirects, since a message goes where it was meant to or nowhere.
+/// A client for providers.
 pub(crate) fn http() -> Result<Client, Fault> {
-    builder().build().map_err(|error| Fault::internal(format!("HTTP client: {error}")))
+    ops::http_client(|builder| builder)
 }
 
 /// The same for a provider that speaks HTTP/2 only.
 pub(crate) fn http2() -> Result<Client, Fault> {
-    let built = builder().http2_prior_knowledge().build();
-    built.map_err(|error| Fault::internal(format!("HTTP/2 client: {error}")))
-}
-
-fn builder() -> reqwest::ClientBuilder {
-    Client::builder().redirect(Policy::none()).connect_timeout(Duration::from_secs(2))
+    ops::http_client(reqwest::ClientBuilder::http2_prior_knowledge)
 }

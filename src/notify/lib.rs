@@ -34,6 +34,7 @@ pub use desk::{Notify, SmsReport};
 pub use job::{CALM_NOTIFICATION, NOTIFICATION};
 pub use model::{
     Channel, DeliveryState, EndedBy, Group, Kind, Language, Message, News, Platform, Progress,
+    Receipt,
 };
 pub use wire::{
     DeliveryView, DeviceBody, DeviceGone, DeviceView, Mute, NoticeView, NotificationView,

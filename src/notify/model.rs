@@ -56,10 +56,27 @@ base::words! {
         Receipt = "receipt",
         PaymentSucceeded = "payment_succeeded",
         PaymentFailed = "payment_failed",
+        /// For the driver.
+        Tip = "tip",
+        /// More cash than the trip cost: the rest is in the rider's wallet.
+        ChangeCredited = "change_credited",
+        /// Less cash than the trip cost: the rider owes the rest.
+        CashOwed = "cash_owed",
+        PromoGranted = "promo_granted",
+        /// Money given back, for a trip or to a card.
+        Refunded = "refunded",
+        DisputeResolved = "dispute_resolved",
+        WithdrawalApproved = "withdrawal_approved",
         WithdrawalPaid = "withdrawal_paid",
+        WithdrawalArrived = "withdrawal_arrived",
+        /// It was sent and came back.
+        WithdrawalFailed = "withdrawal_failed",
         WithdrawalRejected = "withdrawal_rejected",
         DocumentExpiring = "document_expiring",
         Statement = "statement",
+        /// What is in the wallet stays there until somebody has looked at the account.
+        AccountHeld = "account_held",
+        AccountReleased = "account_released",
     }
 }
 
@@ -126,13 +143,7 @@ pub enum News {
     },
     TripDriverCancelled,
     TripNoDrivers,
-    Receipt {
-        #[serde(with = "whole")]
-        price: Piasters,
-        distance_m: u32,
-        method: base::PaymentMethod,
-        at: Millis,
-    },
+    Receipt(Receipt),
     PaymentSucceeded {
         #[serde(with = "whole")]
         amount: Piasters,
@@ -141,7 +152,41 @@ pub enum News {
         #[serde(with = "whole")]
         amount: Piasters,
     },
+    Tip {
+        #[serde(with = "whole")]
+        amount: Piasters,
+    },
+    ChangeCredited {
+        #[serde(with = "whole")]
+        amount: Piasters,
+    },
+    CashOwed {
+        #[serde(with = "whole")]
+        amount: Piasters,
+    },
+    PromoGranted {
+        #[serde(with = "whole")]
+        amount: Piasters,
+        until: Millis,
+    },
+    Refunded {
+        #[serde(with = "whole")]
+        amount: Piasters,
+    },
+    DisputeResolved,
+    WithdrawalApproved {
+        #[serde(with = "whole")]
+        amount: Piasters,
+    },
     WithdrawalPaid {
+        #[serde(with = "whole")]
+        amount: Piasters,
+    },
+    WithdrawalArrived {
+        #[serde(with = "whole")]
+        amount: Piasters,
+    },
+    WithdrawalFailed {
         #[serde(with = "whole")]
         amount: Piasters,
     },
@@ -160,6 +205,31 @@ pub enum News {
         #[serde(with = "whole")]
         earned: Piasters,
     },
+    AccountHeld,
+    AccountReleased,
+}
+
+/// What a rider paid for a trip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The fare.
+    #[serde(with = "whole")]
+    pub price: Piasters,
+    /// What the company paid of it.
+    #[serde(with = "whole", default)]
+    pub promo: Piasters,
+    /// Cash is handed over in coins there are: more than the rest, or (negative) less.
+    #[serde(with = "whole", default)]
+    pub rounding: Piasters,
+    pub distance_m: u32,
+    pub method: base::PaymentMethod,
+    pub at: Millis,
+}
+
+impl Receipt {
+    pub(crate) fn total(&self) -> Piasters {
+        self.price - self.promo + self.rounding
+    }
 }
 
 impl News {
@@ -173,13 +243,24 @@ impl News {
             Self::TripCancelled { .. } => Kind::TripCancelled,
             Self::TripDriverCancelled => Kind::TripDriverCancelled,
             Self::TripNoDrivers => Kind::TripNoDrivers,
-            Self::Receipt { .. } => Kind::Receipt,
+            Self::Receipt(_) => Kind::Receipt,
             Self::PaymentSucceeded { .. } => Kind::PaymentSucceeded,
             Self::PaymentFailed { .. } => Kind::PaymentFailed,
+            Self::Tip { .. } => Kind::Tip,
+            Self::ChangeCredited { .. } => Kind::ChangeCredited,
+            Self::CashOwed { .. } => Kind::CashOwed,
+            Self::PromoGranted { .. } => Kind::PromoGranted,
+            Self::Refunded { .. } => Kind::Refunded,
+            Self::DisputeResolved => Kind::DisputeResolved,
+            Self::WithdrawalApproved { .. } => Kind::WithdrawalApproved,
             Self::WithdrawalPaid { .. } => Kind::WithdrawalPaid,
+            Self::WithdrawalArrived { .. } => Kind::WithdrawalArrived,
+            Self::WithdrawalFailed { .. } => Kind::WithdrawalFailed,
             Self::WithdrawalRejected { .. } => Kind::WithdrawalRejected,
             Self::DocumentExpiring { .. } => Kind::DocumentExpiring,
             Self::Statement { .. } => Kind::Statement,
+            Self::AccountHeld => Kind::AccountHeld,
+            Self::AccountReleased => Kind::AccountReleased,
         }
     }
 }

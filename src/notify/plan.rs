@@ -72,10 +72,21 @@ pub(crate) const fn rule(kind: Kind) -> Rule {
         Kind::Receipt => (Group::Receipts, Urgency::Calm, &[] as &[Channel], true, 2 * DAY),
         Kind::PaymentSucceeded => (Group::Payments, Urgency::Live, SCREEN, false, HOUR),
         Kind::PaymentFailed => (Group::Payments, Urgency::Live, SCREEN, true, DAY),
+        Kind::Tip => (Group::Payments, Urgency::Calm, SCREEN, false, DAY),
+        Kind::ChangeCredited => (Group::Payments, Urgency::Calm, SCREEN, false, DAY),
+        Kind::CashOwed => (Group::Payments, Urgency::Live, SCREEN, true, DAY),
+        Kind::PromoGranted => (Group::Payments, Urgency::Calm, SCREEN, false, 2 * DAY),
+        Kind::Refunded => (Group::Payments, Urgency::Calm, SCREEN, true, 2 * DAY),
+        Kind::DisputeResolved => (Group::Trips, Urgency::Calm, SCREEN, true, 2 * DAY),
+        Kind::WithdrawalApproved => (Group::Withdrawals, Urgency::Calm, SCREEN, false, 2 * DAY),
         Kind::WithdrawalPaid => (Group::Withdrawals, Urgency::Calm, SCREEN, true, 2 * DAY),
+        Kind::WithdrawalArrived => (Group::Withdrawals, Urgency::Calm, SCREEN, false, 2 * DAY),
+        Kind::WithdrawalFailed => (Group::Withdrawals, Urgency::Calm, SCREEN, true, 2 * DAY),
         Kind::WithdrawalRejected => (Group::Withdrawals, Urgency::Calm, SCREEN, true, 2 * DAY),
         Kind::DocumentExpiring => (Group::Documents, Urgency::Calm, SCREEN, true, 2 * DAY),
         Kind::Statement => (Group::Statements, Urgency::Calm, SCREEN, true, 7 * DAY),
+        Kind::AccountHeld => (Group::Payments, Urgency::Live, SCREEN, true, 2 * DAY),
+        Kind::AccountReleased => (Group::Payments, Urgency::Live, SCREEN, true, 2 * DAY),
     };
     Rule { group, urgency, ladder, letter, ttl: secs(ttl) }
 }

@@ -1,5 +1,5 @@
-//! What every running room needs from its node: supervised tasks, health, logs, metrics, circuit
-//! breakers, rate limits.
+//! What every running room needs from its node: supervised tasks, health, logs, metrics, rate
+//! limits, and calls to third parties with the circuit breakers before them.
 //!
 //! Owns the list of running tasks and the node's phase (starting, serving, draining). Knows nothing
 //! of trips or drivers.
@@ -10,6 +10,7 @@
 //! - secrets in log fields are masked.
 
 mod breaker;
+mod calls;
 mod health;
 mod limiter;
 mod logs;
@@ -17,6 +18,7 @@ mod meters;
 mod tasks;
 
 pub use breaker::{Breaker, BreakerPolicy, BreakerState, BreakerView, Breakers, CallError};
+pub use calls::{Answer, NoAnswer, exchange, http_client};
 pub use health::{Dependency, Health, Phase};
 pub use limiter::{
     By, Counted, Crowd, Limit, Limiter, Penalty, Rate, RateLimits, Rates, Seat, SharedCounts,

@@ -304,6 +304,7 @@ fn estimate(quote: Quote, fare: Fare, route: &Route, pickup_s: Option<u32>) -> E
     Estimate {
         vehicle_type: quote.tier,
         price: quote.price,
+        promo: None,
         price_range: PriceRange { min: edge(RANGE_LOW), max: edge(RANGE_HIGH) },
         eta: EtaMinutes { pickup: pickup_s.map(minutes), trip: minutes(route.duration_s) },
         surge_multiplier: quote.surge,

@@ -20,5 +20,7 @@ mod wire;
 
 pub use desk::{Ask, Booking, Pricing, PricingError};
 pub use quote::{Quote, QuoteKey, QuoteRefused};
-pub use wire::{Breakdown, Estimate, EstimateReply, EtaMinutes, PriceRange, QuoteView};
+pub use wire::{
+    Breakdown, Estimate, EstimatePromo, EstimateReply, EtaMinutes, PriceRange, QuoteView,
+};
 pub use wire::{RouteView, SurgeLevel, SurgeZone};

@@ -1,6 +1,6 @@
 //! Outward shapes of prices and surge.
 
-use base::{Millis, Piasters, Point, Tier};
+use base::{Millis, Piasters, Point, PromoCreditId, Tier};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,6 +21,9 @@ pub struct Estimate {
     pub vehicle_type: Tier,
     pub quote_id: String,
     pub price: Piasters,
+    /// What the rider's best promo would take off it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promo: Option<EstimatePromo>,
     /// Where the price would end if the way or the waiting changed.
     pub price_range: PriceRange,
     pub eta: EtaMinutes,
@@ -28,6 +31,15 @@ pub struct Estimate {
     pub breakdown: Breakdown,
     pub route: RouteView,
     pub expires_at: Millis,
+}
+
+/// A promo that a booking would use unless it says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EstimatePromo {
+    pub promo_id: PromoCreditId,
+    pub amount: Piasters,
+    pub price_after: Piasters,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -281,7 +281,7 @@ impl FlowsDesk {
         let (flows, caller) = (self.flows.clone(), asked.socket.caller());
         let deed = Deed::to_trip(data.trip_id, "status");
         asked.later_once(deed, Some(Limit::TripStatus), move |once| async move {
-            let advance = Advance { step, pin: data.pin };
+            let advance = Advance { step, pin: data.pin, cash: data.cash_collected };
             let driver = caller.user.as_driver();
             let trip = flows.advance_trip(driver, data.trip_id, advance, once).await?;
             Ok(flows.view(&caller, &trip))

@@ -1,6 +1,6 @@
 //! The data of messages, as SPEC 3 and 11 name them; checked in form while they become commands.
 
-use base::{CityId, Millis, Point, Problem, Tier, TripId, limits};
+use base::{CityId, Millis, Piasters, Point, Problem, Tier, TripId, limits};
 use rooms::codec::Position;
 use serde::{Deserialize, Serialize};
 use trips::CancelReason;
@@ -71,6 +71,8 @@ pub(crate) struct TripStatusData {
     pub(crate) status: TripStep,
     /// The rider's PIN, where the city asks for it at the start.
     pub(crate) pin: Option<String>,
+    /// What the driver was given, at the end of a trip paid in cash.
+    pub(crate) cash_collected: Option<Piasters>,
 }
 
 /// Follows a trip: from event `afterSeq` on, or with a snapshot.

@@ -47,6 +47,11 @@ const FILES: &[File] = &[
     file!(10, "notify", "0010_notify"),
     file!(11, "bells", "0011_bells"),
     file!(12, "ledger", "0012_ledger"),
+    file!(13, "payments", "0013_payments"),
+    file!(15, "trip_money", "0015_trip_money"),
+    file!(14, "payouts", "0014_payouts"),
+    file!(17, "fraud", "0017_fraud"),
+    file!(16, "books", "0016_books"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

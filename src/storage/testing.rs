@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base::{Clock, Millis};
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection, Executor};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use tokio::sync::OnceCell;
 
 use crate::cluster::{Cluster, ClusterOptions, Durability};
@@ -51,6 +51,12 @@ pub async fn owner(db: &Db) -> PgConnection {
 pub async fn owner_address(db: &Db) -> Address {
     let name = db.address().database().expect("test databases are named");
     cluster().await.owner().with_database(name)
+}
+
+/// The database as a program of its own is told of it: as it logs in, and as its owner does.
+pub async fn urls(db: &Db) -> (String, String) {
+    let url = |address: &Address| ConnectOptions::to_url_lossy(&address.options).to_string();
+    (url(db.address()), url(&owner_address(db).await))
 }
 
 /// A new database copied from `template`: its address for the program and for the owner.

@@ -28,6 +28,8 @@ pub enum EventName {
     Arrived,
     Started,
     Completed,
+    /// A completed trip that could not be paid was paid after all.
+    Paid,
     Cancelled,
     /// The driver gave the trip back; another is searched.
     DriverCancelled,
@@ -63,6 +65,7 @@ impl EventName {
             Self::Arrived => "arrived",
             Self::Started => "started",
             Self::Completed => "completed",
+            Self::Paid => "paid",
             Self::Cancelled => "cancelled",
             Self::DriverCancelled => "driver_cancelled",
             Self::Reassigned => "reassigned",
@@ -81,6 +84,7 @@ impl EventName {
             Self::Arrived => "TRIP_DRIVER_ARRIVED",
             Self::Started => "TRIP_STARTED",
             Self::Completed => "TRIP_COMPLETED",
+            Self::Paid => "TRIP_PAID",
             Self::Cancelled => "TRIP_CANCELLED",
             Self::DriverCancelled => "TRIP_DRIVER_CANCELLED",
             Self::Reassigned => "TRIP_REASSIGNED",
@@ -105,6 +109,12 @@ pub struct Opened {
     pub payment_method: PaymentMethod,
     pub price: Piasters,
     pub hold: Piasters,
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub promo: Piasters,
+}
+
+fn is_nothing(amount: &Piasters) -> bool {
+    *amount == Piasters::ZERO
 }
 
 /// One committed change. Its JSON is the payload in `event_store` and `outbox`.
@@ -141,6 +151,9 @@ pub struct TripEvent {
     pub duration_s: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_fee: Option<Piasters>,
+    /// What the driver says he was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cash_collected: Option<Piasters>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened: Option<Opened>,
 }
@@ -165,6 +178,7 @@ impl TripEvent {
             distance_m: None,
             duration_s: None,
             cancel_fee: None,
+            cash_collected: None,
             opened: None,
         }
     }
@@ -190,6 +204,7 @@ impl TripEvent {
                 payment_method: trip.method,
                 price: trip.price,
                 hold: trip.hold,
+                promo: trip.promo,
             }),
             ..Self::next(trip, name, trip.status, by, trip.created_at)
         }
@@ -205,7 +220,7 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
     trip.driver = event.driver_id;
     trip.rounds = event.rounds.unwrap_or(trip.rounds);
     match event.event {
-        EventName::Scheduled => {}
+        EventName::Scheduled | EventName::Paid => {}
         EventName::Requested => trip.requested_at = event.at,
         EventName::Accepted | EventName::Queued => {
             trip.accepted_at = Some(event.at);
@@ -238,7 +253,8 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
         EventName::NoDrivers => {}
     }
     if !trip.status.is_live() {
-        trip.ended_at = Some(event.at);
+        // What is paid late has ended long before.
+        trip.ended_at = trip.ended_at.or(Some(event.at));
         trip.queued_behind = None;
         trip.hold = Piasters::ZERO;
     }

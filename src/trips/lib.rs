@@ -12,8 +12,11 @@
 //! - what is answered is committed, and nothing is told before.
 
 mod actor;
+mod booking;
+mod cash;
 mod effect;
 mod event;
+mod late;
 mod model;
 mod pins;
 mod pulse;
@@ -28,8 +31,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use cash::{CASH_OVER_MAX, CASH_WITHIN_MS};
 pub use effect::Effect;
 pub use event::{EventName, Opened, TripEvent, evolve};
+pub use late::PaidLate;
 pub use model::{
     CancelReason, Freed, NewTrip, OfferOutcome, Party, Passenger, PaymentStatus, Place, Side,
     Status, Terms, Trip,

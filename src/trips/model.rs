@@ -162,14 +162,18 @@ pub struct Passenger {
 pub struct Terms {
     /// The rider cancels for nothing within this time after a driver accepted, seconds.
     pub free_cancel_s: u32,
-    /// What he pays afterwards, and for not showing up.
+    /// What he pays afterwards.
     pub cancel_fee: Piasters,
     /// How long the driver waits at the pickup before he may call it a no-show, seconds.
     pub no_show_wait_s: u32,
+    /// What the rider pays for not showing up.
+    pub no_show_fee: Piasters,
     /// How much of the fare the rider may owe after a wallet trip.
     pub due_limit: Piasters,
     /// How far below zero the driver's account may be for him to take cash trips.
     pub debt_limit: Piasters,
+    /// Cash is handed over in multiples of this.
+    pub cash_step: Piasters,
 }
 
 /// A trip: the row of table `trips`.
@@ -197,6 +201,8 @@ pub struct Trip {
     pub passenger: Option<Passenger>,
     /// The quoted price: a promise.
     pub price: Piasters,
+    /// What the company pays of the price, reserved when the trip was booked.
+    pub promo: Piasters,
     /// Set when the trip completes, never before.
     pub final_price: Option<Piasters>,
     /// What is held of the rider's wallet; zero once the trip has ended.
@@ -252,6 +258,12 @@ impl Trip {
         self.queued_behind.is_some()
     }
 
+    /// What the rider pays: the price without the promo, and in cash what there are coins for.
+    pub fn to_pay(&self) -> Piasters {
+        // Who drives makes no difference to it.
+        self.settlement(self.driver.unwrap_or_default()).to_pay()
+    }
+
     /// What it costs and how it is paid, once `driver` has completed it: the quoted price is the
     /// price.
     pub(crate) const fn settlement(&self, driver: DriverId) -> Settlement {
@@ -261,8 +273,8 @@ impl Trip {
             driver,
             method: self.method,
             price: self.price,
-            promo: Piasters::ZERO,
-            cash_step: Piasters(1),
+            promo: self.promo,
+            cash_step: self.terms.cash_step,
             commission: self.commission,
             hold: self.hold,
             due_limit: self.terms.due_limit,
@@ -287,6 +299,10 @@ pub struct NewTrip {
     pub method: PaymentMethod,
     pub strategy: String,
     pub price: Piasters,
+    /// Taken off the price; gone meanwhile, the trip is not booked.
+    pub promo: Option<promo::Offer>,
+    /// What the rider may owe and still book.
+    pub due_allowed: Piasters,
     pub commission: BasisPoints,
     pub surge: f32,
     pub quote_id: Option<String>,

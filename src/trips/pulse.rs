@@ -63,7 +63,8 @@ impl Pulse {
             | EventName::Arrived
             | EventName::Started
             | EventName::DriverCancelled
-            | EventName::Reassigned => {}
+            | EventName::Reassigned
+            | EventName::Paid => {}
         }
         if !trip.status.is_live() {
             beat.ends.push_back((now, trip.id, trip.status));

@@ -2,6 +2,7 @@
 
 use base::{Code, DriverId, Fault, Piasters, Problem};
 
+use crate::cash::CASH_OVER_MAX;
 use crate::model::Status;
 
 /// An answer of the rules: nothing happened, and asking again changes nothing by itself.
@@ -33,6 +34,14 @@ pub enum Refusal {
     TooFarFromPickup { distance_m: Option<u32> },
     #[error("the rider has {wait_s} s more to show up")]
     NoShowTooEarly { wait_s: u32 },
+    #[error("the trip is not paid in cash")]
+    NotPaidInCash,
+    #[error("nobody pays so for a trip of {to_pay}")]
+    CashOutOfRange { to_pay: Piasters },
+    #[error("the rider would owe {due}, at most {limit} is allowed")]
+    CashTooShort { due: Piasters, limit: Piasters },
+    #[error("it is too late for that")]
+    TooLate,
     /// Another attempt of the same request has its idempotency key.
     #[error("another attempt of the same request is under way")]
     Superseded,
@@ -47,8 +56,12 @@ pub enum TripError {
     NotFound,
     #[error("the wallet has {available}, the trip costs {price}")]
     InsufficientBalance { available: Piasters, price: Piasters },
+    /// With what earlier trips that could not be paid cost.
     #[error("the rider owes {due}")]
     PaymentDue { due: Piasters },
+    /// Between choosing it and booking with it.
+    #[error("the promo is used up")]
+    PromoGone,
     /// The mailbox or the writer's queue is full, or the time allowed for the command is over.
     #[error("overloaded: {0}")]
     Overloaded(&'static str),
@@ -88,6 +101,18 @@ impl From<Refusal> for Problem {
                 Self::new(Code::NoShowTooEarly, "the waiting time is not over")
                     .with("waitSeconds", wait_s)
             }
+            Refusal::NotPaidInCash => {
+                Self::field("cashCollected", "unsupported", "the trip is not paid in cash")
+            }
+            Refusal::CashOutOfRange { to_pay } => {
+                let text = format!("must be at least 0 and at most {}", to_pay + CASH_OVER_MAX);
+                Self::field("cashCollected", "out_of_range", &text)
+            }
+            Refusal::CashTooShort { due, limit } => {
+                let text = "the rider may not owe so much: ask for more, or leave it to support";
+                Self::new(Code::DueLimit, text).with("due", due).with("limit", limit)
+            }
+            Refusal::TooLate => Self::new(Code::TooLate, "it is too late for that"),
             Refusal::Superseded => events::Superseded::ByAnother.into(),
         }
     }
@@ -113,7 +138,11 @@ impl From<TripError> for Problem {
                     .with("price", price)
             }
             TripError::PaymentDue { due } => {
-                Self::new(Code::PaymentDue, "an earlier trip is not paid yet").with("due", due)
+                let text = "an earlier trip is not fully paid, top up your wallet first";
+                Self::new(Code::PaymentDue, text).with("due", due)
+            }
+            TripError::PromoGone => {
+                Self::new(Code::PromoUnfit, "the promo is used up").with("reason", "used_up")
             }
             TripError::Overloaded(why) => Fault::unavailable(why).into(),
             TripError::Fault(fault) => fault.into(),

@@ -22,13 +22,15 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::actor::{Actor, Answer, Entry, Gone, Message, World};
+use crate::booking::{self, Begin};
 use crate::effect::Effect;
 use crate::event::TripEvent;
+use crate::late::{self, PaidLate};
 use crate::model::{NewTrip, Party, Status, Trip};
 use crate::pulse::{Pulse, PulseView};
 use crate::refusal::TripError;
 use crate::rules::{self, Command, Lease, SEARCH_AHEAD_MS, State};
-use crate::store::{self, Begin};
+use crate::store;
 use crate::writer::{Group, Writer};
 
 /// How many live trips are read at once at boot.
@@ -156,12 +158,13 @@ impl Trips {
         };
         let id = new.id;
         let begin = Begin { status, epoch: self.epoch()?, now };
-        let (trip, event) = match store::create(&inner.db, caller, new.clone(), begin, once).await {
-            Err(TripError::Fault(Fault::Unknown(why))) => {
-                self.create_again(caller, new, begin, once, why).await?
-            }
-            other => other?,
-        };
+        let (trip, event) =
+            match booking::store::create(&inner.db, caller, new.clone(), begin, once).await {
+                Err(TripError::Fault(Fault::Unknown(why))) => {
+                    self.create_again(caller, new, begin, once, why).await?
+                }
+                other => other?,
+            };
         counter!("smartline_trip_requests_total", "status" => status.name()).increment(1);
         let trip = Arc::new(trip);
         self.adopt(State::new(trip.clone()));
@@ -184,7 +187,7 @@ impl Trips {
         why: String,
     ) -> Result<(Trip, TripEvent), TripError> {
         let id = new.id;
-        let second = store::create(&self.0.db, caller, new, begin, once).await;
+        let second = booking::store::create(&self.0.db, caller, new, begin, once).await;
         let Err(refused) = second else { return second };
         let Some(trip) = store::get(&self.0.db, &Who::System, id).await? else {
             return Err(refused);
@@ -213,6 +216,23 @@ impl Trips {
         };
         histogram!("smartline_trip_command_seconds").record(begun.elapsed().as_secs_f64());
         answer
+    }
+
+    /// Pays what the rider's wallet covers of his completed trips that could not be paid, oldest
+    /// first; each is told once it is committed.
+    pub async fn pay_late(&self, rider: RiderId) -> Result<Vec<PaidLate>, Fault> {
+        let mut all = Vec::new();
+        while let Some(paid) = late::pay_next(&self.0.db, &self.0.world.clock, rider).await? {
+            let (trip, event) = (paid.trip.clone(), paid.event.clone());
+            self.tell(Effect::Event { trip, event }).await;
+            all.push(paid);
+        }
+        Ok(all)
+    }
+
+    /// Riders after `after` with completed trips that could not be paid, in the order of their ids.
+    pub async fn riders_owing(&self, after: RiderId, limit: i64) -> Result<Vec<RiderId>, Fault> {
+        store::owing(&self.0.db, after, limit).await
     }
 
     /// The live trip's newest snapshot, from memory.

@@ -11,8 +11,9 @@
 use std::sync::Arc;
 
 use base::{DriverId, Millis, Piasters, Point, RiderId, TripId};
-use ledger::TripMoney;
+use ledger::{CashTaken, TripMoney};
 
+use crate::cash;
 use crate::event::{EventName, TripEvent, evolve};
 use crate::model::{CancelReason, Freed, OfferOutcome, Party, PaymentStatus, Side, Status, Trip};
 use crate::refusal::Refusal;
@@ -64,10 +65,11 @@ pub enum Command {
         driver: DriverId,
         pin: Option<String>,
     },
-    /// `distance_m`: driven, filtered.
+    /// `distance_m`: driven, filtered. `cash`: what the driver was given, where he says so.
     Complete {
         driver: DriverId,
         distance_m: u32,
+        cash: Option<Piasters>,
     },
     Cancel {
         by: Party,
@@ -129,6 +131,8 @@ pub(crate) struct Record {
     pub event: TripEvent,
     pub actor: Party,
     pub money: Option<TripMoney>,
+    /// Of a trip paid in cash: what was given for it.
+    pub cash: Option<CashTaken>,
 }
 
 /// A decision: the state after it, what must be stored first, what is told afterwards.
@@ -183,7 +187,7 @@ impl State {
         };
         Step {
             next: Self { trip, offers: Vec::new(), asked },
-            record: Some(Record { event, actor, money }),
+            record: Some(Record { event, actor, money, cash: None }),
             tells: vec![Tell::Event],
         }
     }
@@ -218,7 +222,9 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
         (Accepted, C::Activate) => take_turn(state, now),
         (Accepted, C::Arrive { driver, at }) => arrive(state, *driver, *at, now),
         (Arrived, C::Start { driver, pin }) => start(state, *driver, pin.as_deref(), now),
-        (Started, C::Complete { driver, distance_m }) => complete(state, *driver, *distance_m, now),
+        (Started, C::Complete { driver, distance_m, cash }) => {
+            complete(state, *driver, *distance_m, *cash, now)
+        }
         (Accepted, C::Reassign { driver }) => reassign(state, *driver, now),
 
         // Ends before the ride.
@@ -431,16 +437,19 @@ fn complete(
     state: &State,
     driver: DriverId,
     distance_m: u32,
+    cash: Option<Piasters>,
     now: Millis,
 ) -> Result<Step, Refusal> {
     drives(state, driver)?;
     let trip = &state.trip;
+    let taken = cash.map(|given| cash::taken(trip, driver, given)).transpose()?;
     let driven_ms = now.since(trip.started_at.unwrap_or(now)).max(0);
     let event = TripEvent {
         // What the settlement finds out may turn this into `failed`, in the same commit.
         payment_status: PaymentStatus::Paid,
         // The quoted price is the price.
         final_price: Some(trip.price),
+        cash_collected: cash,
         // As wide as the column.
         distance_m: Some(distance_m.min(i32::MAX.unsigned_abs())),
         duration_s: Some(u32::try_from(driven_ms / 1000).unwrap_or(i32::MAX.unsigned_abs())),
@@ -448,6 +457,7 @@ fn complete(
     };
     let money = TripMoney::Settle(trip.settlement(driver));
     let mut step = state.recorded(event, Party::Driver(driver), Some(money));
+    step.record.iter_mut().for_each(|record| record.cash.clone_from(&taken));
     step.tells.push(Tell::Completed);
     step.tells.push(Tell::DriverFreed { driver, how: Freed::Completed });
     step.tells.push(Tell::Ended);
@@ -539,7 +549,7 @@ fn no_show(state: &State, driver: DriverId, now: Millis) -> Result<Step, Refusal
         let wait_s = u32::try_from(left_ms.div_ceil(1000)).unwrap_or(u32::MAX);
         return Err(Refusal::NoShowTooEarly { wait_s });
     }
-    let fee = state.trip.terms.cancel_fee;
+    let fee = state.trip.terms.no_show_fee;
     let by = Party::Driver(driver);
     Ok(end_with_fee(state, by, CancelReason::RiderNoShow, fee, Freed::NoShow, now))
 }

@@ -1,228 +1,29 @@
-//! All SQL of trips: booking, group transitions, reading, boot.
+//! SQL of trips: group transitions, reading, boot; booking has its own.
 //!
 //! Writes go through the functions of migration 0003, which check actor, version and lease again.
 
 use base::{
-    BasisPoints, Caller, CityId, Cursor, DriverId, Fault, Millis, PaymentMethod, Piasters, Point,
-    RiderId, Role, Tier, TripId,
+    BasisPoints, CityId, Cursor, DriverId, Fault, Millis, PaymentMethod, Piasters, Point, RiderId,
+    Role, Tier, TripId,
 };
-use events::Once;
 use serde::Serialize;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use storage::{Db, Tx, Who, at, breaks, fault, millis, raised};
+use storage::{Db, Tx, Who, at, breaks, fault, millis};
 use uuid::Uuid;
 
 use crate::event::TripEvent;
-use crate::model::{
-    CancelReason, NewTrip, Passenger, PaymentStatus, Place, Side, Status, Terms, Trip,
-};
-use crate::refusal::{Refusal, TripError};
+use crate::model::{CancelReason, Passenger, PaymentStatus, Place, Side, Status, Terms, Trip};
+use crate::refusal::Refusal;
 use crate::registry::Filter;
 use crate::writer::Move;
 
 /// One live trip per rider: the database's own refusal.
-const ONE_PER_RIDER: &str = "one_live_trip_per_rider";
+pub(crate) const ONE_PER_RIDER: &str = "one_live_trip_per_rider";
 
 /// Of a rider's past, so many trips count as recent.
 const PAST_TRIPS: i64 = 200;
-
-/// The SQLSTATE of a booking by a node whose lease is over.
-const LEASE_LOST: &str = "SL102";
-
-/// The booked row as `trip_create` reads it.
-#[derive(Serialize)]
-struct NewRow<'a> {
-    id: TripId,
-    epoch: i64,
-    city_id: CityId,
-    rider_id: RiderId,
-    status: Status,
-    payment_method: PaymentMethod,
-    tier: Tier,
-    strategy: &'a str,
-    pickup_lat: f64,
-    pickup_lng: f64,
-    pickup_address: Option<&'a str>,
-    destination_lat: f64,
-    destination_lng: f64,
-    destination_address: Option<&'a str>,
-    stops: &'a [Place],
-    passenger: Option<&'a Passenger>,
-    price: i64,
-    hold: i64,
-    commission_bp: i64,
-    surge: f32,
-    quote_id: Option<&'a str>,
-    quoted_distance_m: u32,
-    quoted_duration_s: u32,
-    pin: Option<&'a str>,
-    scheduled_at: Option<Millis>,
-    created_at: Millis,
-    free_cancel_s: u32,
-    late_cancel_fee: i64,
-    no_show_wait_s: u32,
-    due_limit: i64,
-    debt_limit: i64,
-}
-
-impl<'a> NewRow<'a> {
-    fn of(trip: &'a Trip) -> Self {
-        Self {
-            id: trip.id,
-            epoch: trip.epoch,
-            city_id: trip.city,
-            rider_id: trip.rider,
-            status: trip.status,
-            payment_method: trip.method,
-            tier: trip.tier,
-            strategy: &trip.strategy,
-            pickup_lat: trip.pickup.at.lat(),
-            pickup_lng: trip.pickup.at.lng(),
-            pickup_address: trip.pickup.address.as_deref(),
-            destination_lat: trip.destination.at.lat(),
-            destination_lng: trip.destination.at.lng(),
-            destination_address: trip.destination.address.as_deref(),
-            stops: &trip.stops,
-            passenger: trip.passenger.as_ref(),
-            price: trip.price.0,
-            hold: trip.hold.0,
-            commission_bp: trip.commission.0,
-            surge: trip.surge,
-            quote_id: trip.quote_id.as_deref(),
-            quoted_distance_m: trip.quoted_distance_m,
-            quoted_duration_s: trip.quoted_duration_s,
-            pin: trip.pin.as_deref(),
-            scheduled_at: trip.scheduled_at,
-            created_at: trip.created_at,
-            free_cancel_s: trip.terms.free_cancel_s,
-            late_cancel_fee: trip.terms.cancel_fee.0,
-            no_show_wait_s: trip.terms.no_show_wait_s,
-            due_limit: trip.terms.due_limit.0,
-            debt_limit: trip.terms.debt_limit.0,
-        }
-    }
-}
-
-/// How a trip begins.
-#[derive(Clone, Copy)]
-pub(crate) struct Begin {
-    pub(crate) status: Status,
-    /// Of this node's lease.
-    pub(crate) epoch: i64,
-    pub(crate) now: Millis,
-}
-
-/// A booked trip that is in no table yet.
-fn draft(new: NewTrip, begin: Begin, hold: Piasters) -> Trip {
-    let Begin { status, epoch, now } = begin;
-    Trip {
-        id: new.id,
-        city: new.city,
-        rider: new.rider,
-        driver: None,
-        queued_behind: None,
-        status,
-        payment_status: PaymentStatus::Pending,
-        method: new.method,
-        tier: new.tier,
-        strategy: new.strategy,
-        version: 1,
-        epoch,
-        pickup: new.pickup,
-        destination: new.destination,
-        stops: new.stops,
-        passenger: new.passenger,
-        price: new.price,
-        final_price: None,
-        hold,
-        commission: new.commission,
-        surge: new.surge,
-        quote_id: new.quote_id,
-        quoted_distance_m: new.distance_m,
-        quoted_duration_s: new.duration_s,
-        distance_m: None,
-        duration_s: None,
-        pin: new.pin,
-        rounds: 0,
-        excluded: Vec::new(),
-        cancelled_by: None,
-        cancel_reason: None,
-        cancel_fee: Piasters::ZERO,
-        scheduled_at: new.scheduled_at,
-        requested_at: now,
-        accepted_at: None,
-        arrived_at: None,
-        started_at: None,
-        ended_at: None,
-        created_at: now,
-        terms: new.terms,
-    }
-}
-
-/// Books a trip as its caller, in one commit: funds, row, first event, outbox, hold.
-pub(crate) async fn create(
-    db: &Db,
-    caller: &Caller,
-    new: NewTrip,
-    begin: Begin,
-    once: Once,
-) -> Result<(Trip, TripEvent), TripError> {
-    let mut tx = db.begin(&Who::Caller(*caller)).await?;
-    let funds = ledger::lock_funds_in_tx(&mut tx, &[new.rider.into()]).await?;
-    let funds = funds.get(&new.rider.into()).copied().unwrap_or_default();
-    if funds.due > Piasters::ZERO {
-        return Err(TripError::PaymentDue { due: funds.due });
-    }
-    let hold = match new.method {
-        PaymentMethod::Wallet => ledger::hold_for(new.price, funds.wallet).map_err(|short| {
-            TripError::InsufficientBalance { available: short.available, price: short.price }
-        })?,
-        PaymentMethod::Cash | PaymentMethod::Card => Piasters::ZERO,
-    };
-    let trip = draft(new, begin, hold);
-    let side = match caller.role {
-        Role::Rider => Side::Rider,
-        Role::Driver => Side::Driver,
-        Role::Admin => Side::Admin,
-    };
-    let event = TripEvent::first(&trip, side);
-    create_in_tx(&mut tx, &trip, &event).await?;
-    if hold > Piasters::ZERO {
-        let journal = ledger::hold_journal(trip.id, trip.rider, hold);
-        ledger::post_in_tx(&mut tx, &journal).await.map_err(|error| match error {
-            ledger::PostError::InsufficientFunds => {
-                TripError::InsufficientBalance { available: funds.wallet, price: trip.price }
-            }
-            ledger::PostError::Fault(fault) => fault.into(),
-            ledger::PostError::KeyReused
-            | ledger::PostError::RefundTooLarge
-            | ledger::PostError::Unbalanced => {
-                Fault::internal(format!("hold of trip {}: {error}", trip.id)).into()
-            }
-        })?;
-    }
-    once.mark_in_tx(&mut tx, trip.id.0).await?;
-    tx.commit().await?;
-    Ok((trip, event))
-}
-
-async fn create_in_tx(tx: &mut Tx, trip: &Trip, event: &TripEvent) -> Result<(), TripError> {
-    tx.rings(events::FACTS);
-    sqlx::query("SELECT trip_create($1::text::jsonb, $2::text::jsonb, $3)")
-        .bind(json(&NewRow::of(trip))?)
-        .bind(json(event)?)
-        .bind(event.event.domain())
-        .execute(tx.conn())
-        .await
-        .map_err(|error| match raised(&error) {
-            Some(LEASE_LOST) => Fault::unavailable("another node runs the trips").into(),
-            _ if breaks(&error, ONE_PER_RIDER) => Refusal::TripInProgress.into(),
-            _ => TripError::Fault(fault(error)),
-        })?;
-    Ok(())
-}
 
 /// Why a group of moves did not go through.
 #[derive(Debug)]
@@ -282,6 +83,61 @@ pub(crate) async fn look(db: &Db, ids: &[TripId]) -> Result<(i64, Vec<Trip>), Fa
     tx.commit().await?;
     let trips: Result<Vec<Trip>, Fault> = rows.iter().map(|row| trip(row).map_err(fault)).collect();
     Ok((epoch, trips?))
+}
+
+/// Where one trip stands, unchanged until the transaction ends.
+pub(crate) async fn look_in_tx(tx: &mut Tx, id: TripId) -> Result<Option<Trip>, Fault> {
+    let row = sqlx::query("SELECT * FROM trips_look($1)")
+        .bind(vec![id.0])
+        .fetch_optional(tx.conn())
+        .await
+        .map_err(fault)?;
+    row.map(|row| trip(&row).map_err(fault)).transpose()
+}
+
+/// Marks a trip as paid after its end; false when it is not where `event` thinks.
+pub(crate) async fn pay_late_in_tx(tx: &mut Tx, event: &TripEvent) -> Result<bool, Fault> {
+    sqlx::query_scalar("SELECT trip_pay_late($1, $2, $3, $4::text::jsonb, $5)")
+        .bind(event.trip_id.0)
+        .bind(event.seq)
+        .bind(event.event.domain())
+        .bind(json(event)?)
+        .bind(at(event.at))
+        .fetch_one(tx.conn())
+        .await
+        .map_err(fault)
+}
+
+/// The rider's oldest completed trip that could not be paid from his wallet.
+pub(crate) async fn unpaid(db: &Db, rider: RiderId) -> Result<Option<TripId>, Fault> {
+    let mut tx = db.begin(&Who::System).await?;
+    let id: Option<Uuid> = sqlx::query_scalar(
+        "SELECT id FROM trips \
+         WHERE rider_id = $1 AND payment_status = 'failed' AND payment_method = 'wallet' \
+         ORDER BY ended_at, id LIMIT 1",
+    )
+    .bind(rider.0)
+    .fetch_optional(tx.conn())
+    .await
+    .map_err(fault)?;
+    tx.commit().await?;
+    Ok(id.map(TripId))
+}
+
+/// Riders after `after` who owe for completed trips, in the order of their ids.
+pub(crate) async fn owing(db: &Db, after: RiderId, limit: i64) -> Result<Vec<RiderId>, Fault> {
+    let mut tx = db.begin(&Who::System).await?;
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT DISTINCT rider_id FROM trips WHERE payment_status = 'failed' AND rider_id > $1 \
+         ORDER BY rider_id LIMIT $2",
+    )
+    .bind(after.0)
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    tx.commit().await?;
+    Ok(ids.into_iter().map(RiderId).collect())
 }
 
 /// Takes the lease on all trips; its epoch.
@@ -429,7 +285,7 @@ pub(crate) async fn drivers_of(db: &Db, rider: RiderId) -> Result<Vec<DriverId>,
     Ok(ids.into_iter().map(DriverId).collect())
 }
 
-fn json(value: &impl Serialize) -> Result<String, Fault> {
+pub(crate) fn json(value: &impl Serialize) -> Result<String, Fault> {
     serde_json::to_string(value).map_err(|error| Fault::internal(error.to_string()))
 }
 
@@ -481,6 +337,9 @@ fn trip(row: &PgRow) -> Result<Trip, sqlx::Error> {
     let excluded: Vec<Uuid> = row.try_get("excluded")?;
     let rounds: i16 = row.try_get("rounds")?;
     let created_at = moment(row, "created_at")?.unwrap_or_default();
+    let cancel_fee = money(row, "late_cancel_fee")?;
+    // Of a trip from before it was told apart.
+    let no_show_fee: Option<i64> = row.try_get("no_show_fee")?;
     Ok(Trip {
         id: TripId(row.try_get("id")?),
         city: CityId(row.try_get("city_id")?),
@@ -499,6 +358,7 @@ fn trip(row: &PgRow) -> Result<Trip, sqlx::Error> {
         stops: row.try_get::<Json<Vec<Place>>, _>("stops")?.0,
         passenger: row.try_get::<Option<Json<Passenger>>, _>("passenger")?.map(|json| json.0),
         price: money(row, "price")?,
+        promo: money(row, "promo")?,
         final_price: row.try_get::<Option<i64>, _>("final_price")?.map(Piasters),
         hold: money(row, "hold")?,
         commission: BasisPoints(row.try_get::<i32, _>("commission_bp")?.into()),
@@ -523,10 +383,12 @@ fn trip(row: &PgRow) -> Result<Trip, sqlx::Error> {
         created_at,
         terms: Terms {
             free_cancel_s: count(row, "free_cancel_s")?,
-            cancel_fee: money(row, "late_cancel_fee")?,
+            cancel_fee,
             no_show_wait_s: count(row, "no_show_wait_s")?,
+            no_show_fee: no_show_fee.map_or(cancel_fee, Piasters),
             due_limit: money(row, "due_limit")?,
             debt_limit: money(row, "debt_limit")?,
+            cash_step: money(row, "cash_step")?,
         },
     })
 }

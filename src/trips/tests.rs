@@ -2,6 +2,7 @@
 //! whole room against a real database.
 
 mod database;
+mod money;
 mod races;
 mod stand;
 mod table;
@@ -20,11 +21,11 @@ use crate::model::{NewTrip, PaymentStatus, Place, Status, Terms, Trip};
 const T0: i64 = 1_700_000_000_000;
 
 /// `seconds` into the story.
-fn at_s(seconds: i64) -> Millis {
+pub(crate) fn at_s(seconds: i64) -> Millis {
     Millis(T0 + seconds * 1000)
 }
 
-fn driver(n: u128) -> DriverId {
+pub(crate) fn driver(n: u128) -> DriverId {
     DriverId::from_u128(n)
 }
 
@@ -43,8 +44,10 @@ const TERMS: Terms = Terms {
     free_cancel_s: 120,
     cancel_fee: Piasters(1500),
     no_show_wait_s: 300,
+    no_show_fee: Piasters(1500),
     due_limit: Piasters(5000),
     debt_limit: Piasters(20_000),
+    cash_step: Piasters(50),
 };
 
 fn new_trip(rider: RiderId, method: PaymentMethod) -> NewTrip {
@@ -60,6 +63,8 @@ fn new_trip(rider: RiderId, method: PaymentMethod) -> NewTrip {
         method,
         strategy: "first_accept".to_owned(),
         price: Piasters(10_000),
+        promo: None,
+        due_allowed: Piasters::ZERO,
         commission: BasisPoints(1500),
         surge: 1.0,
         quote_id: None,
@@ -92,6 +97,7 @@ pub(crate) fn trip() -> Trip {
         stops: new.stops,
         passenger: None,
         price: new.price,
+        promo: Piasters::ZERO,
         final_price: None,
         hold: Piasters::ZERO,
         commission: new.commission,

@@ -104,6 +104,11 @@ pub struct TripView {
     pub vehicle_type: Tier,
     pub payment_method: PaymentMethod,
     pub price: Piasters,
+    /// What the company pays of the price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promo: Option<Piasters>,
+    /// What the rider pays: the price without the promo; in cash, as there are coins for it.
+    pub to_pay: Piasters,
     pub final_price: Option<Piasters>,
     pub surge_multiplier: f32,
     /// Metres: driven once completed, quoted before.
@@ -152,6 +157,8 @@ impl TripView {
             vehicle_type: trip.tier,
             payment_method: trip.method,
             price: trip.price,
+            promo: (trip.promo > Piasters::ZERO).then_some(trip.promo),
+            to_pay: trip.to_pay(),
             final_price: trip.final_price,
             surge_multiplier: trip.surge,
             distance: trip.distance_m.unwrap_or(trip.quoted_distance_m),

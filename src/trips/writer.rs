@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use base::{DriverId, Fault, Millis, Piasters, TripId, UserId};
 use events::Once;
-use ledger::{Account, Journal, RiderFunds, TripMoney};
+use ledger::{Account, CashTaken, Journal, RiderFunds, TripMoney};
 use metrics::{counter, histogram};
 use ops::Tasks;
 use serde::Serialize;
@@ -135,9 +135,10 @@ struct Planned {
 
 impl Planned {
     /// A wallet that is too short turns `paid` into `failed`; the trip is completed all the same.
-    fn of(item: &Item, funds: &HashMap<UserId, RiderFunds>) -> Self {
+    /// Cash that is so short that it may not be owed completes nothing.
+    fn of(item: &Item, funds: &HashMap<UserId, RiderFunds>) -> Result<Self, Refusal> {
         let mut event = item.record.event.clone();
-        let journals = match &item.record.money {
+        let mut journals = match &item.record.money {
             None => Vec::new(),
             Some(money) => {
                 let rider = item.before.rider.into();
@@ -148,8 +149,33 @@ impl Planned {
                 })
             }
         };
+        if let Some(cash) = &item.record.cash {
+            let funds = funds.get(&item.before.rider.into()).copied().unwrap_or_default();
+            journals.extend(cash_journals(cash, &funds)?);
+        }
         let trip = Arc::new(evolve(&item.before, &event));
-        Self { trip, event: Arc::new(event), journals }
+        Ok(Self { trip, event: Arc::new(event), journals })
+    }
+
+    /// What becomes of the trip's promo; it waits for its payment as long as the trip does.
+    fn promo_end(&self) -> Option<promo::Ended> {
+        let trip = &self.trip;
+        if trip.promo == Piasters::ZERO {
+            return None;
+        }
+        match (trip.status, trip.payment_status) {
+            (Status::Completed, PaymentStatus::Paid) => Some(promo::Ended::Spent(trip.id)),
+            (Status::Cancelled | Status::NoDrivers, _) => Some(promo::Ended::Freed(trip.id)),
+            (
+                Status::Scheduled
+                | Status::Requested
+                | Status::Accepted
+                | Status::Arrived
+                | Status::Started
+                | Status::Completed,
+                _,
+            ) => None,
+        }
     }
 
     fn moves(&self, item: &Item) -> Move<'_> {
@@ -339,13 +365,16 @@ impl Desk {
             true => HashMap::new(),
             false => ledger::lock_funds_in_tx(&mut tx, &riders).await?,
         };
-        let planned: Vec<Planned> = items.iter().map(|item| Planned::of(item, &funds)).collect();
+        let planned = items.iter().map(|item| Planned::of(item, &funds));
+        let planned: Vec<Planned> =
+            planned.collect::<Result<_, _>>().map_err(GroupError::Refused)?;
         let moves: Vec<Move<'_>> =
             planned.iter().zip(items).map(|(plan, item)| plan.moves(item)).collect();
         let moved: HashSet<TripId> =
             store::transitions_in_tx(&mut tx, &moves).await?.into_iter().collect();
         drop(moves);
         use_keys(&mut tx, items, &moved).await?;
+        end_promos(&mut tx, &planned, &moved).await?;
         let mut outcomes = Vec::with_capacity(items.len());
         let mut journals = Vec::new();
         for (plan, item) in planned.into_iter().zip(items) {
@@ -446,6 +475,33 @@ async fn use_keys(
         return Err(GroupError::Refused(Refusal::Superseded));
     }
     Ok(())
+}
+
+/// What was given in cash beside what was to be paid; change that comes into a wallet pays first
+/// what its rider owes.
+fn cash_journals(cash: &CashTaken, funds: &RiderFunds) -> Result<Vec<Journal>, Refusal> {
+    let difference = ledger::cash_difference(cash, funds)
+        .map_err(|over| Refusal::CashTooShort { due: over.due, limit: over.limit })?;
+    let Some(difference) = difference else { return Ok(Vec::new()) };
+    let change = difference.amount_on(Account::RiderWallet(cash.rider.into()));
+    let funds = RiderFunds { wallet: funds.wallet + change, ..*funds };
+    let paid = (change > Piasters::ZERO)
+        .then(|| ledger::pay_due(cash.rider, &funds, cash.trip.0))
+        .flatten();
+    Ok(std::iter::once(difference).chain(paid).collect())
+}
+
+/// Before the journals, which lock drivers' accounts: a campaign's row is locked after those of
+/// riders and before those.
+async fn end_promos(
+    tx: &mut storage::Tx,
+    planned: &[Planned],
+    moved: &HashSet<TripId>,
+) -> Result<(), GroupError> {
+    let of_moved = planned.iter().filter(|plan| moved.contains(&plan.trip.id));
+    let ended: Vec<_> = of_moved.filter_map(Planned::promo_end).collect();
+    let now = planned.iter().map(|plan| plan.event.at).max().unwrap_or_default();
+    Ok(promo::end_in_tx(tx, &ended, now).await?)
 }
 
 /// The driver whose account the money touches.

@@ -15,20 +15,31 @@ use std::sync::Arc;
 
 use events::{Handlers, Relay, SagaRunner, WorkerConfig};
 use flows::{
-    AFTERMATH, Aftermath, Completions, DOCUMENT_REMINDERS, EVERY_MORNING, Flows, TRIP_NEWS, Teller,
-    TripNews,
+    AFTERMATH, Aftermath, Cashier, Completions, DOCUMENT_REMINDERS, EVERY_MORNING, EVERY_SIX_HOURS,
+    FRAUD_SWEEP, FRAUD_SWEEPS, FRAUD_WATCH, Flows, FraudWatch, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL,
+    LatePayer, Payer, Refunder, TRIP_NEWS, Teller, TripNews, Watcher,
 };
 use notify::{CALM_NOTIFICATION, NOTIFICATION};
 use ops::Tasks;
+use payments::{
+    DEPOSIT_LOOK, DEPOSIT_LOOKS, EVERY_MINUTE, PAYMENT_NOTICE, PAYOUT, PAYOUT_LOOKS,
+    PAYOUTS_EVERY_MINUTE, REFUND, REFUND_LOOKS, REFUNDS_EVERY_MINUTE,
+};
 
 pub use facts::facts;
 
 /// Starts the node's background work: relay, workers, schedules.
 pub fn start(flows: &Flows, tasks: &Tasks) {
-    let relay = Relay::new(flows.db.clone(), vec![Arc::new(Completions), Arc::new(TripNews)]);
+    let relay = Relay::new(
+        flows.db.clone(),
+        vec![Arc::new(Completions), Arc::new(TripNews), Arc::new(FraudWatch)],
+    );
     relay.start(tasks);
     let aftermath = SagaRunner::new(flows.db.clone(), Arc::new(Aftermath(flows.clone())));
     let (teller, notify) = (Arc::new(Teller(flows.clone())), Arc::new(flows.notify.clone()));
+    let (cashier, payer) = (Arc::new(Cashier(flows.clone())), Arc::new(LatePayer(flows.clone())));
+    let (payouts, refunder) = (Arc::new(Payer(flows.clone())), Arc::new(Refunder(flows.clone())));
+    let watcher = Arc::new(Watcher(flows.clone()));
     let handlers = Handlers::default()
         .on(AFTERMATH.job, Arc::new(aftermath))
         .on(&upkeep::SWEEP_KEYS, Arc::new(upkeep::SweepKeys(flows.keys.clone())))
@@ -36,7 +47,23 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
         .on(&DOCUMENT_REMINDERS, teller)
         .on(&NOTIFICATION, Arc::clone(&notify) as _)
         .on(&CALM_NOTIFICATION, notify)
+        .on(&PAYMENT_NOTICE, Arc::clone(&cashier) as _)
+        .on(&DEPOSIT_LOOK, Arc::clone(&cashier) as _)
+        .on(&DEPOSIT_LOOKS, cashier)
+        .on(&LATE_PAYMENTS, Arc::clone(&payer) as _)
+        .on(&LATE_PAYMENTS_OF_ALL, payer)
         .every(&EVERY_MORNING)
+        .on(&PAYOUT, Arc::clone(&payouts) as _)
+        .on(&PAYOUT_LOOKS, payouts)
+        .on(&REFUND, Arc::clone(&refunder) as _)
+        .on(&REFUND_LOOKS, refunder)
+        .every(&EVERY_MINUTE)
+        .every(&PAYOUTS_EVERY_MINUTE)
+        .every(&REFUNDS_EVERY_MINUTE)
+        .every(&EVERY_SIX_HOURS)
+        .on(&FRAUD_WATCH, Arc::clone(&watcher) as _)
+        .on(&FRAUD_SWEEP, watcher)
+        .every(&FRAUD_SWEEPS)
         .every(&upkeep::EVERY_FEW_MINUTES);
     flows.jobs.work(tasks, &flows.clock, handlers, WorkerConfig::default());
     storage::listen(&flows.db, tasks);

@@ -7,6 +7,7 @@
 #![expect(clippy::panic, reason = "a test that can not go on fails, with what it saw")]
 
 mod access;
+mod acts;
 mod aftermath;
 mod api_keys;
 mod attacks;
@@ -15,7 +16,11 @@ mod bad_input;
 mod contract;
 mod crash;
 mod dead_letters;
+mod deposits;
+mod deposits_killed;
+mod disputes;
 mod fences;
+mod fraud;
 mod harness;
 mod limits;
 mod live;
@@ -25,6 +30,11 @@ mod once;
 mod payments;
 mod privacy;
 mod races;
+mod refunds;
 mod sockets;
 mod trip_flow;
+mod trip_money;
+mod trip_promo;
 mod vectors;
+mod withdrawals;
+mod withdrawals_killed;

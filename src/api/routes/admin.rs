@@ -1,11 +1,10 @@
 //! `/admin`: what operators do.
 
 use axum::extract::State;
-use base::{DriverId, Piasters, TripId, UserId, trimmed};
+use base::{DriverId, TripId};
 use dispatch::TraceRow;
 use fleet::{Decision, DriversPage};
 use flows::Flows;
-use ledger::AdjustmentView;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -16,7 +15,6 @@ use crate::body::Valid;
 use crate::callers::Admin;
 use crate::envelope::Success;
 use crate::fields::{Check, Fields};
-use crate::keyed::Attempt;
 use crate::reply::{Answer, Reply};
 use crate::routes::drivers::DriverReply;
 
@@ -27,7 +25,6 @@ pub(crate) fn routes() -> OpenApiRouter<Flows> {
         .routes(routes!(drivers))
         .routes(routes!(decide))
         .routes(routes!(dispatch_trace))
-        .routes(routes!(adjust))
 }
 
 /// The only list there is so far: who waits for a decision.
@@ -56,29 +53,9 @@ impl Check for Decision {
     }
 }
 
-/// A correction of a wallet.
-#[derive(Deserialize, ToSchema)]
-struct AdjustBody {
-    /// Added to the wallet; negative: taken from it.
-    amount: Piasters,
-    #[serde(deserialize_with = "trimmed")]
-    reason: String,
-}
-
-impl Check for AdjustBody {
-    fn check(&self, fields: &mut Fields) {
-        fields.text("reason", &self.reason, 1, REASON_MAX);
-    }
-}
-
 #[derive(Serialize, ToSchema)]
 struct TraceReply {
     trace: Vec<TraceRow>,
-}
-
-#[derive(Serialize, ToSchema)]
-struct AdjustReply {
-    transaction: AdjustmentView,
 }
 
 /// Drivers who wait for a decision, oldest first. Admins only.
@@ -125,24 +102,4 @@ async fn dispatch_trace(
     Id(trip): Id<TripId>,
 ) -> Answer<TraceReply> {
     Ok(Reply::ok(TraceReply { trace: flows.dispatch_trace(&caller, trip).await? }))
-}
-
-/// Corrects a wallet, with a reason that stays in the ledger. The same `Idempotency-Key` twice
-/// moves the money once. Admins only.
-#[utoipa::path(
-    post, path = "/admin/wallets/{userId}/adjust", tag = "admin",
-    params(("userId" = UserId, Path)),
-    request_body = AdjustBody,
-    responses((status = 201, body = Success<'static, AdjustReply>)),
-    security(("bearer" = []))
-)]
-async fn adjust(
-    Admin(caller): Admin,
-    State(flows): State<Flows>,
-    Id(user): Id<UserId>,
-    Attempt(once): Attempt,
-    Valid(body): Valid<AdjustBody>,
-) -> Answer<AdjustReply> {
-    let transaction = flows.adjust_wallet(&caller, user, body.amount, &body.reason, once).await?;
-    Ok(Reply::created(AdjustReply { transaction }))
 }

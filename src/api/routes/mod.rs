@@ -1,19 +1,25 @@
 //! The routes, by area. Each handler says who may call it in its type, and only translates.
 
+mod acts;
 mod admin;
 mod api_keys;
 mod audit;
 mod auth;
 mod dead_letters;
+mod disputes;
 mod drivers;
+mod fraud;
 mod live;
 mod location;
 mod notifications;
 mod operations;
+mod payment;
 mod places;
 mod pricing;
+mod promo;
 mod trips;
 mod wallet;
+mod withdrawals;
 
 use flows::Flows;
 use utoipa_axum::router::OpenApiRouter;
@@ -27,11 +33,17 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(pricing::routes())
         .merge(trips::routes())
         .merge(wallet::routes())
+        .merge(payment::routes())
+        .merge(promo::routes())
+        .merge(withdrawals::routes())
+        .merge(disputes::routes())
         .merge(notifications::routes())
         .merge(admin::routes())
+        .merge(acts::routes())
         .merge(api_keys::routes())
         .merge(audit::routes())
         .merge(dead_letters::routes())
+        .merge(fraud::routes())
         .merge(live::routes())
         .merge(operations::routes())
 }

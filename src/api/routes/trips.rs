@@ -1,10 +1,13 @@
 //! `/trips`: booking, following and driving a trip.
 
 use axum::extract::State;
-use base::{TripId, trimmed_option};
+use base::{Piasters, TripId, trimmed_option};
 use dispatch::MatchingStatus;
 use fleet::TrackView;
-use flows::{Advance, Answer as Said, Answered, Flows, Step, TripForm, TripRequested};
+use flows::{
+    Advance, Answer as Said, Answered, CashView, Flows, ReceiptView, Step, TipView, TripForm,
+    TripRequested,
+};
 use serde::Deserialize;
 use trips::{CancelReason, Filter, Status, StatusView, TripList, TripView};
 use utoipa::{IntoParams, ToSchema};
@@ -14,7 +17,7 @@ use utoipa_axum::routes;
 use crate::asked::{Asked, Id, PageAsked};
 use crate::body::Valid;
 use crate::callers::{Anyone, Driver, Rider};
-use crate::envelope::Success;
+use crate::envelope::{Failure, Success};
 use crate::fields::{Check, Fields};
 use crate::keyed::Attempt;
 use crate::reply::{Answer, Reply};
@@ -30,6 +33,10 @@ pub(crate) fn routes() -> OpenApiRouter<Flows> {
         .routes(routes!(cancel))
         .routes(routes!(cancel_search))
         .routes(routes!(track))
+        .routes(routes!(pay))
+        .routes(routes!(tip))
+        .routes(routes!(cash))
+        .routes(routes!(receipt))
 }
 
 // It checks itself while it becomes a request, over the socket too.
@@ -60,11 +67,15 @@ enum StepName {
 
 /// A step of the trip under way.
 #[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 struct StepBody {
     status: StepName,
     /// The rider's four digits, where the city asks for them at the start.
     #[serde(default, deserialize_with = "trimmed_option")]
     pin: Option<String>,
+    /// What the driver was given, at the end of a trip paid in cash: too much goes into the
+    /// rider's wallet, too little is owed. As it should be, when absent.
+    cash_collected: Option<Piasters>,
 }
 
 impl Check for StepBody {
@@ -87,6 +98,25 @@ impl Check for CancelBody {}
 struct Nothing {}
 
 impl Check for Nothing {}
+
+#[derive(Deserialize, ToSchema)]
+struct TipBody {
+    /// 1 to 500.
+    #[schema(minimum = 1, maximum = 500)]
+    amount: Piasters,
+}
+
+impl Check for TipBody {}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CashBody {
+    /// All that was given.
+    #[schema(minimum = 0)]
+    cash_collected: Piasters,
+}
+
+impl Check for CashBody {}
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -218,7 +248,7 @@ async fn advance(
         StepName::Started => Step::Started,
         StepName::Completed => Step::Completed,
     };
-    let advance = Advance { step, pin: body.pin };
+    let advance = Advance { step, pin: body.pin, cash: body.cash_collected };
     let trip = flows.advance_trip(driver.id, trip, advance, once).await?;
     Ok(Reply::ok(flows.view(&driver.caller, &trip)))
 }
@@ -271,4 +301,73 @@ async fn track(
     Id(trip): Id<TripId>,
 ) -> Answer<TrackView> {
     Ok(Reply::ok(flows.track(&caller, trip).await?))
+}
+
+/// Pays a completed trip that could not be paid at its end, from the wallet as it is now. A trip
+/// that is paid already is answered as it is. Riders only.
+#[utoipa::path(
+    post, path = "/trips/{id}/pay", tag = "trips", params(("id" = TripId, Path)),
+    request_body = Option<Nothing>,
+    responses((status = 200, body = Success<'static, TripView>)),
+    security(("bearer" = []))
+)]
+async fn pay(
+    Rider(caller): Rider,
+    State(flows): State<Flows>,
+    Id(trip): Id<TripId>,
+    Valid(Nothing {}): Valid<Nothing>,
+) -> Answer<TripView> {
+    Ok(Reply::ok(flows.pay_trip(&caller, trip).await?))
+}
+
+/// Tips the driver of a completed trip from the wallet: within three days, once. Riders only.
+#[utoipa::path(
+    post, path = "/trips/{id}/tip", tag = "trips", params(("id" = TripId, Path)),
+    request_body = TipBody,
+    responses((status = 201, body = Success<'static, TipView>)),
+    security(("bearer" = []))
+)]
+async fn tip(
+    Rider(caller): Rider,
+    State(flows): State<Flows>,
+    Id(trip): Id<TripId>,
+    Attempt(once): Attempt,
+    Valid(body): Valid<TipBody>,
+) -> Answer<TipView> {
+    Ok(Reply::created(flows.tip_driver(&caller, trip, body.amount, once).await?))
+}
+
+/// Says what was given in cash, within an hour after the trip: once, where the completion did not
+/// say it. The trip's driver only.
+#[utoipa::path(
+    post, path = "/trips/{id}/cash", tag = "trips", params(("id" = TripId, Path)),
+    request_body = CashBody,
+    responses((status = 200, body = Success<'static, CashView>)),
+    security(("bearer" = []))
+)]
+async fn cash(
+    driver: Driver,
+    State(flows): State<Flows>,
+    Id(trip): Id<TripId>,
+    Attempt(once): Attempt,
+    Valid(body): Valid<CashBody>,
+) -> Answer<CashView> {
+    Ok(Reply::ok(flows.report_cash(&driver.caller, trip, body.cash_collected, once).await?))
+}
+
+/// What an ended trip cost (for its rider) and earned (for its driver); an admin sees both.
+#[utoipa::path(
+    get, path = "/trips/{id}/receipt", tag = "trips", params(("id" = TripId, Path)),
+    responses(
+        (status = 200, body = Success<'static, ReceiptView>),
+        (status = 409, body = Failure<'static>, description = "the trip has not ended")
+    ),
+    security(("bearer" = []))
+)]
+async fn receipt(
+    Anyone(caller): Anyone,
+    State(flows): State<Flows>,
+    Id(trip): Id<TripId>,
+) -> Answer<ReceiptView> {
+    Ok(Reply::ok(flows.receipt(&caller, trip).await?))
 }

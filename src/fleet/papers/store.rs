@@ -19,6 +19,25 @@ pub(crate) enum Saved {
     PlateTaken,
 }
 
+/// Is a driver kept from every offer for fraud?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barred {
+    Yes,
+    No,
+}
+
+/// Keeps a driver from offers, or no longer; nothing happens to who has no profile. Follow it by
+/// [`crate::Fleet::reload_facts`] once it is committed.
+pub async fn bar_in_tx(tx: &mut Tx, driver: DriverId, barred: Barred) -> Result<(), Fault> {
+    sqlx::query("UPDATE drivers SET fraud_flag = $2 WHERE id = $1")
+        .bind(driver.0)
+        .bind(barred == Barred::Yes)
+        .execute(tx.conn())
+        .await
+        .map_err(fault)?;
+    Ok(())
+}
+
 /// A document that runs out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiring {

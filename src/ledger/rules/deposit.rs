@@ -12,6 +12,23 @@ pub fn deposit(deposit: Uuid, to: Wallet, amount: Piasters) -> Journal {
     Journal::new(Kind::Deposit, deposit, format!("deposit:{deposit}"), Mode::Obligation, &legs)
 }
 
+/// A deposit, or a part of it, goes back to the card it came from. Taken off before the gateway is
+/// asked, and only what is there. Key `deposit_refund:<refund>`.
+pub fn deposit_refund(refund: Uuid, from: Wallet, amount: Piasters, reason: &str) -> Journal {
+    let legs = moved(from.account(), Account::GatewayReceivable, amount);
+    let key = format!("deposit_refund:{refund}");
+    let mut journal = Journal::new(Kind::DepositRefund, refund, key, Mode::Authorising, &legs);
+    journal.note = Some(reason.to_owned());
+    journal
+}
+
+/// The gateway did not take it: all of it is back. Key `deposit_refund_failed:<refund>`.
+pub fn deposit_refund_failed(refund: Uuid, to: Wallet, amount: Piasters) -> Journal {
+    let legs = moved(Account::GatewayReceivable, to.account(), amount);
+    let key = format!("deposit_refund_failed:{refund}");
+    Journal::new(Kind::DepositRefundFailed, refund, key, Mode::Obligation, &legs)
+}
+
 /// The gateway paid out `gross` of what it had captured, and kept `fee` of it. Key
 /// `gateway:<payout>`.
 pub fn gateway_settled(payout: Uuid, gross: Piasters, fee: Piasters) -> Journal {

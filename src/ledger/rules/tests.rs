@@ -310,6 +310,19 @@ fn money_comes_through_the_gateway() {
         text(&deposit(id, super::Wallet::Driver(DRIVER), Piasters(700))),
         "deposit obligation: driver +700, gateway_receivable -700"
     );
+    let back = deposit_refund(id, super::Wallet::Rider(RIDER), Piasters(5_000), "a mistake");
+    assert_eq!(
+        text(&back),
+        "deposit_refund authorising: rider_wallet -5000, gateway_receivable +5000"
+    );
+    assert_eq!(
+        (back.key.clone(), back.note.as_deref()),
+        (format!("deposit_refund:{id}"), Some("a mistake"))
+    );
+    assert_eq!(
+        text(&deposit_refund_failed(id, super::Wallet::Driver(DRIVER), Piasters(5_000))),
+        "deposit_refund_failed obligation: driver +5000, gateway_receivable -5000"
+    );
     assert_eq!(
         text(&gateway_settled(id, Piasters(20_000), Piasters(550))),
         "gateway_settled obligation: gateway_receivable +20000, gateway_fees -550, bank -19450"
@@ -441,6 +454,8 @@ fn an_amount_that_is_not_positive_is_none() {
         let journals = [
             tip(TRIP, RIDER, DRIVER, amount),
             deposit(id, to, amount),
+            deposit_refund(id, to, amount, ""),
+            deposit_refund_failed(id, to, amount),
             gateway_settled(id, amount, Piasters(3)),
             suspense(id, amount),
             suspense_resolved(id, amount, Resolution::Found(to)),

@@ -61,10 +61,17 @@ fn each_kind_takes_its_ways() {
     everywhere(Kind::Receipt, "email");
     everywhere(Kind::PaymentSucceeded, "socket push");
     everywhere(Kind::PaymentFailed, "socket push email");
+    everywhere(Kind::Refunded, "socket push email");
+    everywhere(Kind::DisputeResolved, "socket push email");
+    everywhere(Kind::WithdrawalApproved, "socket push");
     everywhere(Kind::WithdrawalPaid, "socket push email");
+    everywhere(Kind::WithdrawalArrived, "socket push");
+    everywhere(Kind::WithdrawalFailed, "socket push email");
     everywhere(Kind::WithdrawalRejected, "socket push email");
     everywhere(Kind::DocumentExpiring, "socket push email");
     everywhere(Kind::Statement, "socket push email");
+    everywhere(Kind::AccountHeld, "socket push email");
+    everywhere(Kind::AccountReleased, "socket push email");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use base::{Millis, PaymentMethod, Piasters};
 use jiff::tz::TimeZone;
 
-use crate::model::{EndedBy, Kind, Language, News};
+use crate::model::{EndedBy, Kind, Language, News, Receipt};
 use crate::plan::{Urgency, rule};
 use crate::speech::{Speech, for_sms};
 use crate::texts::{Faces, text};
@@ -20,6 +20,17 @@ fn faces() -> Faces {
     Faces { driver: text("Ali"), car: text("white Lada 2107"), plate: text("س ص ع 123") }
 }
 
+fn paid(price: Piasters) -> Receipt {
+    Receipt {
+        price,
+        promo: Piasters::ZERO,
+        rounding: Piasters::ZERO,
+        distance_m: 12_345,
+        method: PaymentMethod::Cash,
+        at: at("2026-12-03T19:05:00Z"),
+    }
+}
+
 fn all() -> Vec<News> {
     let (price, day) = (Piasters(4250), at("2026-12-03T19:05:00Z"));
     vec![
@@ -33,13 +44,24 @@ fn all() -> Vec<News> {
         News::TripCancelled { by: EndedBy::Company, fee: Piasters::ZERO },
         News::TripDriverCancelled,
         News::TripNoDrivers,
-        News::Receipt { price, distance_m: 12_345, method: PaymentMethod::Cash, at: day },
+        News::Receipt(paid(price)),
         News::PaymentSucceeded { amount: price },
         News::PaymentFailed { amount: price },
+        News::Tip { amount: price },
+        News::ChangeCredited { amount: price },
+        News::CashOwed { amount: price },
+        News::PromoGranted { amount: price, until: day },
+        News::Refunded { amount: price },
+        News::DisputeResolved,
+        News::WithdrawalApproved { amount: price },
         News::WithdrawalPaid { amount: price },
+        News::WithdrawalArrived { amount: price },
+        News::WithdrawalFailed { amount: price },
         News::WithdrawalRejected { amount: price },
         News::DocumentExpiring { document: "insurance".to_owned(), at: day },
         News::Statement { from: Millis(0), to: day, trips: 3, earned: price },
+        News::AccountHeld,
+        News::AccountReleased,
     ]
 }
 
@@ -77,6 +99,24 @@ fn news_reads_well_in_both_languages() {
         News::Offer { price: Piasters(4200), pickup_eta_s: 61 },
         "EGP 42, pickup 2 minutes away.",
         "٤٢ ج.م، نقطة الالتقاء بعد دقيقتين.",
+    );
+    check(
+        News::Receipt(paid(Piasters(4250))),
+        "EGP 42.50 in cash for 12.3 km on 3 December 2026 at 9:05 PM.",
+        "٤٢٫٥٠ ج.م نقدًا عن ١٢٫٣ كم يوم ٣ ديسمبر ٢٠٢٦ الساعة ٩:٠٥ م.",
+    );
+    let promo = Receipt { promo: Piasters(1010), rounding: Piasters(10), ..paid(Piasters(4250)) };
+    check(
+        News::Receipt(promo),
+        "EGP 32.50 in cash for 12.3 km on 3 December 2026 at 9:05 PM. \
+         The fare was EGP 42.50, promo -EGP 10.10, rounded by EGP 0.10.",
+        "٣٢٫٥٠ ج.م نقدًا عن ١٢٫٣ كم يوم ٣ ديسمبر ٢٠٢٦ الساعة ٩:٠٥ م. \
+         قيمة الرحلة ٤٢٫٥٠ ج.م، الخصم -١٠٫١٠ ج.م، التقريب ٠٫١٠ ج.م.",
+    );
+    check(
+        News::Tip { amount: Piasters(1000) },
+        "Your rider thanks you with EGP 10.",
+        "يشكرك الراكب بمبلغ ١٠ ج.م.",
     );
     let document = |at| News::DocumentExpiring { document: "driving_licence".to_owned(), at };
     check(

@@ -2,7 +2,7 @@
 
 use base::{Millis, PaymentMethod, Piasters};
 
-use crate::model::{EndedBy, News};
+use crate::model::{EndedBy, News, Receipt};
 use crate::speech::{Counted, Speech, isolated};
 use crate::texts::{Faces, Text};
 
@@ -26,18 +26,45 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
         News::TripNoDrivers => {
             Text::new("لا يوجد سائق متاح", "كل السائقين القريبين مشغولون. حاول مرة أخرى بعد قليل.")
         }
-        News::Receipt { price, distance_m, method, at } => {
-            let (way, distance) = (paid(*method), speech.kilometres(*distance_m));
-            let (date, time) = (speech.date(*at), speech.time(*at));
-            let body = format!("{} {way} عن {distance} يوم {date} الساعة {time}.", money(price));
-            Text::new("إيصال رحلتك", body)
-        }
+        News::Receipt(paid) => receipt(paid, speech),
         News::PaymentSucceeded { amount } => {
             Text::new("تم استلام الدفعة", format!("استلمنا {}.", money(amount)))
         }
         News::PaymentFailed { amount } => {
             let body = format!("لم نتمكن من تحصيل {}. يُرجى الدفع من التطبيق.", money(amount));
             Text::new("تعذّر الدفع", body)
+        }
+        News::Tip { amount } => {
+            Text::new("وصلتك إكرامية", format!("يشكرك الراكب بمبلغ {}.", money(amount)))
+        }
+        News::ChangeCredited { amount } => {
+            let body = format!("دفعت {} أكثر من قيمة الرحلة. أضفناه إلى محفظتك.", money(amount));
+            Text::new("باقي المبلغ", body)
+        }
+        News::CashOwed { amount } => {
+            let body = format!(
+                "استلم السائق أقل من قيمة الرحلة بمبلغ {}. يُرجى دفعه من التطبيق.",
+                money(amount)
+            );
+            Text::new("جزء من قيمة الرحلة لم يُدفع", body)
+        }
+        News::PromoGranted { amount, until } => {
+            let date = speech.date(*until);
+            Text::new("هدية لك", format!("خصم {} على رحلاتك حتى {date}.", money(amount)))
+        }
+        News::Refunded { amount } => {
+            Text::new("تم رد مبلغ إليك", format!("رددنا إليك {}.", money(amount)))
+        }
+        News::DisputeResolved => Text::new("شكواك", "راجعنا شكواك. تجد ردنا في التطبيق."),
+        News::WithdrawalApproved { amount } => {
+            Text::new("تمت الموافقة على السحب", format!("وافقنا على سحب {}.", money(amount)))
+        }
+        News::WithdrawalArrived { amount } => {
+            Text::new("وصل السحب", format!("وصل إليك مبلغ {}.", money(amount)))
+        }
+        News::WithdrawalFailed { amount } => {
+            let body = format!("تعذّر تحويل {}، وعاد المبلغ إلى رصيدك.", money(amount));
+            Text::new("تعذّر السحب", body)
         }
         News::WithdrawalPaid { amount } => {
             Text::new("تم صرف السحب", format!("{} في الطريق إليك.", money(amount)))
@@ -53,6 +80,11 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
             let body = format!("من {from} إلى {to}: {trips}، والأرباح {}.", money(earned));
             Text::new("كشف حسابك", body)
         }
+        News::AccountHeld => Text::new(
+            "نراجع حسابك الآن",
+            "يبقى رصيد محفظتك محفوظًا حتى تنتهي المراجعة. تواصل مع الدعم للمساعدة.",
+        ),
+        News::AccountReleased => Text::new("عاد حسابك للعمل", "يمكنك استخدام رصيد محفظتك بالكامل."),
     }
 }
 
@@ -93,7 +125,26 @@ fn cancelled(by: EndedBy, fee: Piasters, speech: &Speech<'_>) -> Text {
     Text::new("أُلغيت الرحلة", body)
 }
 
-const fn paid(method: PaymentMethod) -> &'static str {
+/// What was paid, and how the fare came to it where that is not the same.
+fn receipt(paid: &Receipt, speech: &Speech<'_>) -> Text {
+    let (way, distance) = (by(paid.method), speech.kilometres(paid.distance_m));
+    let (date, time) = (speech.date(paid.at), speech.time(paid.at));
+    let total = speech.money(paid.total());
+    let mut body = format!("{total} {way} عن {distance} يوم {date} الساعة {time}.");
+    if paid.total() != paid.price {
+        body += &format!(" قيمة الرحلة {}", speech.money(paid.price));
+        if paid.promo > Piasters::ZERO {
+            body += &format!("، الخصم {}", speech.money(-paid.promo));
+        }
+        if paid.rounding != Piasters::ZERO {
+            body += &format!("، التقريب {}", speech.money(paid.rounding));
+        }
+        body.push('.');
+    }
+    Text::new("إيصال رحلتك", body)
+}
+
+const fn by(method: PaymentMethod) -> &'static str {
     match method {
         PaymentMethod::Cash => "نقدًا",
         PaymentMethod::Wallet => "من محفظتك",

@@ -2,7 +2,7 @@
 
 use base::{Millis, PaymentMethod, Piasters};
 
-use crate::model::{EndedBy, News};
+use crate::model::{EndedBy, News, Receipt};
 use crate::speech::{Counted, Speech, isolated};
 use crate::texts::{Faces, Text};
 
@@ -30,18 +30,49 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
             "No driver found",
             "All drivers near you are busy. Please try again in a little while.",
         ),
-        News::Receipt { price, distance_m, method, at } => {
-            let (way, distance) = (paid(*method), speech.kilometres(*distance_m));
-            let (date, time) = (speech.date(*at), speech.time(*at));
-            let body = format!("{} {way} for {distance} on {date} at {time}.", money(price));
-            Text::new("Your receipt", body)
-        }
+        News::Receipt(paid) => receipt(paid, speech),
         News::PaymentSucceeded { amount } => {
             Text::new("Payment received", format!("We received {}.", money(amount)))
         }
         News::PaymentFailed { amount } => {
             let body = format!("We could not collect {}. Please pay in the app.", money(amount));
             Text::new("Payment failed", body)
+        }
+        News::Tip { amount } => {
+            Text::new("You got a tip", format!("Your rider thanks you with {}.", money(amount)))
+        }
+        News::ChangeCredited { amount } => {
+            let body =
+                format!("You paid {} more than the fare. It is in your wallet.", money(amount));
+            Text::new("Your change", body)
+        }
+        News::CashOwed { amount } => {
+            let body = format!(
+                "Your driver got {} less than the fare. Please pay it in the app.",
+                money(amount)
+            );
+            Text::new("Part of the fare is open", body)
+        }
+        News::PromoGranted { amount, until } => {
+            let date = speech.date(*until);
+            Text::new("A gift for you", format!("{} off your trips until {date}.", money(amount)))
+        }
+        News::Refunded { amount } => {
+            Text::new("Money back", format!("We gave you back {}.", money(amount)))
+        }
+        News::DisputeResolved => {
+            Text::new("Your complaint", "We looked at your complaint. Our answer is in the app.")
+        }
+        News::WithdrawalApproved { amount } => {
+            let body = format!("We approved your withdrawal of {}.", money(amount));
+            Text::new("Withdrawal approved", body)
+        }
+        News::WithdrawalArrived { amount } => {
+            Text::new("Withdrawal arrived", format!("{} has arrived.", money(amount)))
+        }
+        News::WithdrawalFailed { amount } => {
+            let body = format!("{} came back and is yours again.", money(amount));
+            Text::new("Withdrawal failed", body)
         }
         News::WithdrawalPaid { amount } => {
             Text::new("Withdrawal paid", format!("{} is on its way to you.", money(amount)))
@@ -56,6 +87,13 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
             let trips = speech.count(*trips, Counted::Trips);
             let body = format!("From {from} to {to}: {trips}, {} earned.", money(earned));
             Text::new("Your statement", body)
+        }
+        News::AccountHeld => Text::new(
+            "We are looking at your account",
+            "Until we are done, the money in your wallet stays there. Contact support for help.",
+        ),
+        News::AccountReleased => {
+            Text::new("Your account is open again", "Everything in your wallet is yours to use.")
         }
     }
 }
@@ -94,7 +132,26 @@ fn cancelled(by: EndedBy, fee: Piasters, speech: &Speech<'_>) -> Text {
     Text::new("Trip cancelled", body)
 }
 
-const fn paid(method: PaymentMethod) -> &'static str {
+/// What was paid, and how the fare came to it where that is not the same.
+fn receipt(paid: &Receipt, speech: &Speech<'_>) -> Text {
+    let (way, distance) = (by(paid.method), speech.kilometres(paid.distance_m));
+    let (date, time) = (speech.date(paid.at), speech.time(paid.at));
+    let total = speech.money(paid.total());
+    let mut body = format!("{total} {way} for {distance} on {date} at {time}.");
+    if paid.total() != paid.price {
+        body += &format!(" The fare was {}", speech.money(paid.price));
+        if paid.promo > Piasters::ZERO {
+            body += &format!(", promo {}", speech.money(-paid.promo));
+        }
+        if paid.rounding != Piasters::ZERO {
+            body += &format!(", rounded by {}", speech.money(paid.rounding));
+        }
+        body.push('.');
+    }
+    Text::new("Your receipt", body)
+}
+
+const fn by(method: PaymentMethod) -> &'static str {
     match method {
         PaymentMethod::Cash => "in cash",
         PaymentMethod::Wallet => "from your wallet",

@@ -101,8 +101,18 @@ limits! {
     LocationBatch = "location-batch", User, 6, 6, Penalty::None;
     Nearby = "nearby", User, 60, 60, Penalty::None;
     Estimate = "estimate", User, 30, 30, Penalty::None;
+    /// Guesses at codes.
+    PromoRedeem = "promo-redeem", User, 10, 10, Penalty::None;
     /// Sockets opened: an app needs one, and another after each loss of its network.
     Socket = "socket", User, 30, 30, Penalty::None;
+    /// Top-ups begun: each asks the payment gateway for a page.
+    Deposit = "deposit", User, 10, 10, Penalty::None;
+    /// Withdrawals asked for.
+    Withdrawal = "withdrawal", User, 5, 5, Penalty::None;
+    /// Complaints about trips.
+    Dispute = "dispute", User, 5, 5, Penalty::None;
+    /// What the payment gateway tells, from few addresses for everybody.
+    GatewayNotice = "gateway-notice", Address, 6000, 1000, Penalty::None;
     /// Every other request: far above what an app asks.
     Other = "other", Caller, 600, 120, Penalty::None;
 }

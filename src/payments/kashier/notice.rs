@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::canonical::{Members, canonical};
-use super::{Currency, SigningKey};
+use super::{Currency, SigningKey, amount_of};
 
 /// Without these under the signature a notice says nothing that can be relied on.
 const COVERED: [&str; 5] = ["merchantOrderId", "transactionId", "status", "amount", "currency"];
@@ -115,7 +115,7 @@ impl Notice {
             gateway_order: text("kashierOrderId"),
             transaction: text("transactionId")?,
             status: status.and_then(|s| NoticeStatus::parse(&s)).unwrap_or(NoticeStatus::Unknown),
-            amount: Piasters::parse(amount.trim_matches('"')).ok(),
+            amount: amount_of(&members["amount"]),
             currency: currency.and_then(|text| Currency::parse(&text)),
             stated: stated.chars().take(TEXT_MAX).collect(),
             merchant: merchant_of(members),

@@ -51,3 +51,7 @@ INSERT INTO notifications (id, user_id, kind, facts, once, created_at, expires_a
 SELECT id, id, 'trip_started', '{}', 'x', now(), now() FROM users;
 INSERT INTO notification_deliveries (id, notification_id, channel, state, changed_at)
 SELECT id, id, 'push', 'accepted', now() FROM notifications;
+INSERT INTO deposits (id, user_id, role, amount, currency, status, transaction, expires_at, created_at, paid_at)
+SELECT id, id, role, 5000, 'EGP', 'paid', 'TX-' || id, now(), now(), now() FROM users WHERE role <> 'admin';
+INSERT INTO gateway_notices (transaction, status, event, reference, stated, received_at)
+VALUES ('TX-1', 'SUCCESS', 'pay', 'dep-1', '50 EGP', now());

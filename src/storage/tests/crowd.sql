@@ -17,4 +17,11 @@ SELECT id, id, driver_id, 1, 'accepted', 1, 1, 1, created_at, created_at FROM tr
 INSERT INTO driver_history (driver_id, recorded_at, lat, lng)
 SELECT lpad(to_hex(2 + 2 * (n % 200)), 32, '0')::uuid, now() - n * interval '2 seconds', 30, 31
 FROM generate_series(1, 40000) n;
+INSERT INTO deposits (id, user_id, role, amount, currency, status, look_at, expires_at, created_at, paid_at)
+SELECT gen_random_uuid(), lpad(to_hex(1 + 2 * (n % 200)), 32, '0')::uuid, 'rider', 5000, 'EGP',
+  CASE WHEN n <= 50 THEN 'pending' ELSE 'paid' END, CASE WHEN n <= 50 THEN now() END, now(), now(),
+  CASE WHEN n > 50 THEN now() END
+FROM generate_series(1, 20000) n;
+UPDATE trips SET payment_method = 'wallet', payment_status = 'failed', ended_at = created_at
+WHERE status = 'completed' AND price = 1000 AND id < lpad(to_hex(100), 32, '0')::uuid;
 ANALYZE;

@@ -240,6 +240,28 @@ async fn hot_queries_use_their_indexes() {
         "offers_by_driver",
     )
     .await;
+    check(
+        Some(Who::System),
+        "SELECT id FROM deposits WHERE look_at <= now() ORDER BY look_at LIMIT 500 \
+         FOR NO KEY UPDATE SKIP LOCKED",
+        "deposits_to_look_up",
+    )
+    .await;
+    check(
+        Some(Who::System),
+        "SELECT id FROM trips WHERE rider_id = '00000000-0000-0000-0000-000000000001' \
+         AND payment_status = 'failed' AND payment_method = 'wallet' \
+         ORDER BY ended_at, id LIMIT 1",
+        "trips_unpaid",
+    )
+    .await;
+    check(
+        Some(Who::System),
+        "SELECT DISTINCT rider_id FROM trips WHERE payment_status = 'failed' \
+         AND rider_id > '00000000-0000-0000-0000-000000000001' ORDER BY rider_id LIMIT 500",
+        "trips_unpaid",
+    )
+    .await;
 }
 
 /// Only the partitions of the days asked for are looked at.

@@ -45,7 +45,7 @@ async fn count(conn: &mut PgConnection, table: &str) -> i64 {
 async fn everybody_sees_his_own_rows_and_nothing_else() {
     let db = city().await;
     //                 rider other driver asked stranger admin system
-    let expected: [(&str, [i64; 7]); 27] = [
+    let expected: [(&str, [i64; 7]); 29] = [
         ("users", [1, 1, 1, 1, 1, 6, 6]),
         ("sessions", [1, 1, 1, 1, 1, 1, 6]),
         ("drivers", [0, 0, 1, 1, 1, 3, 3]),
@@ -74,6 +74,8 @@ async fn everybody_sees_his_own_rows_and_nothing_else() {
         ("notification_preferences", [1, 1, 1, 1, 1, 1, 6]),
         ("notifications", [1, 1, 1, 1, 1, 6, 6]),
         ("notification_deliveries", [1, 1, 1, 1, 1, 6, 6]),
+        ("deposits", [1, 1, 1, 1, 1, 5, 5]),
+        ("gateway_notices", [0, 0, 0, 0, 0, 1, 1]),
     ];
     for (table, counts) in expected {
         for ((name, who), expected) in all_people().into_iter().zip(counts) {
@@ -269,6 +271,48 @@ async fn what_people_were_told_is_the_programs_to_write() {
         VALUES (gen_random_uuid(), lpad('12', 32, '0')::uuid, 'x', '{}', 'y', now(), now())";
     check(&rider, tell, "not his row").await;
     check(&caller(ADMIN, Role::Admin), tell, "1 rows").await;
+}
+
+#[tokio::test]
+async fn deposits_are_the_programs_to_write_and_a_paid_one_stays_paid() {
+    let db = city().await;
+    let (rider, system) = (caller(RIDER, Role::Rider), Who::System);
+    let check = async |who: &Who, sql: &'static str, expected: &str| {
+        assert_eq!(attempt(&db, who, sql).await, expected, "{who:?}: {sql}");
+    };
+    let ask = "INSERT INTO deposits (id, user_id, role, amount, currency, expires_at, created_at)
+        VALUES (gen_random_uuid(), lpad('11', 32, '0')::uuid, 'rider', 1, 'EGP', now(), now())";
+    check(&rider, ask, "not his row").await;
+    check(&system, ask, "1 rows").await;
+    check(&rider, "UPDATE deposits SET status = 'paid', paid_at = now()", "0 rows").await;
+    check(&rider, "INSERT INTO gateway_notices (transaction) VALUES ('TX-2')", "not his row").await;
+    // Whose it is and how much was asked for stays as it was asked.
+    for fixed in [
+        "UPDATE deposits SET amount = 1",
+        "UPDATE deposits SET user_id = gen_random_uuid()",
+        "UPDATE gateway_notices SET amount = 1",
+        "DELETE FROM deposits",
+        "DELETE FROM gateway_notices",
+        "SELECT trip_pay_late(gen_random_uuid(), 1, 'TRIP_PAID', '{}', now())",
+    ] {
+        check(&system, fixed, "no permission").await;
+    }
+    // Not even the tables' owner takes a payment back by mistake.
+    let mut owner = testing::owner(&db).await;
+    for back in [
+        "UPDATE deposits SET status = 'pending', paid_at = NULL",
+        "UPDATE deposits SET transaction = 'TX-9'",
+        "UPDATE deposits SET paid_at = now() + interval '1 day'",
+    ] {
+        let refused = owner.execute(back).await.unwrap_err();
+        assert_eq!(crate::raised(&refused), Some("SL301"), "{back}");
+    }
+    let twice =
+        "INSERT INTO deposits (id, user_id, role, amount, currency, transaction, expires_at,
+        created_at) SELECT gen_random_uuid(), user_id, role, 1, 'EGP', transaction, now(), now()
+        FROM deposits";
+    let refused = owner.execute(twice).await.unwrap_err();
+    assert!(breaks(&refused, "one_deposit_per_transaction"), "{refused}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::{Millis, PaymentMethod, Piasters, TripId};
+use base::{Caller, DriverId, Millis, PaymentMethod, Piasters, RiderId, TripId};
 use events::Once;
 use serde_json::json;
 use storage::Who;
@@ -65,8 +65,8 @@ async fn a_wallet_trip_holds_and_pays() {
     stand.money_adds_up().await;
 }
 
-#[tokio::test]
-async fn a_wallet_that_became_too_short_fails_the_payment_and_not_the_trip() {
+/// A completed wallet trip of 300.00 that could not be paid, by a rider who has 120.00.
+async fn unpaid() -> (Stand, Caller, DriverId, TripId) {
     let stand = stand().await;
     let (rider, driver) = (stand.rider().await, stand.driver().await);
     stand.fund(&rider, Piasters(12_000)).await;
@@ -79,13 +79,51 @@ async fn a_wallet_that_became_too_short_fails_the_payment_and_not_the_trip() {
         .expect("the owner may");
     let stand = stand.restart().await;
     assert_eq!(stand.trips.rebuild().await.expect("it comes back"), 1);
-    let done = stand.does(booked.id, Command::Complete { driver, distance_m: 90 }).await;
+    let done =
+        stand.does(booked.id, Command::Complete { driver, distance_m: 90, cash: None }).await;
     assert_eq!((done.status, done.payment_status), (Status::Completed, PaymentStatus::Failed));
+    (stand, rider, driver, booked.id)
+}
+
+#[tokio::test]
+async fn a_wallet_that_became_too_short_fails_the_payment_and_not_the_trip() {
+    let (stand, rider, driver, trip) = unpaid().await;
     assert_eq!(stand.balance("rider_wallet", rider.user).await, 12_000);
     assert_eq!(stand.balance("driver", driver.into()).await, 0);
-    let last = stand.trips.events_since(booked.id, 4).await.expect("events can be read");
+    let last = stand.trips.events_since(trip, 4).await.expect("events can be read");
     assert_eq!(last[0].payment_status, PaymentStatus::Failed);
-    assert_eq!(stand.stored(booked.id).await.payment_status, PaymentStatus::Failed);
+    assert_eq!(stand.stored(trip).await.payment_status, PaymentStatus::Failed);
+}
+
+#[tokio::test]
+async fn a_trip_that_could_not_be_paid_is_paid_once_when_there_is_money() {
+    let (stand, rider, driver, trip) = unpaid().await;
+    let owing = async || {
+        let owing = stand.trips.riders_owing(RiderId::from_u128(0), 10).await;
+        owing.expect("they are listed")
+    };
+    let pay = async || {
+        let paid = stand.trips.pay_late(rider.user.as_rider()).await;
+        paid.expect("it is tried").len()
+    };
+    assert_eq!(owing().await, [rider.user.as_rider()]);
+    assert_eq!(pay().await, 0, "he has as little as before");
+    stand.fund(&rider, Piasters(14_000)).await;
+    // Two at once, as after two top-ups.
+    let (one, two) = tokio::join!(pay(), pay());
+    assert_eq!(one + two, 1);
+    let stored = stand.stored(trip).await;
+    assert_eq!((stored.status, stored.payment_status), (Status::Completed, PaymentStatus::Paid));
+    assert_eq!(stand.balance("rider_wallet", rider.user).await, 0);
+    // A rest within the limit is owed, as it would have been at the trip's end.
+    assert_eq!(stand.balance("rider_due", rider.user).await, -4000);
+    assert_eq!(stand.balance("driver", driver.into()).await, 25_500);
+    let last = stand.trips.events_since(trip, 5).await.expect("events can be read");
+    assert_eq!(last[0].event, EventName::Paid);
+    assert_eq!(owing().await, []);
+    let replayed = crate::replay(&stand.db, trip).await.expect("it can be read");
+    assert_eq!(replayed.expect("it is there").differences, [""; 0]);
+    stand.money_adds_up().await;
 }
 
 #[tokio::test]
@@ -179,7 +217,7 @@ async fn a_trip_is_seen_by_its_people_only() {
             "another driver, alive: {alive}"
         );
         if alive {
-            let done = Command::Complete { driver: drivers[0], distance_m: 1 };
+            let done = Command::Complete { driver: drivers[0], distance_m: 1, cash: None };
             stand.does(booked.id, done).await;
         }
     }
@@ -227,7 +265,7 @@ async fn an_ended_trip_refuses_everything_with_its_state() {
     let booked = stand.book(&rider, PaymentMethod::Cash).await;
     stand.completed(booked.id, drivers[0]).await;
     let current = Refusal::InvalidTransition { current: Status::Completed };
-    let again = Command::Complete { driver: drivers[0], distance_m: 1 };
+    let again = Command::Complete { driver: drivers[0], distance_m: 1, cash: None };
     assert_eq!(refusal(stand.trips.command(booked.id, again).await), current);
     let late = Command::Accept { driver: drivers[1] };
     let stranger = Refusal::NotOffered(drivers[1]);

@@ -97,8 +97,9 @@ async fn a_trip_completed_twice_is_settled_once() {
     stand.fund(&rider, Piasters(20_000)).await;
     let booked = stand.book(&rider, PaymentMethod::Wallet).await;
     stand.started(booked.id, driver).await;
-    let complete =
-        || stand.trips.command(booked.id, Command::Complete { driver, distance_m: 4100 });
+    let complete = || {
+        stand.trips.command(booked.id, Command::Complete { driver, distance_m: 4100, cash: None })
+    };
     let answers = join_all((0..5).map(|_| complete())).await;
     let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     assert_eq!(won.len(), 1);
@@ -218,7 +219,9 @@ async fn after_a_restart_every_live_trip_goes_on() {
     assert_eq!(stand.count("SELECT count(*) FROM trip_offers WHERE status = 'expired'").await, 1);
     stand.completed(booked[0].id, drivers[0]).await;
     stand.does(booked[1].id, Command::Arrive { driver: drivers[1], at: Some(pickup()) }).await;
-    stand.does(booked[2].id, Command::Complete { driver: drivers[2], distance_m: 7 }).await;
+    stand
+        .does(booked[2].id, Command::Complete { driver: drivers[2], distance_m: 7, cash: None })
+        .await;
     for trip in &booked {
         stand.replays(trip).await;
     }

@@ -165,7 +165,7 @@ impl Stand {
 
     pub(super) async fn completed(&self, trip: TripId, driver: DriverId) -> Arc<Trip> {
         self.started(trip, driver).await;
-        self.does(trip, Command::Complete { driver, distance_m: 4100 }).await
+        self.does(trip, Command::Complete { driver, distance_m: 4100, cash: None }).await
     }
 
     pub(super) async fn stored(&self, trip: TripId) -> Trip {

@@ -24,7 +24,7 @@ fn start(n: u128) -> Command {
 }
 
 fn complete(n: u128) -> Command {
-    Command::Complete { driver: driver(n), distance_m: 4321 }
+    Command::Complete { driver: driver(n), distance_m: 4321, cash: None }
 }
 
 fn cancel(by: Party) -> Command {

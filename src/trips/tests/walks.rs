@@ -38,7 +38,7 @@ fn commands() -> impl Strategy<Value = Command> {
         5 => (who.clone(), place).prop_map(|(n, at)| Command::Arrive { driver: driver(n), at }),
         5 => (who.clone(), pin).prop_map(|(n, pin)| Command::Start { driver: driver(n), pin }),
         5 => (who.clone(), 0u32..90_000).prop_map(|(n, distance_m)| Command::Complete {
-            driver: driver(n), distance_m
+            driver: driver(n), distance_m, cash: None
         }),
         1 => (party, reason).prop_map(|(by, reason)| Command::Cancel { by, reason }),
         1 => who.prop_map(|n| Command::Reassign { driver: driver(n) }),

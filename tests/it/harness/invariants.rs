@@ -58,12 +58,74 @@ const RULES: &[(&str, &str)] = &[
            AND e.seq = o.seq)",
     ),
     (
+        "M8 what was captured for deposits is what the paid ones say",
+        "SELECT coalesce(d.id, j.reference)::text \
+         FROM (SELECT id, amount FROM deposits WHERE status = 'paid') d \
+         FULL JOIN (SELECT j.reference, -e.amount AS amount FROM ledger_journal j \
+           JOIN ledger_entry e ON e.journal_id = j.id \
+           JOIN ledger_account_kind k ON k.id = e.account AND k.name = 'gateway_receivable' \
+           WHERE j.kind = 'deposit') j ON j.reference = d.id \
+         WHERE d.amount IS DISTINCT FROM j.amount",
+    ),
+    (
+        "M7 what a driver has set aside is his withdrawals that were not sent",
+        "SELECT coalesce(w.driver_id, b.owner)::text FROM (SELECT driver_id, sum(amount) AS held \
+           FROM withdrawals WHERE status IN ('requested', 'approved') GROUP BY driver_id) w \
+         FULL JOIN (SELECT owner, balance FROM ledger_balance WHERE account = 11) b \
+           ON b.owner = w.driver_id WHERE coalesce(w.held, 0) <> coalesce(b.balance, 0)",
+    ),
+    (
+        "M7 what is on its way to drivers is what was sent and has not ended",
+        "SELECT (SELECT coalesce(sum(amount), 0) FROM withdrawals WHERE status = 'sent')::text \
+         WHERE (SELECT coalesce(sum(amount), 0) FROM withdrawals WHERE status = 'sent') \
+           <> (SELECT coalesce(sum(amount), 0) FROM ledger_entry WHERE account = 26)",
+    ),
+    (
+        "an act that was done stands in the log",
+        "SELECT a.id::text FROM admin_acts a WHERE NOT EXISTS (SELECT FROM audit_log l \
+           WHERE l.details->>'act' = a.id::text OR l.object_id = a.id::text)",
+    ),
+    (
         "M7 an ended trip holds nothing",
         "SELECT t.id::text FROM trips t WHERE t.hold > 0 AND t.status IN ('completed', 'cancelled', 'no_drivers')",
+    ),
+    (
+        "P1 a credit's and a code's counters are what trips have of them",
+        "SELECT c.id::text FROM promo_credits c LEFT JOIN (SELECT credit_id, sum(amount) AS amount, \
+           count(*) AS trips FROM promo_uses WHERE state <> 'freed' GROUP BY credit_id) u \
+           ON u.credit_id = c.id \
+         WHERE (c.used, c.trips) <> (coalesce(u.amount, 0), coalesce(u.trips, 0)) \
+         UNION ALL SELECT k.id::text FROM promo_codes k LEFT JOIN (SELECT c.code_id, \
+           sum(u.amount) AS given, count(*) AS uses FROM promo_uses u \
+           JOIN promo_credits c ON c.id = u.credit_id WHERE u.state <> 'freed' \
+           GROUP BY c.code_id) u ON u.code_id = k.id \
+         WHERE (k.given, k.uses) <> (coalesce(u.given, 0), coalesce(u.uses, 0))",
+    ),
+    (
+        "P2 a promo is spent by the settlement that books its expense",
+        "SELECT coalesce(u.trip_id, s.reference)::text FROM (SELECT * FROM promo_uses \
+           WHERE state = 'spent') u \
+         FULL JOIN (SELECT j.reference, -e.amount AS amount FROM ledger_journal j \
+           JOIN ledger_entry e ON e.journal_id = j.id AND e.account = 28 \
+           WHERE j.kind = 'settle') s ON s.reference = u.trip_id \
+         WHERE u.amount IS DISTINCT FROM s.amount",
     ),
 ];
 
 impl Server {
+    /// The legs of the journal of this kind about `reference`, in account order, piasters; empty
+    /// when there is none.
+    pub async fn postings(&self, kind: &str, reference: &str) -> String {
+        let sql = "SELECT coalesce(string_agg(format('%s %s%s', k.name, \
+                     CASE WHEN e.amount > 0 THEN '+' ELSE '' END, e.amount), ', ' ORDER BY e.account), '') \
+                   FROM ledger_journal j JOIN ledger_entry e ON e.journal_id = j.id \
+                   JOIN ledger_account_kind k ON k.id = e.account \
+                   WHERE j.kind = $1 AND j.reference = $2::uuid";
+        let mut owner = storage::testing::owner(self.db()).await;
+        let legs = sqlx::query_scalar(sql).bind(kind).bind(reference).fetch_one(&mut owner).await;
+        legs.expect("postings are readable")
+    }
+
     /// Fails the test with every broken rule and what breaks it.
     pub async fn check_invariants(&self) {
         let mut owner = storage::testing::owner(self.db()).await;

@@ -112,6 +112,13 @@ impl Person {
         answer(request.bearer_auth(&self.token).header("idempotency-key", key)).await
     }
 
+    /// The same, of a server that may be gone before it answers.
+    pub async fn try_post_once(&self, path: &str, body: Value, key: &str) -> Option<u16> {
+        let request = self.http.post(format!("{}{path}", self.base)).json(&body);
+        let request = request.bearer_auth(&self.token).header("idempotency-key", key);
+        request.send().await.ok().map(|answer| answer.status().as_u16())
+    }
+
     pub async fn get(&self, path: &str) -> Reply {
         send(&self.http, &format!("{}{path}", self.base), Some(&self.token), None).await
     }

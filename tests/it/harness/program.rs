@@ -51,15 +51,25 @@ impl Program {
 
     /// Returns once the program says that it is ready.
     pub async fn start_at(dir: &Path, address: SocketAddr) -> Self {
-        Self::start_with(dir, address, "info,sqlx=warn").await
+        Self::start_set(dir, address, &[]).await
+    }
+
+    /// With further settings.
+    pub async fn start_set(dir: &Path, address: SocketAddr, more: &[(&str, String)]) -> Self {
+        Self::start_with(dir, address, "info,sqlx=warn", more).await
     }
 
     /// One that logs all it has to say.
     pub async fn start_talkative(dir: &Path) -> Self {
-        Self::start_with(dir, free_address(), "trace").await
+        Self::start_with(dir, free_address(), "trace", &[]).await
     }
 
-    async fn start_with(dir: &Path, address: SocketAddr, log: &str) -> Self {
+    async fn start_with(
+        dir: &Path,
+        address: SocketAddr,
+        log: &str,
+        more: &[(&str, String)],
+    ) -> Self {
         let operators = free_address();
         let mut child = Command::new(program())
             .arg("serve")
@@ -69,6 +79,7 @@ impl Program {
             .env("SMARTLINE_LOG", log)
             .env("SMARTLINE_RATE_LIMITS", "off")
             .env("SMARTLINE_COOLDOWN_S", "1")
+            .envs(more.iter().map(|(name, value)| (*name, value.as_str())))
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -113,7 +124,7 @@ impl Program {
     }
 }
 
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
     free.local_addr().expect("it has an address")
 }

@@ -16,7 +16,8 @@ pub struct Outside {
 
 impl Outside {
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, http: Client::new() }
+        let http = Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+        Self { address, http: http.expect("a client") }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -49,10 +50,33 @@ impl Server {
 
     /// The same, with `change` made to its setup.
     pub async fn with(change: impl FnOnce(&mut Setup)) -> Self {
+        Self::on(storage::testing::database().await, change).await
+    }
+
+    /// Where every trip costs `pounds`, at any hour.
+    pub async fn where_trips_cost(pounds: i64) -> Self {
+        let db = storage::testing::database().await;
+        let mut owner = storage::testing::owner(&db).await;
+        let flat =
+            "UPDATE tariffs SET base_fare = $1, per_km = 0, per_minute = 0, minimum_fare = 0";
+        sqlx::query(flat).bind(pounds * 100).execute(&mut owner).await.expect("tariffs");
+        let hours = "DELETE FROM time_multipliers";
+        sqlx::query(hours).execute(&mut owner).await.expect("hours");
+        Self::on(db, |_| {}).await
+    }
+
+    /// Stops it as a deploy does, and starts another one on the same database.
+    pub async fn restart(self) -> Self {
+        let db = storage::testing::another(&self.db).await;
+        self.stop().await;
+        Self::on(db, |_| {}).await
+    }
+
+    /// The same on a database that holds something already.
+    pub async fn on(db: Db, change: impl FnOnce(&mut Setup)) -> Self {
         CRYPTO.call_once(|| {
             rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         });
-        let db = storage::testing::database().await;
         let mut setup = Setup::for_tests();
         change(&mut setup);
         let running = app::start(setup, Database { db: db.clone(), cluster: None })

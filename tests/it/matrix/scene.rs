@@ -25,6 +25,15 @@ pub enum Caller {
 }
 
 impl Caller {
+    /// An idempotency key of his own.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Nobody => "nobodys".to_owned(),
+            Self::Partner { key } => key[..8].to_owned(),
+            Self::Person(person) => person.id.clone(),
+        }
+    }
+
     /// Header and value; nobody has none.
     pub fn shows(&self) -> Option<(&'static str, String)> {
         match self {

@@ -1,0 +1,172 @@
+//! Deposits go back to the cards they came from: ordered by an admin, asked of the gateway once.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use base::{Caller, Cursor, Piasters, Problem};
+use events::{Done, Failure, Handler, Job, Once};
+use identity::{Audit, AuditObject};
+use notify::{Message, News};
+use payments::{
+    ActKind, CardRefund, NewAct, REFUND_LOOKS, Reference, RefundId, RefundJob, RefundMoved,
+    RefundStatus, RefundView, RefundWord, RefundsPage,
+};
+use serde_json::json;
+use storage::{Tx, Who};
+use tracing::error;
+
+use crate::Flows;
+use crate::acts::Acted;
+
+/// What an operator found out about a refund whose answer got lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundOut {
+    Done,
+    Failed,
+}
+
+impl Flows {
+    /// Gives a deposit back to its card, or a part of it.
+    pub async fn refund_deposit(
+        &self,
+        admin: &Caller,
+        deposit: Reference,
+        amount: Option<Piasters>,
+        reason: &str,
+        once: Once,
+    ) -> Result<Acted, Problem> {
+        let found = self.payments.refundable(&Who::Caller(*admin), deposit.deposit).await?;
+        let amount = amount.unwrap_or(found.amount);
+        if amount <= Piasters::ZERO || amount > found.amount {
+            let text = "must be more than zero, and at most what was paid";
+            return Err(Problem::field("amount", "out_of_range", text));
+        }
+        let reason = reason.to_owned();
+        let what = NewAct {
+            deposit: Some(found.id),
+            ..NewAct::on_account(ActKind::DepositRefund, found.user, amount, reason)
+        };
+        self.act(admin, what, once).await
+    }
+
+    /// Refunds to cards, newest first.
+    pub async fn card_refunds(
+        &self,
+        admin: &Caller,
+        status: Option<RefundStatus>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<RefundsPage, Problem> {
+        let who = Who::Caller(*admin);
+        let mut found = self.payments.card_refunds(&who, status, after, limit).await?;
+        let more = found.len() > limit as usize;
+        found.truncate(limit as usize);
+        let shown = found.iter().map(|refund| AuditObject::new("refund", refund.id));
+        self.note_looks(admin, "refund.read", shown).await?;
+        let last = found.last().filter(|_| more);
+        let next_cursor = last.map(|last| Cursor { at: last.asked_at, id: last.id.0 }.to_string());
+        Ok(RefundsPage { refunds: found.iter().map(RefundView::from).collect(), next_cursor })
+    }
+
+    /// An operator says what became of a refund whose answer got lost, from the gateway's own page.
+    pub async fn settle_card_refund(
+        &self,
+        admin: &Caller,
+        id: RefundId,
+        found_out: FoundOut,
+        reason: &str,
+    ) -> Result<RefundView, Problem> {
+        let word = match found_out {
+            FoundOut::Done => RefundWord::Done { transaction: None },
+            FoundOut::Failed => RefundWord::Failed { why: reason.to_owned() },
+        };
+        let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
+        let moved = self.payments.settle_refund_in_tx(&mut tx, id, word).await?;
+        if !moved.ended {
+            let problem = Problem::new(base::Code::InvalidTransition, "nobody waits for a word");
+            return Err(problem.with("current", moved.refund.status));
+        }
+        let details = json!({"status": moved.refund.status, "reason": reason});
+        let record = Audit::by(admin, "refund.settle", AuditObject::new("refund", id));
+        identity::audit_in_tx(&mut tx, &[record.with(details)]).await?;
+        self.tell_card_refund_in_tx(&mut tx, &moved.refund).await?;
+        tx.commit().await?;
+        self.after_refund(&moved);
+        Ok(RefundView::from(&moved.refund))
+    }
+
+    pub(crate) async fn tell_card_refund_in_tx(
+        &self,
+        tx: &mut Tx,
+        refund: &CardRefund,
+    ) -> Result<(), base::Fault> {
+        if refund.status != RefundStatus::Done {
+            return Ok(());
+        }
+        let message = Message {
+            to: refund.user,
+            news: News::Refunded { amount: refund.amount },
+            about: Some(refund.deposit.0),
+            once: format!("refund:{}", refund.id),
+            until: None,
+        };
+        self.notify.tell_in_tx(tx, &message).await.map(drop)
+    }
+
+    fn after_refund(&self, moved: &RefundMoved) {
+        if let Some(balance) = moved.driver_balance {
+            self.fleet.set_balance(moved.refund.user.as_driver(), balance);
+        }
+    }
+}
+
+/// Asks the gateway for refunds, and how they stand.
+#[derive(Clone)]
+pub struct Refunder(pub Flows);
+
+impl Handler for Refunder {
+    fn run<'a>(
+        &'a self,
+        job: &'a Job,
+    ) -> Pin<Box<dyn Future<Output = Result<Done, Failure>> + Send + 'a>> {
+        Box::pin(async move {
+            if job.kind == REFUND_LOOKS.name {
+                self.0.payments.look_up_due_refunds(&self.0.jobs).await?;
+                return Ok(Done::Finished);
+            }
+            let RefundJob { refund_id } = job.read()?;
+            self.refund(refund_id).await
+        })
+    }
+}
+
+impl Refunder {
+    async fn refund(&self, id: RefundId) -> Result<Done, Failure> {
+        let payments = &self.0.payments;
+        let Some(refund) = payments.card_refund(id).await? else {
+            return Err(Failure::never(format!("there is no refund {id}")));
+        };
+        let word = match refund.status {
+            RefundStatus::Done | RefundStatus::Failed => return Ok(Done::Finished),
+            // Whoever claimed it asks, and nobody else ever does.
+            RefundStatus::Pending if payments.claim_refund(id).await? => {
+                payments.ask_refund(&refund, "refund").await?
+            }
+            RefundStatus::Pending => return Ok(Done::Finished),
+            RefundStatus::Sent => payments.look_up_refund(&refund).await?,
+        };
+        let mut tx = self.0.db.begin(&Who::System).await?;
+        let moved = payments.settle_refund_in_tx(&mut tx, id, word).await;
+        let moved = moved.map_err(|problem| Failure::again(problem.to_string()))?;
+        if moved.ended {
+            self.0.tell_card_refund_in_tx(&mut tx, &moved.refund).await?;
+        }
+        tx.commit().await?;
+        self.0.after_refund(&moved);
+        if moved.is_overdue {
+            error!(refund.id = %id, "a refund to a card has no answer for a day");
+            return Err(Failure::never(format!("no answer for a day: refund {id}")));
+        }
+        Ok(Done::Finished)
+    }
+}

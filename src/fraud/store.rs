@@ -1,0 +1,352 @@
+//! All SQL of fraud: counters, histories, phones, cases.
+
+use base::{Cursor, Fault, Millis, Piasters, UserId};
+use serde_json::Value;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use storage::{Tx, at, fault, millis};
+use uuid::Uuid;
+
+use crate::model::{
+    Action, CaseFilter, Count, History, Known, Movement, Rule, Signal, Status, What,
+};
+use crate::wire::FraudCase;
+
+/// Everything about one account happens one after the other; held until the transaction ends.
+pub(crate) async fn account_lock_in_tx(tx: &mut Tx, account: UserId) -> Result<(), Fault> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('fraud:' || $1::text, 0))")
+        .bind(account.0)
+        .execute(tx.conn())
+        .await
+        .map_err(fault)?;
+    Ok(())
+}
+
+/// Adds to the buckets that the counts name.
+pub(crate) async fn counters_add_in_tx(
+    tx: &mut Tx,
+    account: UserId,
+    counts: &[Count],
+) -> Result<(), Fault> {
+    if counts.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO fraud_counters AS c (account, bucket, what, other, times, amount) \
+         SELECT $1, * FROM UNNEST($2::timestamptz[], $3::text[], $4::uuid[], $5::int[], $6::bigint[]) \
+         ON CONFLICT ON CONSTRAINT one_counter_per_bucket DO UPDATE SET \
+           times = c.times + excluded.times, amount = c.amount + excluded.amount",
+    )
+    .bind(account.0)
+    .bind(counts.iter().map(|count| at(count.bucket)).collect::<Vec<_>>())
+    .bind(counts.iter().map(|count| count.what.name()).collect::<Vec<_>>())
+    .bind(counts.iter().map(|count| count.other.0).collect::<Vec<_>>())
+    .bind(counts.iter().map(|count| small(count.times)).collect::<Vec<_>>())
+    .bind(counts.iter().map(|count| count.amount.0).collect::<Vec<_>>())
+    .execute(tx.conn())
+    .await
+    .map_err(fault)?;
+    Ok(())
+}
+
+/// What was counted in buckets that begin after `since`.
+pub(crate) async fn counters_in_tx(
+    tx: &mut Tx,
+    account: UserId,
+    since: Millis,
+) -> Result<Vec<Count>, Fault> {
+    let rows = sqlx::query(
+        "SELECT bucket, what, other, times, amount FROM fraud_counters \
+         WHERE account = $1 AND bucket > $2",
+    )
+    .bind(account.0)
+    .bind(at(since))
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    rows.iter().map(|row| count(row).map_err(fault)).collect()
+}
+
+/// What the account moved so before.
+pub(crate) async fn history_in_tx(
+    tx: &mut Tx,
+    account: UserId,
+    movement: Movement,
+) -> Result<History, Fault> {
+    let found: Option<(i64, i64)> = sqlx::query_as(
+        "SELECT times, amount FROM fraud_history WHERE account = $1 AND movement = $2",
+    )
+    .bind(account.0)
+    .bind(movement.name())
+    .fetch_optional(tx.conn())
+    .await
+    .map_err(fault)?;
+    let (times, total) = found.unwrap_or_default();
+    Ok(History { times, total: Piasters(total) })
+}
+
+/// Adds a movement to the account's own history.
+pub(crate) async fn history_add_in_tx(
+    tx: &mut Tx,
+    account: UserId,
+    movement: Movement,
+    amount: Piasters,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "INSERT INTO fraud_history AS h (account, movement, times, amount) VALUES ($1, $2, 1, $3) \
+         ON CONFLICT ON CONSTRAINT one_history_per_movement DO UPDATE SET \
+           times = h.times + 1, amount = h.amount + excluded.amount",
+    )
+    .bind(account.0)
+    .bind(movement.name())
+    .bind(amount.0)
+    .execute(tx.conn())
+    .await
+    .map_err(fault)?;
+    Ok(())
+}
+
+/// The account is on this phone; how many accounts were seen on it since `since`. Two accounts at
+/// once on one phone wait for each other here.
+pub(crate) async fn device_seen_in_tx(
+    tx: &mut Tx,
+    account: UserId,
+    device: &[u8; 32],
+    now: Millis,
+    since: Millis,
+) -> Result<u32, Fault> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('phone:' || $1::text, 0))")
+        .bind(&device[..])
+        .execute(tx.conn())
+        .await
+        .map_err(fault)?;
+    sqlx::query(
+        "INSERT INTO fraud_devices (device, account, seen_at) VALUES ($1, $2, $3) \
+         ON CONFLICT ON CONSTRAINT one_sight_per_device_and_account DO UPDATE SET \
+           seen_at = excluded.seen_at",
+    )
+    .bind(&device[..])
+    .bind(account.0)
+    .bind(at(now))
+    .execute(tx.conn())
+    .await
+    .map_err(fault)?;
+    let accounts: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM fraud_devices WHERE device = $1 AND seen_at > $2")
+            .bind(&device[..])
+            .bind(at(since))
+            .fetch_one(tx.conn())
+            .await
+            .map_err(fault)?;
+    Ok(u32::try_from(accounts).unwrap_or(u32::MAX))
+}
+
+/// Of each rule the case that is in force, or the last one.
+pub(crate) async fn cases_known_in_tx(tx: &mut Tx, account: UserId) -> Result<Vec<Known>, Fault> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT ON (rule) rule, status, action, weight, decided_at FROM fraud_cases \
+         WHERE account = $1 ORDER BY rule, status = 'cleared', opened_at DESC, id DESC",
+    )
+    .bind(account.0)
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    rows.iter().map(|row| known(row).map_err(fault)).collect()
+}
+
+pub(crate) async fn case_open_in_tx(
+    tx: &mut Tx,
+    account: UserId,
+    signal: &Signal,
+    now: Millis,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "INSERT INTO fraud_cases (id, account, rule, action, weight, reasons, opened_at, seen_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
+    )
+    .bind(Uuid::now_v7())
+    .bind(account.0)
+    .bind(signal.rule.name())
+    .bind(signal.action.name())
+    .bind(signal.weight)
+    .bind(Json(&signal.reasons))
+    .bind(at(now))
+    .execute(tx.conn())
+    .await
+    .map_err(fault)?;
+    Ok(())
+}
+
+/// There is more in the open case of this rule; its action never gets milder.
+pub(crate) async fn case_grow_in_tx(
+    tx: &mut Tx,
+    account: UserId,
+    signal: &Signal,
+    action: Action,
+    now: Millis,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "UPDATE fraud_cases SET action = $3, weight = greatest(weight, $4), reasons = $5, \
+           times = times + 1, seen_at = $6 \
+         WHERE account = $1 AND rule = $2 AND status = 'open'",
+    )
+    .bind(account.0)
+    .bind(signal.rule.name())
+    .bind(action.name())
+    .bind(signal.weight)
+    .bind(Json(&signal.reasons))
+    .bind(at(now))
+    .execute(tx.conn())
+    .await
+    .map_err(fault)?;
+    Ok(())
+}
+
+const CASES: &str = "SELECT id, account, rule, action, status, reasons, times, opened_at, seen_at, \
+  decided_by, decided_at, decision_reason FROM fraud_cases";
+
+pub(crate) async fn case_in_tx(tx: &mut Tx, id: Uuid) -> Result<Option<FraudCase>, Fault> {
+    let row = sqlx::query(sqlx::AssertSqlSafe(format!("{CASES} WHERE id = $1")))
+        .bind(id)
+        .fetch_optional(tx.conn())
+        .await
+        .map_err(fault)?;
+    row.map(|row| case(&row).map_err(fault)).transpose()
+}
+
+/// Newest first.
+pub(crate) async fn cases_in_tx(
+    tx: &mut Tx,
+    filter: &CaseFilter,
+    after: Option<Cursor>,
+    limit: i64,
+) -> Result<Vec<FraudCase>, Fault> {
+    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        "{CASES} WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR rule = $2) \
+           AND ($3::timestamptz IS NULL OR (opened_at, id) < ($3, $4)) \
+         ORDER BY opened_at DESC, id DESC LIMIT $5"
+    )))
+    .bind(filter.status.map(Status::name))
+    .bind(filter.rule.map(Rule::name))
+    .bind(after.map(|last| at(last.at)))
+    .bind(after.map(|last| last.id))
+    .bind(limit)
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    rows.iter().map(|row| case(row).map_err(fault)).collect()
+}
+
+/// A decision, as it is stored.
+pub(crate) struct Ruling<'a> {
+    pub id: Uuid,
+    pub status: Status,
+    pub action: Action,
+    pub by: UserId,
+    pub at: Millis,
+    pub reason: &'a str,
+}
+
+pub(crate) async fn case_decide_in_tx(tx: &mut Tx, ruling: &Ruling<'_>) -> Result<(), Fault> {
+    sqlx::query(
+        "UPDATE fraud_cases SET status = $2, action = $3, decided_by = $4, decided_at = $5, \
+           decision_reason = $6 WHERE id = $1",
+    )
+    .bind(ruling.id)
+    .bind(ruling.status.name())
+    .bind(ruling.action.name())
+    .bind(ruling.by.0)
+    .bind(at(ruling.at))
+    .bind(ruling.reason)
+    .execute(tx.conn())
+    .await
+    .map_err(fault)?;
+    Ok(())
+}
+
+/// Forgets counts and phones that no rule looks at any more.
+pub(crate) async fn sweep_in_tx(
+    tx: &mut Tx,
+    counts_before: Millis,
+    devices_before: Millis,
+) -> Result<(), Fault> {
+    sqlx::query("DELETE FROM fraud_counters WHERE bucket < $1")
+        .bind(at(counts_before))
+        .execute(tx.conn())
+        .await
+        .map_err(fault)?;
+    sqlx::query("DELETE FROM fraud_devices WHERE seen_at < $1")
+        .bind(at(devices_before))
+        .execute(tx.conn())
+        .await
+        .map_err(fault)?;
+    Ok(())
+}
+
+/// Cases that wait for a decision, by what they mean.
+pub(crate) async fn cases_open_in_tx(tx: &mut Tx) -> Result<Vec<(Action, i64)>, Fault> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT action, count(*) FROM fraud_cases WHERE status = 'open' GROUP BY action",
+    )
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    Ok(rows.into_iter().filter_map(|(name, n)| Some((Action::parse(&name)?, n))).collect())
+}
+
+fn small(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// A text column that holds one of the words of a check constraint.
+fn word<T>(row: &PgRow, column: &str, parse: fn(&str) -> Option<T>) -> Result<T, sqlx::Error> {
+    let text: &str = row.try_get(column)?;
+    let unknown = || sqlx::Error::Decode(format!("column {column} holds {text}").into());
+    parse(text).ok_or_else(unknown)
+}
+
+fn moment(row: &PgRow, column: &str) -> Result<Millis, sqlx::Error> {
+    row.try_get::<jiff_sqlx::Timestamp, _>(column).map(millis)
+}
+
+fn moment_if_any(row: &PgRow, column: &str) -> Result<Option<Millis>, sqlx::Error> {
+    row.try_get::<Option<jiff_sqlx::Timestamp>, _>(column).map(|at| at.map(millis))
+}
+
+fn count(row: &PgRow) -> Result<Count, sqlx::Error> {
+    Ok(Count {
+        what: word(row, "what", What::parse)?,
+        other: UserId(row.try_get("other")?),
+        bucket: moment(row, "bucket")?,
+        times: u32::try_from(row.try_get::<i32, _>("times")?).unwrap_or(0),
+        amount: Piasters(row.try_get("amount")?),
+    })
+}
+
+fn known(row: &PgRow) -> Result<Known, sqlx::Error> {
+    Ok(Known {
+        rule: word(row, "rule", Rule::parse)?,
+        status: word(row, "status", Status::parse)?,
+        action: word(row, "action", Action::parse)?,
+        weight: row.try_get("weight")?,
+        decided_at: moment_if_any(row, "decided_at")?,
+    })
+}
+
+fn case(row: &PgRow) -> Result<FraudCase, sqlx::Error> {
+    Ok(FraudCase {
+        id: row.try_get("id")?,
+        user_id: UserId(row.try_get("account")?),
+        rule: word(row, "rule", Rule::parse)?,
+        action: word(row, "action", Action::parse)?,
+        status: word(row, "status", Status::parse)?,
+        reasons: row.try_get::<Json<Value>, _>("reasons")?.0,
+        times: row.try_get("times")?,
+        opened_at: moment(row, "opened_at")?,
+        seen_at: moment(row, "seen_at")?,
+        decided_by: row.try_get::<Option<Uuid>, _>("decided_by")?.map(UserId),
+        decided_at: moment_if_any(row, "decided_at")?,
+        decision_reason: row.try_get("decision_reason")?,
+    })
+}

@@ -1,0 +1,4 @@
+//! Claims about rules, by tables, and about cases, on a real PostgreSQL.
+
+mod cases;
+mod tables;

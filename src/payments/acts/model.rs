@@ -1,0 +1,125 @@
+//! An act of an admin's, and the limit of what one may do alone.
+
+use std::fmt;
+
+use base::{JournalId, Millis, Piasters, TripId, UserId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::disputes::DisputeId;
+use crate::model::DepositId;
+
+base::words! {
+    /// What an admin does with somebody's money.
+    ActKind {
+        /// Adds to an account, or takes from it.
+        Adjustment = "adjustment",
+        /// Gives up what somebody owes.
+        WriteOff = "write_off",
+        /// Gives a rider back what he paid for a trip, into his wallet.
+        Refund = "refund",
+        /// Gives a deposit back to the card that paid it.
+        DepositRefund = "deposit_refund",
+    }
+}
+
+base::words! {
+    /// How far an act has come.
+    ActStatus {
+        /// Done by one admin alone.
+        Done = "done",
+        /// It waits for a second admin.
+        Pending = "pending",
+        /// Done, with the consent of a second admin.
+        Approved = "approved",
+        /// It will not be done.
+        Declined = "declined",
+    }
+}
+
+base::words! {
+    /// Whose fault it was, and so who bears a refund.
+    AtFault {
+        /// Driver and company give back what they earned, in proportion.
+        Driver = "driver",
+        /// Goodwill.
+        Company = "company",
+    }
+}
+
+/// An act. Made of the request's idempotency key where there is one, and the ledger's reference of
+/// a refund.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
+#[serde(transparent)]
+#[schema(value_type = Uuid)]
+pub struct ActId(pub Uuid);
+
+impl fmt::Display for ActId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What an admin asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAct {
+    pub kind: ActKind,
+    /// Whose money it is.
+    pub user: UserId,
+    pub trip: Option<TripId>,
+    pub deposit: Option<DepositId>,
+    /// The complaint that it answers.
+    pub dispute: Option<DisputeId>,
+    /// Of a trip's refund.
+    pub fault: Option<AtFault>,
+    /// More than zero, but for a correction that takes.
+    pub amount: Piasters,
+    pub reason: String,
+}
+
+impl NewAct {
+    /// An act on somebody's account that has to do with nothing else.
+    pub const fn on_account(kind: ActKind, user: UserId, amount: Piasters, reason: String) -> Self {
+        let (trip, deposit, dispute, fault) = (None, None, None, None);
+        Self { kind, user, trip, deposit, dispute, fault, amount, reason }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MoneyAct {
+    pub id: ActId,
+    pub what: NewAct,
+    pub status: ActStatus,
+    pub asked_by: UserId,
+    pub asked_at: Millis,
+    pub decided_by: Option<UserId>,
+    pub decided_at: Option<Millis>,
+    pub decision_reason: Option<String>,
+    /// Once it is done.
+    pub journal: Option<JournalId>,
+}
+
+/// What one admin may do alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActLimits {
+    /// In one act.
+    pub alone: Piasters,
+    /// In all acts of 24 hours, so that a large one can't be done in small pieces.
+    pub alone_per_day: Piasters,
+}
+
+impl Default for ActLimits {
+    fn default() -> Self {
+        Self { alone: Piasters::pounds(1_000), alone_per_day: Piasters::pounds(5_000) }
+    }
+}
+
+/// Which acts are looked for; what is absent doesn't narrow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ActFilter {
+    pub status: Option<ActStatus>,
+    pub user: Option<UserId>,
+}

@@ -1,0 +1,199 @@
+//! What Kashier answers, read: pure.
+
+use base::Piasters;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::client::Page;
+use super::{Currency, amount_of};
+
+/// Where a payment stands at the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It may still be paid.
+    Open,
+    Paid,
+    /// The money is reserved, not taken.
+    Authorized,
+    /// It was paid, and some or all of it went back.
+    Returned,
+    /// It was not paid and won't be.
+    Over,
+    /// A word that is not documented.
+    Unknown,
+}
+
+/// A payment as the gateway has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub standing: Standing,
+    /// The gateway's name for the order.
+    pub order: Option<String>,
+    /// The payment that succeeded.
+    pub transaction: Option<String>,
+    pub amount: Option<Piasters>,
+    pub currency: Option<Currency>,
+    pub method: Option<String>,
+}
+
+impl Found {
+    /// What the session said, with what only the order knows.
+    pub(super) fn with_order(self, order: Self) -> Self {
+        // They disagree after a refund: the order is the newer word.
+        let standing =
+            if order.standing == Standing::Returned { Standing::Returned } else { self.standing };
+        Self {
+            standing,
+            order: order.order.or(self.order),
+            transaction: order.transaction.or(self.transaction),
+            amount: self.amount.or(order.amount),
+            currency: self.currency.or(order.currency),
+            method: self.method.or(order.method),
+        }
+    }
+}
+
+fn standing_of(status: &str) -> Standing {
+    match status {
+        "CREATED" | "OPENED" | "PENDING" => Standing::Open,
+        "PAID" | "CAPTURED" => Standing::Paid,
+        "AUTHORIZED" => Standing::Authorized,
+        "REFUNDED" | "PARTIALLY_REFUNDED" | "REFUND_PENDING" => Standing::Returned,
+        "FAILED" | "EXPIRED" | "ABANDONED" | "REJECTED" | "VOIDED" | "REVERSED" => Standing::Over,
+        _ => Standing::Unknown,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Made {
+    #[serde(rename = "_id")]
+    id: String,
+    session_url: String,
+}
+
+/// The page of a new session.
+pub(super) fn session(body: &[u8]) -> Option<Page> {
+    let made: Made = serde_json::from_slice(body).ok()?;
+    let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+    let is_web =
+        made.session_url.starts_with("https://") || made.session_url.starts_with("http://");
+    // It becomes part of paths later.
+    let is_name = made.id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    (plain(&made.id) && is_name && is_web && plain(&made.session_url))
+        .then_some(Page { session: Some(made.id), url: made.session_url })
+}
+
+#[derive(Deserialize)]
+struct Data<T> {
+    data: T,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Payment<'a> {
+    merchant_order_id: String,
+    order_id: Option<String>,
+    status: String,
+    #[serde(borrow)]
+    amount: Option<&'a RawValue>,
+    currency: Option<String>,
+    method: Option<String>,
+    #[serde(default)]
+    transactions: Vec<Tried>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tried {
+    operation: Option<String>,
+    status: Option<String>,
+    transaction_id: Option<String>,
+}
+
+impl Payment<'_> {
+    fn found(self) -> Found {
+        let standing = standing_of(&self.status);
+        let transaction = self.transactions.into_iter().find(Tried::is_paid);
+        Found {
+            standing,
+            order: self.order_id,
+            transaction: transaction.and_then(|tried| tried.transaction_id),
+            amount: self.amount.and_then(amount_of),
+            currency: self.currency.as_deref().and_then(Currency::parse),
+            method: self.method,
+        }
+    }
+}
+
+impl Tried {
+    fn is_paid(&self) -> bool {
+        let is = |text: &Option<String>, word: &str| {
+            text.as_deref().is_some_and(|text| text.eq_ignore_ascii_case(word))
+        };
+        (is(&self.operation, "pay") || is(&self.operation, "capture"))
+            && is(&self.status, "SUCCESS")
+    }
+}
+
+/// A session's payment, if it is the one of `reference`.
+pub(super) fn of_session(body: &[u8], reference: &str) -> Option<Found> {
+    let Data { data }: Data<Payment<'_>> = serde_json::from_slice(body).ok()?;
+    (data.merchant_order_id == reference).then(|| data.found())
+}
+
+/// The order of exactly this reference among those that a search found.
+pub(super) fn of_orders(body: &[u8], reference: &str) -> Option<Option<Found>> {
+    let Data { data }: Data<Vec<Payment<'_>>> = serde_json::from_slice(body).ok()?;
+    Some(data.into_iter().find(|one| one.merchant_order_id == reference).map(Payment::found))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Captured<'a> {
+    #[serde(borrow)]
+    total_captured_amount: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Response<T> {
+    response: T,
+}
+
+/// How much of an order was captured.
+pub(super) fn captured(body: &[u8]) -> Option<Piasters> {
+    let Response { response }: Response<Captured<'_>> = serde_json::from_slice(body).ok()?;
+    amount_of(response.total_captured_amount)
+}
+
+/// What became of a refund or a void.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reversal {
+    Done {
+        transaction: Option<String>,
+    },
+    /// The gateway will tell by a notice.
+    Pending {
+        transaction: Option<String>,
+    },
+    Failed,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reversed {
+    status: String,
+    transaction_id: Option<String>,
+}
+
+/// `None` for an answer that doesn't say: the status outside of `response` only means "received".
+pub(super) fn reversal(body: &[u8]) -> Option<Reversal> {
+    let Response { response }: Response<Reversed> = serde_json::from_slice(body).ok()?;
+    let transaction = response.transaction_id;
+    match response.status.as_str() {
+        "SUCCESS" => Some(Reversal::Done { transaction }),
+        "PENDING" => Some(Reversal::Pending { transaction }),
+        "FAILURE" => Some(Reversal::Failed),
+        _ => None,
+    }
+}

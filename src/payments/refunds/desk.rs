@@ -1,0 +1,289 @@
+//! Refunds to cards: taken off the wallet, asked for, settled.
+
+use std::time::Duration;
+
+use base::{Code, Cursor, Fault, Millis, Piasters, Problem, UserId};
+use events::{Fact, Jobs, NewJob};
+use ledger::{Account, PostError, Posted, Wallet};
+use metrics::counter;
+use serde::Serialize;
+use storage::{Tx, Who};
+use tracing::warn;
+
+use super::job;
+use super::model::{CardRefund, RefundId, RefundStatus};
+use super::rules::{self, OVERDUE, RefundWord};
+use super::store::{self, Added};
+use crate::Payments;
+use crate::acts::MoneyAct;
+use crate::model::{Deposit, DepositId, DepositStatus};
+
+/// Refunds taken up by one run of the schedule.
+const LOOKS: i64 = 200;
+/// When a look that got lost is made up for.
+const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
+
+/// A refund that is off the wallet.
+#[derive(Debug)]
+pub struct RefundBegun {
+    pub posted: Posted,
+    /// To be woken once the transaction is committed.
+    pub job: NewJob,
+}
+
+/// A refund after a word about it.
+#[derive(Debug)]
+pub struct RefundMoved {
+    pub refund: CardRefund,
+    /// Where it ended by this, and not before.
+    pub ended: bool,
+    /// A driver's account afterwards, where it was touched.
+    pub driver_balance: Option<Piasters>,
+    /// Somebody should look by now.
+    pub is_overdue: bool,
+}
+
+impl Payments {
+    /// The deposit that an admin wants to give back, in whole or in part.
+    pub async fn refundable(&self, who: &Who, id: DepositId) -> Result<Deposit, Problem> {
+        let mut tx = self.db().begin(who).await?;
+        let deposit = crate::store::deposit_in_tx(&mut tx, id).await?;
+        let deposit = deposit.ok_or_else(Problem::not_found)?;
+        if deposit.status != DepositStatus::Paid {
+            let why = "only what was paid can be given back";
+            let problem = Problem::new(Code::InvalidTransition, why);
+            return Err(problem.with("current", deposit.status));
+        }
+        Ok(deposit)
+    }
+
+    /// Takes a refund off the wallet and puts down the job that asks the gateway for it.
+    pub async fn begin_refund_in_tx(
+        &self,
+        tx: &mut Tx,
+        act: &MoneyAct,
+        id: DepositId,
+    ) -> Result<RefundBegun, Problem> {
+        self.gateway()?;
+        let deposit = crate::store::deposit_in_tx(tx, id).await?;
+        let deposit = deposit.ok_or_else(Problem::not_found)?;
+        let amount = act.what.amount;
+        let wallet = wallet_of(&deposit)?;
+        let journal = ledger::deposit_refund(act.id.0, wallet, amount, &act.what.reason);
+        let posted = ledger::post_in_tx(tx, &journal).await?;
+        let refund = CardRefund {
+            id: RefundId(act.id.0),
+            deposit: id,
+            user: deposit.user,
+            amount,
+            status: RefundStatus::Pending,
+            transaction: None,
+            failure: None,
+            asked_at: self.clock().now(),
+            sent_at: None,
+            ended_at: None,
+        };
+        match store::refund_add_in_tx(tx, &refund).await? {
+            Added::Yes => {}
+            Added::Open => {
+                let why = "an earlier refund of this deposit is still open";
+                let problem = Problem::new(Code::InvalidTransition, why);
+                return Err(problem.with("current", RefundStatus::Sent));
+            }
+            Added::TooMuch => {
+                let why = "more would be given back than was paid";
+                return Err(Problem::new(Code::RefundTooLarge, why));
+            }
+        }
+        let job = job::refund(refund.id)?;
+        events::add_in_tx(tx, std::slice::from_ref(&job)).await?;
+        Ok(RefundBegun { posted, job })
+    }
+
+    pub async fn card_refund(&self, id: RefundId) -> Result<Option<CardRefund>, Fault> {
+        let mut tx = self.db().begin(&Who::System).await?;
+        store::refund_in_tx(&mut tx, id).await
+    }
+
+    /// Newest first; one more than `limit` says that there are more.
+    pub async fn card_refunds(
+        &self,
+        who: &Who,
+        status: Option<RefundStatus>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Vec<CardRefund>, Fault> {
+        let mut tx = self.db().begin(who).await?;
+        store::refunds_in_tx(&mut tx, status, after, i64::from(limit) + 1).await
+    }
+
+    /// Notes that the gateway will be asked for a refund; true for the one caller who may ask.
+    pub async fn claim_refund(&self, id: RefundId) -> Result<bool, Fault> {
+        let now = self.clock().now();
+        let mut tx = self.db().begin(&Who::System).await?;
+        let refund = store::refund_lock_in_tx(&mut tx, id).await?;
+        let Some(mut refund) = refund.filter(|r| r.status == RefundStatus::Pending) else {
+            return Ok(false);
+        };
+        (refund.status, refund.sent_at) = (RefundStatus::Sent, Some(now));
+        store::refund_move_in_tx(&mut tx, &refund, Some(rules::next_look(now, now))).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Asks the gateway for a refund that was claimed. Once.
+    pub async fn ask_refund(&self, refund: &CardRefund, reason: &str) -> Result<RefundWord, Fault> {
+        let failed = |why: &str| RefundWord::Failed { why: why.to_owned() };
+        let Ok(gateway) = self.gateway() else { return Ok(failed("no gateway is set up")) };
+        let mut tx = self.db().begin(&Who::System).await?;
+        let deposit = crate::store::deposit_in_tx(&mut tx, refund.deposit).await?;
+        drop(tx);
+        let Some(order) = deposit.and_then(|deposit| deposit.gateway_order) else {
+            return Ok(failed("the gateway never named the order"));
+        };
+        let answer = gateway.refund(&order, refund.amount, reason).await;
+        if let Err(error) = &answer {
+            warn!(refund.id = %refund.id, "a refund to a card: {error}");
+        }
+        Ok(rules::of_answer(answer))
+    }
+
+    /// Looks how a refund without an answer stands.
+    pub async fn look_up_refund(&self, refund: &CardRefund) -> Result<RefundWord, Fault> {
+        let open = RefundWord::Open { transaction: None };
+        let Ok(gateway) = self.gateway() else { return Ok(open) };
+        let mut tx = self.db().begin(&Who::System).await?;
+        let deposit = crate::store::deposit_in_tx(&mut tx, refund.deposit).await?;
+        let others = store::refunds_lock_in_tx(&mut tx, refund.deposit).await?;
+        drop(tx);
+        let Some(deposit) = deposit else { return Ok(open) };
+        let is_first = !others.iter().any(|other| other.status == RefundStatus::Done);
+        let reference = deposit.reference().to_string();
+        Ok(match gateway.look_up(&reference, deposit.session.as_deref()).await {
+            Ok(Some(found)) => rules::of_look(found.standing, is_first),
+            Ok(None) | Err(_) => open,
+        })
+    }
+
+    /// Makes a word about a refund true; a refund that has ended stays as it is.
+    pub async fn settle_refund_in_tx(
+        &self,
+        tx: &mut Tx,
+        id: RefundId,
+        word: RefundWord,
+    ) -> Result<RefundMoved, Problem> {
+        let refund = store::refund_lock_in_tx(tx, id).await?;
+        let refund = refund.ok_or_else(Problem::not_found)?;
+        Ok(settle_in_tx(tx, refund, word, self.clock().now()).await?)
+    }
+
+    /// Puts down a job for each refund that is due to be looked at; how many.
+    pub async fn look_up_due_refunds(&self, jobs: &Jobs) -> Result<usize, Fault> {
+        let mut tx = self.db().begin(&Who::System).await?;
+        let now = self.clock().now();
+        let due = store::refunds_due_in_tx(&mut tx, now, LOOK_AGAIN, LOOKS).await?;
+        let looks = due.into_iter().map(job::refund).collect::<Result<Vec<_>, _>>()?;
+        events::add_in_tx(&mut tx, &looks).await?;
+        tx.commit().await?;
+        jobs.wake(&looks);
+        Ok(looks.len())
+    }
+}
+
+/// The gateway says that `amount` of a deposit went back: the refund of ours that it is about.
+pub(crate) async fn told_in_tx(
+    tx: &mut Tx,
+    deposit: DepositId,
+    transaction: Option<&str>,
+    amount: Option<Piasters>,
+    now: Millis,
+) -> Result<Option<CardRefund>, PostError> {
+    let refunds = store::refunds_lock_in_tx(tx, deposit).await?;
+    let told = refunds.into_iter().find(|r| rules::is_told_of(r, transaction, amount));
+    let Some(refund) = told else { return Ok(None) };
+    let word = RefundWord::Done { transaction: transaction.map(str::to_owned) };
+    Ok(Some(settle_in_tx(tx, refund, word, now).await?.refund))
+}
+
+async fn settle_in_tx(
+    tx: &mut Tx,
+    mut refund: CardRefund,
+    word: RefundWord,
+    now: Millis,
+) -> Result<RefundMoved, PostError> {
+    if refund.status != RefundStatus::Sent {
+        let (ended, is_overdue) = (false, false);
+        return Ok(RefundMoved { refund, ended, driver_balance: None, is_overdue });
+    }
+    let sent = refund.sent_at.unwrap_or(now);
+    let (mut driver_balance, mut look_at) = (None, None);
+    let ended = match word {
+        RefundWord::Done { transaction } => {
+            refund.status = RefundStatus::Done;
+            refund.transaction = transaction.or(refund.transaction);
+            true
+        }
+        RefundWord::Failed { why } => {
+            refund.status = RefundStatus::Failed;
+            refund.failure = Some(why);
+            let deposit = crate::store::deposit_in_tx(tx, refund.deposit).await?;
+            let deposit = deposit.ok_or_else(|| Fault::internal("a refund without a deposit"))?;
+            let wallet = wallet_of(&deposit)?;
+            let journal = ledger::deposit_refund_failed(refund.id.0, wallet, refund.amount);
+            let posted = ledger::post_in_tx(tx, &journal).await?;
+            driver_balance = posted.balance_of(Account::Driver(refund.user));
+            true
+        }
+        RefundWord::Open { transaction } => {
+            refund.transaction = transaction.or(refund.transaction);
+            look_at = Some(rules::next_look(sent, now));
+            false
+        }
+    };
+    if ended {
+        refund.ended_at = Some(now);
+        tell_in_tx(tx, &refund, now).await?;
+        counter!("smartline_card_refunds_total", "status" => refund.status.name()).increment(1);
+    }
+    let is_overdue = !ended && now.after(sent) >= OVERDUE;
+    if is_overdue {
+        look_at = Some(now + OVERDUE);
+    }
+    store::refund_move_in_tx(tx, &refund, look_at).await?;
+    Ok(RefundMoved { refund, ended, driver_balance, is_overdue })
+}
+
+fn wallet_of(deposit: &Deposit) -> Result<Wallet, Fault> {
+    Wallet::of(deposit.user, deposit.role)
+        .ok_or_else(|| Fault::internal("a deposit of somebody without a wallet"))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    payment_id: DepositId,
+    user_id: UserId,
+    refund_id: RefundId,
+    amount: Piasters,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    timestamp: Millis,
+}
+
+async fn tell_in_tx(tx: &mut Tx, refund: &CardRefund, at: Millis) -> Result<(), Fault> {
+    let payload = Told {
+        payment_id: refund.deposit,
+        user_id: refund.user,
+        refund_id: refund.id,
+        amount: refund.amount,
+        error: refund.failure.as_deref(),
+        timestamp: at,
+    };
+    let kind = match refund.status {
+        RefundStatus::Failed => "PAYMENT_REFUND_FAILED",
+        RefundStatus::Pending | RefundStatus::Sent | RefundStatus::Done => "PAYMENT_REFUNDED",
+    };
+    let id = refund.deposit.0;
+    let fact = Fact { aggregate: "payment", id, kind, version: 1, payload: &payload, at };
+    events::append_in_tx(tx, &fact).await.map(drop)
+}

@@ -1,0 +1,132 @@
+//! A server that people pay into, and the gateway that stands in for the real one.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::time::Duration;
+
+use payments::{GatewayMode, KashierConfig, PayPage, PaymentsConfig};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use standins::{Credentials, Gateway};
+use storage::Db;
+
+use super::person::{Person, Reply};
+use super::program::free_address;
+use super::server::Server;
+
+/// Between two looks at what must come.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+pub struct Till {
+    server: Server,
+    pub gateway: Gateway,
+}
+
+impl Deref for Till {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+/// How a server at `public_url` is paid through `gateway`.
+fn paid_through(gateway: &Gateway, public_url: &str) -> PaymentsConfig {
+    let credentials = Credentials::for_tests();
+    PaymentsConfig {
+        gateway: Some(KashierConfig {
+            merchant: credentials.merchant,
+            api_key: SecretString::from(credentials.api_key),
+            secret_key: SecretString::from(credentials.secret_key),
+            mode: GatewayMode::Test,
+            page: PayPage::Sessions,
+            api_url: gateway.url().to_owned(),
+            fep_url: gateway.url().to_owned(),
+            page_url: gateway.url().to_owned(),
+            public_url: public_url.to_owned(),
+            app_url: "https://app.example.com/paid".to_owned(),
+        }),
+        ..PaymentsConfig::default()
+    }
+}
+
+impl Till {
+    pub async fn start() -> Self {
+        let gateway = Gateway::start(Credentials::for_tests()).await;
+        Self::on(storage::testing::database().await, gateway, free_address()).await
+    }
+
+    /// The same city after the program was stopped and `between` happened to its database.
+    pub async fn restart(self, between: &'static str) -> Self {
+        let Self { server, gateway } = self;
+        let (db, address) = (storage::testing::another(server.db()).await, server.address);
+        server.stop().await;
+        let mut owner = storage::testing::owner(&db).await;
+        sqlx::query(between).execute(&mut owner).await.expect("the owner may");
+        Self::on(db, gateway, address).await
+    }
+
+    async fn on(db: Db, gateway: Gateway, address: SocketAddr) -> Self {
+        let server = Server::on(db, |setup| {
+            setup.listen = address;
+            setup.payments = paid_through(&gateway, &format!("http://{address}"));
+        });
+        Self { server: server.await, gateway }
+    }
+
+    /// Begins a deposit; its order.
+    pub async fn order(&self, person: &Person, amount: f64) -> String {
+        let opened = open(person, amount, &format!("{amount}")).await;
+        assert_eq!(opened.status, 201, "{opened:?}");
+        opened.data()["orderId"].as_str().expect("an order").to_owned()
+    }
+
+    /// The ledger's postings of a kind.
+    pub async fn journals(&self, kind: &str) -> i64 {
+        self.count("SELECT count(*) FROM ledger_journal WHERE kind = $1", kind).await
+    }
+
+    /// What stands in suspense, piasters.
+    pub async fn suspense(&self) -> i64 {
+        let sql = "SELECT coalesce(sum(amount), 0)::bigint FROM ledger_entry e \
+                   JOIN ledger_account_kind k ON k.id = e.account WHERE k.name = $1";
+        self.count(sql, "suspense").await
+    }
+
+    pub async fn count(&self, sql: &'static str, argument: &str) -> i64 {
+        let mut owner = storage::testing::owner(self.db()).await;
+        let counted = sqlx::query_scalar(sql).bind(argument).fetch_one(&mut owner).await;
+        counted.expect("it can be counted")
+    }
+
+    /// Waits until the letter about `order` is there; what went wrong.
+    pub async fn letter(&self, admin: &Person, order: &str) -> String {
+        let mut tick = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tick.tick().await;
+            let page = admin.get("/admin/dead-letters?status=open").await;
+            let letters = page.data()["letters"].as_array().cloned().unwrap_or_default();
+            let found = letters.iter().find(|letter| letter["payload"]["orderId"] == order);
+            if let Some(letter) = found {
+                return letter["errors"][0]["error"].as_str().expect("a text").to_owned();
+            }
+        }
+    }
+}
+
+pub async fn open(person: &Person, amount: f64, key: &str) -> Reply {
+    person.post_once("/payment/deposit/init", json!({"amount": amount}), key).await
+}
+
+/// The deposit as its owner sees it, once it is `status`.
+pub async fn deposit_that_is(person: &Person, order: &str, status: &str) -> Value {
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tick.tick().await;
+        let reply = person.get(&format!("/payment/deposits/{order}")).await;
+        let deposit = reply.data()["deposit"].clone();
+        if deposit["status"] == status {
+            return deposit;
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! A server that pays drivers out, and the bank that stands in for a real one.
+
+use std::ops::Deref;
+use std::time::Duration;
+
+use app::Setup;
+use payments::{PayoutProviderConfig, PayoutsConfig};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use standins::Bank;
+
+use super::person::{Person, Reply};
+use super::server::Server;
+
+/// Between two looks at what must come.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+pub struct Vault {
+    server: Server,
+    pub bank: Bank,
+}
+
+impl Deref for Vault {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+/// How drivers are paid out by `bank`.
+fn paid_out_by(bank: &Bank) -> PayoutsConfig {
+    PayoutsConfig {
+        provider: Some(PayoutProviderConfig {
+            url: bank.url().to_owned(),
+            api_key: SecretString::from(Bank::API_KEY),
+            webhook_key: SecretString::from(Bank::WEBHOOK_KEY),
+        }),
+        ..PayoutsConfig::default()
+    }
+}
+
+impl Vault {
+    pub async fn start() -> Self {
+        let bank = Bank::start().await;
+        let change = |setup: &mut Setup| setup.payouts = paid_out_by(&bank);
+        Self { server: Server::with(change).await, bank }
+    }
+
+    /// The bank tells the server that a withdrawal changed.
+    pub async fn tell(&self, id: &str) {
+        assert_eq!(self.bank.tell(&self.url(""), &reference(id)).await, 200);
+    }
+}
+
+/// What a withdrawal is called at the bank.
+fn reference(id: &str) -> String {
+    format!("wd-{}", id.replace('-', ""))
+}
+
+/// Gives somebody pounds.
+pub async fn fund(admin: &Person, person: &Person, pounds: f64) {
+    let body = json!({"amount": pounds, "reason": "test money"});
+    let path = format!("/admin/wallets/{}/adjust", person.id);
+    assert_eq!(admin.post(&path, body).await.status, 201);
+}
+
+/// To a bank account.
+pub async fn withdraw(driver: &Person, amount: f64, key: &str) -> Reply {
+    let body = json!({"amount": amount, "method": "bank",
+        "accountNumber": "EG38 0019 0005 0000 0000 2631 8000 2"});
+    driver.post_once("/payment/withdraw/request", body, key).await
+}
+
+/// The driver's withdrawal once it is `status`.
+pub async fn withdrawal_that_is(driver: &Person, id: &str, status: &str) -> Value {
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tick.tick().await;
+        let page = driver.get("/payment/withdrawals").await;
+        let requests = page.data()["requests"].as_array().cloned().unwrap_or_default();
+        let found = requests.into_iter().find(|request| request["id"] == id);
+        if let Some(request) = found.filter(|request| request["status"] == status) {
+            return request;
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Deposits go back to their cards: off the wallet first, asked of the gateway once.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use standins::Play;
+
+use crate::acts::balance;
+use crate::harness::{Person, Reply, Till, deposit_that_is};
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A rider who paid 100 pounds in; the order.
+async fn paid(till: &Till, rider: &Person) -> String {
+    let order = till.order(rider, 100.0).await;
+    assert_eq!(till.gateway.tell(&till.gateway.pay(&order)).await, 200);
+    deposit_that_is(rider, &order, "paid").await;
+    order
+}
+
+async fn refund(admin: &Person, order: &str, amount: Option<f64>, key: &str) -> Reply {
+    let mut body = json!({"reason": "paid by mistake"});
+    if let Some(amount) = amount {
+        body["amount"] = json!(amount);
+    }
+    admin.post_once(&format!("/admin/deposits/{order}/refund"), body, key).await
+}
+
+fn act_of(reply: &Reply) -> String {
+    assert_eq!(reply.status, 201, "{reply:?}");
+    reply.data()["act"]["id"].as_str().expect("an id").to_owned()
+}
+
+/// The refund once it is `status`.
+async fn refund_that_is(admin: &Person, id: &str, status: &str) -> Value {
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tick.tick().await;
+        let page = admin.get("/admin/refunds?limit=100").await;
+        let refunds = page.data()["refunds"].as_array().cloned().unwrap_or_default();
+        let found = refunds.into_iter().find(|refund| refund["id"] == id);
+        if let Some(refund) = found.filter(|refund| refund["status"] == status) {
+            return refund;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deposit_goes_back_to_its_card_in_parts_and_no_more_than_it_was() {
+    let till = Till::start().await;
+    let (admin, rider) = (Person::admin(&till).await, Person::rider(&till).await);
+    let order = paid(&till, &rider).await;
+    let path = format!("/admin/deposits/{order}/refund");
+    admin.post(&path, json!({"reason": "x"})).await.refused(400, "IDEMPOTENCY_KEY_REQUIRED");
+    let first = act_of(&refund(&admin, &order, Some(40.0), "a").await);
+    assert_eq!(balance(&rider).await, json!(60));
+    let done = refund_that_is(&admin, &first, "done").await;
+    assert!(done["transaction"].is_string(), "{done}");
+    assert_eq!(
+        till.postings("deposit_refund", &first).await,
+        "rider_wallet -4000, gateway_receivable +4000"
+    );
+    refund(&admin, &order, Some(60.01), "b").await.refused(409, "REFUND_TOO_LARGE");
+    refund(&admin, &order, Some(100.01), "c").await.refused(400, "VALIDATION_FAILED");
+    let second = act_of(&refund(&admin, &order, Some(60.0), "d").await);
+    refund_that_is(&admin, &second, "done").await;
+    assert_eq!((till.gateway.seen("PUT /v3/orders"), balance(&rider).await), (2, json!(0)));
+    let told = rider.get("/notifications").await.data()["notifications"][0].clone();
+    assert_eq!(told["kind"], "refunded", "{told}");
+    let unpaid = till.order(&rider, 50.0).await;
+    refund(&admin, &unpaid, None, "e").await.refused(409, "INVALID_TRANSITION");
+    rider.post_once(&path, json!({"reason": "x"}), "f").await.refused(403, "FORBIDDEN");
+    till.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_is_asked_for_once_whatever_becomes_of_the_answer() {
+    let till = Till::start().await;
+    let (admin, rider) = (Person::admin(&till).await, Person::rider(&till).await);
+    let order = paid(&till, &rider).await;
+    till.gateway.play("/v3/orders", Play::Lose);
+    let id = act_of(&refund(&admin, &order, None, "a").await);
+    refund_that_is(&admin, &id, "sent").await;
+    refund(&admin, &order, Some(1.0), "b").await.refused(409, "INSUFFICIENT_BALANCE");
+    // Looked at again and again it is never asked for again.
+    let mut owner = storage::testing::owner(till.db()).await;
+    for _ in 0..3 {
+        let again = "INSERT INTO jobs (queue, kind, version, payload, priority, run_at, rank_at, \
+            max_attempts, on_dead) VALUES ('payment-processing', 'card_refund', 1, \
+            jsonb_build_object('refundId', $1), 1, now(), now(), 3, 'by_hand')";
+        sqlx::query(again).bind(&id).execute(&mut owner).await.expect("the owner may");
+    }
+    let jobs = "SELECT count(*) FROM jobs WHERE kind = $1";
+    while till.count(jobs, "card_refund").await > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(till.gateway.seen("PUT /v3/orders"), 1);
+    let before = refund_that_is(&admin, &id, "sent").await;
+    assert_eq!(before["transaction"], Value::Null);
+    // The gateway tells of it, twice.
+    let told = till.gateway.refund(&order);
+    assert_eq!(till.gateway.tell(&told).await, 200);
+    refund_that_is(&admin, &id, "done").await;
+    assert_eq!(till.gateway.tell(&told).await, 200);
+    assert_eq!(
+        (balance(&rider).await, till.journals("deposit_refund_failed").await),
+        (json!(0), 0)
+    );
+    let letters = admin.get("/admin/dead-letters?status=open").await;
+    assert_eq!(letters.data()["letters"], json!([]), "nobody has to look");
+    till.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_gateway_refuses_is_on_the_wallet_again() {
+    let till = Till::start().await;
+    let (admin, rider) = (Person::admin(&till).await, Person::rider(&till).await);
+    let order = paid(&till, &rider).await;
+    till.gateway.play("/v3/orders", Play::Refuse(400));
+    let id = act_of(&refund(&admin, &order, Some(30.0), "a").await);
+    let failed = refund_that_is(&admin, &id, "failed").await;
+    assert_eq!(failed["failure"], "the gateway refused with 400");
+    assert_eq!(
+        till.postings("deposit_refund_failed", &id).await,
+        "rider_wallet +3000, gateway_receivable -3000"
+    );
+    assert_eq!(balance(&rider).await, json!(100));
+    // One whose answer got lost is settled by who can see the gateway's own page.
+    till.gateway.play("/v3/orders", Play::Lose);
+    let lost = act_of(&refund(&admin, &order, Some(30.0), "b").await);
+    refund_that_is(&admin, &lost, "sent").await;
+    assert_eq!(balance(&rider).await, json!(70));
+    let settle = json!({"outcome": "failed", "reason": "the gateway has no refund"});
+    let path = format!("/admin/refunds/{lost}/settle");
+    admin.post(&path, settle.clone()).await.data();
+    admin.post(&path, settle).await.refused(409, "INVALID_TRANSITION");
+    assert_eq!(balance(&rider).await, json!(100));
+    // Money that is spent can't go back.
+    let spent = json!({"amount": -80, "reason": "spent"});
+    admin.post(&format!("/admin/wallets/{}/adjust", rider.id), spent).await.data();
+    refund(&admin, &order, None, "c").await.refused(409, "INSUFFICIENT_BALANCE");
+    till.check_invariants().await;
+}
