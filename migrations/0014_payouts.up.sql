@@ -69,12 +69,15 @@ END $$;
 CREATE TRIGGER withdrawal_goes_on BEFORE UPDATE ON withdrawals
   FOR EACH ROW EXECUTE FUNCTION withdrawal_goes_on();
 
--- What the row says and what the ledger has are one: looked at when the transaction ends.
+-- What the row says and what the ledger has are one: looked at when the transaction ends. The list of
+-- kinds is there for the index once_per_reference, which is sought only by kinds it knows of.
 CREATE FUNCTION withdrawal_is_booked() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
 BEGIN
   IF NEW.status <> 'approved' AND NOT EXISTS (
-       SELECT FROM ledger_journal j WHERE j.reference = NEW.id AND j.kind = CASE NEW.status
+       SELECT FROM ledger_journal j WHERE j.reference = NEW.id AND j.kind IN ('withdraw_requested',
+         'withdraw_rejected', 'withdraw_sent', 'withdraw_confirmed', 'withdraw_failed')
+       AND j.kind = CASE NEW.status
          WHEN 'requested' THEN 'withdraw_requested' WHEN 'rejected' THEN 'withdraw_rejected'
          WHEN 'sent' THEN 'withdraw_sent' WHEN 'confirmed' THEN 'withdraw_confirmed'
          ELSE 'withdraw_failed' END) THEN
@@ -219,6 +222,7 @@ CREATE TABLE refunds (
 CREATE UNIQUE INDEX one_open_refund_per_deposit ON refunds (deposit_id)
   WHERE status IN ('pending', 'sent');
 CREATE INDEX refunds_by_deposit ON refunds (deposit_id);
+CREATE INDEX refunds_by_status ON refunds (status, asked_at DESC, id DESC);
 CREATE INDEX refunds_by_time ON refunds (asked_at DESC, id DESC);
 CREATE INDEX refunds_to_look_up ON refunds (look_at) WHERE look_at IS NOT NULL;
 
@@ -258,7 +262,8 @@ CREATE TRIGGER refund_fits BEFORE INSERT ON refunds FOR EACH ROW EXECUTE FUNCTIO
 CREATE FUNCTION refund_is_booked() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
 BEGIN
-  IF NOT EXISTS (SELECT FROM ledger_journal j WHERE j.reference = NEW.id AND j.kind =
+  IF NOT EXISTS (SELECT FROM ledger_journal j WHERE j.reference = NEW.id
+       AND j.kind IN ('deposit_refund', 'deposit_refund_failed') AND j.kind =
        CASE NEW.status WHEN 'failed' THEN 'deposit_refund_failed' ELSE 'deposit_refund' END) THEN
     RAISE EXCEPTION 'refund % is %, and the ledger does not know', NEW.id, NEW.status
       USING ERRCODE = 'SL402';

@@ -8,8 +8,8 @@ use standins::{Bank, Credentials, Gateway};
 use tokio::net::TcpListener;
 
 /// Stands in for Kashier on this machine: sessions, notices, lookups, refunds and a page to pay on.
-/// Point the server's KASHIER_API_URL and KASHIER_FEP_URL to it. With a payout key it pays withdrawals
-/// out too: point PAYOUT_URL to it.
+/// Point the server's KASHIER_API_URL and KASHIER_FEP_URL to it. With a payout key it pays
+/// withdrawals out too: point PAYOUT_URL to it.
 #[derive(Parser)]
 #[command(name = "gateway-standin", version)]
 struct Args {

@@ -13,13 +13,20 @@ const LOCATION_PATIENCE: Duration = Duration::from_secs(5);
 const PRICING_PATIENCE: Duration = Duration::from_secs(10);
 const REPORT_PATIENCE: Duration = Duration::from_secs(120);
 
+/// Routes that read much: reports and statements.
+fn is_report(route: &str) -> bool {
+    route.starts_with("/admin/reports/") || route.ends_with("/statement")
+}
+
 /// How long the answer of `route` may take.
 pub(crate) fn patience(route: &str) -> Duration {
+    if is_report(route) {
+        return REPORT_PATIENCE;
+    }
     let area = route.split('/').nth(1).unwrap_or_default();
     match area {
         "location" => LOCATION_PATIENCE,
         "pricing" => PRICING_PATIENCE,
-        "reports" => REPORT_PATIENCE,
         _ => PATIENCE,
     }
 }
@@ -43,6 +50,7 @@ pub(crate) fn limit(method: &Method, route: &str) -> Limit {
         ("POST", "/payment/withdraw/request") => Limit::Withdrawal,
         ("POST", "/trips/{id}/dispute") => Limit::Dispute,
         ("POST", "/promo/redeem") => Limit::PromoRedeem,
+        ("GET" | "HEAD", route) if is_report(route) => Limit::Report,
         _ => Limit::Other,
     }
 }
@@ -77,7 +85,7 @@ pub(crate) fn importance(method: &Method, route: &str) -> Importance {
         "trips" | "wallet" | "admin" if changes => Importance::High,
         // How one trip stands.
         "trips" if parts.next().is_some() => Importance::Normal,
-        "trips" | "wallet" | "admin" | "live" | "reports" => Importance::Low,
+        "trips" | "wallet" | "admin" | "live" => Importance::Low,
         "pricing" if !changes => Importance::Low,
         _ => Importance::Normal,
     }
@@ -125,6 +133,8 @@ mod tests {
         check(Method::POST, "/api/v1/trips/{id}/status", "trip-status");
         check(Method::GET, "/api/v1/trips/{id}", "other");
         check(Method::HEAD, "/api/v1/location/nearby", "nearby");
+        check(Method::GET, "/api/v1/wallet/statement", "report");
+        check(Method::GET, "/api/v1/admin/reports/daily", "report");
     }
 
     #[test]
@@ -142,6 +152,8 @@ mod tests {
         check(Method::POST, "/pricing/estimate", Importance::Normal);
         check(Method::GET, "/trips", Importance::Low);
         check(Method::GET, "/admin/audit", Importance::Low);
+        check(Method::GET, "/admin/reports/daily", Importance::Low);
+        check(Method::GET, "/wallet/statement", Importance::Low);
         check(Method::GET, "/pricing/surge-map", Importance::Low);
         check(Method::GET, "/live/map", Importance::Low);
     }
@@ -151,6 +163,10 @@ mod tests {
         assert_eq!(patience("/location/update"), LOCATION_PATIENCE);
         assert_eq!(patience("/pricing/estimate"), PRICING_PATIENCE);
         assert_eq!(patience("/trips/{id}"), PATIENCE);
+        assert_eq!(patience("/wallet"), PATIENCE);
+        assert_eq!(patience("/wallet/statement"), REPORT_PATIENCE);
+        assert_eq!(patience("/admin/wallets/{userId}/statement"), REPORT_PATIENCE);
+        assert_eq!(patience("/admin/reports/daily"), REPORT_PATIENCE);
         assert_eq!(patience(""), PATIENCE);
     }
 }

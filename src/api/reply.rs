@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base::{Code, Problem};
 use bytes::Bytes;
@@ -29,6 +29,32 @@ impl<T> Reply<T> {
 
     pub(crate) const fn created(data: T) -> Self {
         Self { status: StatusCode::CREATED, data }
+    }
+}
+
+/// Data in the envelope, or as a table to keep.
+pub(crate) enum Sheet<T> {
+    Data(T),
+    /// Its name without the ending, and the rows (RFC 4180).
+    Table(String, String),
+}
+
+impl<T: Serialize> IntoResponse for Sheet<T> {
+    fn into_response(self) -> Response {
+        let (name, table) = match self {
+            Self::Data(data) => return Reply::ok(data).into_response(),
+            Self::Table(name, table) => (name, table),
+        };
+        let mut response = table.into_response();
+        let headers = response.headers_mut();
+        let kind = HeaderValue::from_static("text/csv; charset=utf-8; header=present");
+        headers.insert(header::CONTENT_TYPE, kind);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let place = format!("attachment; filename=\"{name}.csv\"");
+        if let Ok(place) = HeaderValue::from_str(&place) {
+            headers.insert(header::CONTENT_DISPOSITION, place);
+        }
+        response
     }
 }
 

@@ -3,16 +3,19 @@
 use std::io::{BufRead, IsTerminal};
 
 use anyhow::Context;
-use base::{Clock, Dice, TripId};
+use base::{BusinessDay, Clock, Dice, TripId};
+use books::{AskedBy, Books};
 use clap::{Args, Subcommand};
 use identity::{HashCost, Identity, IdentityError, Keys, Settings};
-use ops::Tasks;
+use ops::{Breakers, Tasks};
+use payments::{Payments, PaymentsConfig};
 use storage::{Db, MigrationState};
 
 use crate::config::{DataArgs, Secrets};
 use crate::database::{find_database, open_database};
+use crate::gateway::GatewayArgs;
 use crate::keys;
-use crate::server::runtime;
+use crate::server::{runtime, slow};
 
 #[derive(Subcommand, Clone, Debug)]
 pub enum AdminCommand {
@@ -41,6 +44,20 @@ pub enum AdminCommand {
     /// Build trips from their events again and compare them with their rows. Ends with an error
     /// when one differs.
     Replay(#[command(flatten)] Replayable),
+    /// Compare a business day's ledger, trips, deposits and withdrawals with each other and, where
+    /// its keys are set, with the payment gateway's list. Ends with an error when something does
+    /// not fit.
+    Reconcile {
+        /// The day in Cairo, for example 2026-01-31; yesterday when absent.
+        #[arg(long, value_parser = business_day)]
+        day: Option<BusinessDay>,
+        #[command(flatten)]
+        gateway: Box<GatewayArgs>,
+    },
+}
+
+fn business_day(text: &str) -> Result<BusinessDay, &'static str> {
+    BusinessDay::parse(text).ok_or("not a day of the years 2000 to 2999, like 2026-01-31")
 }
 
 /// Which trips are replayed.
@@ -84,6 +101,9 @@ pub fn run_admin(data: &DataArgs, command: &AdminCommand) -> anyhow::Result<()> 
             AdminCommand::Create { phone, name } => create(&identity, phone, name).await?,
             AdminCommand::Link { phone, url, city } => link(&identity, phone, url, *city).await?,
             AdminCommand::Replay(which) => replay(&database.db, which).await?,
+            AdminCommand::Reconcile { day, gateway } => {
+                reconcile(&database.db, *day, gateway.payments(&secrets)?).await?;
+            }
         }
         database.close().await
     })
@@ -146,6 +166,31 @@ async fn replay(db: &Db, which: &Replayable) -> anyhow::Result<()> {
     }
     println!("{seen} trips replayed, {wrong} differ");
     anyhow::ensure!(wrong == 0, "{wrong} of {seen} trips differ from their events");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what was found is this command's answer")]
+async fn reconcile(
+    db: &Db,
+    day: Option<BusinessDay>,
+    config: PaymentsConfig,
+) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let books = Books::new(db.clone(), slow(db), clock.clone());
+    let breakers = Breakers::new(clock.clone());
+    let payments = Payments::new(db.clone(), clock, Dice::system(), &breakers, config)?;
+    let day = day.unwrap_or_else(|| books.today().before());
+    let run = flows::look_at_day(&books, &payments, day, AskedBy::Terminal).await?;
+    let (faults, opened) = (run.faults.unwrap_or(0), run.opened.unwrap_or(0));
+    for finding in books.findings_of_day(day).await? {
+        let books::FindingView { kind, subject, expected, actual, .. } = finding;
+        println!("{kind} {subject}: expected {expected}, found {actual}");
+    }
+    println!("{day}: {faults} faults, {opened} of them new");
+    if let Some(why) = run.failure {
+        anyhow::bail!("not all of {day} could be looked at: {why}");
+    }
+    anyhow::ensure!(faults == 0, "{faults} things on {day} do not fit");
     Ok(())
 }
 

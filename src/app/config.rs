@@ -119,8 +119,8 @@ pub struct ServeArgs {
     /// Rest after a completed trip, seconds, in place of each city's own.
     #[arg(long, env = "SMARTLINE_COOLDOWN_S")]
     pub cooldown_s: Option<u32>,
-    /// Own thresholds of fraud, name=number, comma separated, 0 turns off; those not named keep their
-    /// defaults: velocity.flag, velocity.hold, velocity.block, amount.times, amount.history,
+    /// Own thresholds of fraud, name=number, comma separated, 0 turns off; those not named keep
+    /// their defaults: velocity.flag, velocity.hold, velocity.block, amount.times, amount.history,
     /// deposit.percent, deposit.least, circular.flag, circular.hold, circular.metres, device.flag,
     /// device.hold, failures.hold, failures.block, refused.flag, refused.hold, remember.days.
     #[arg(long, env = "SMARTLINE_FRAUD")]

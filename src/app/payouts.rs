@@ -26,8 +26,8 @@ pub struct PayoutArgs {
     /// Withdrawals that a driver may ask for within 24 hours; rejected ones don't count.
     #[arg(long, env = "SMARTLINE_WITHDRAW_PER_DAY", default_value_t = 3)]
     pub withdraw_per_day: u32,
-    /// Most that an admin corrects, refunds or writes off alone, pounds: above it a second admin has
-    /// to consent.
+    /// Most that an admin corrects, refunds or writes off alone, pounds: above it a second admin
+    /// has to consent.
     #[arg(long, env = "SMARTLINE_ADMIN_ALONE", value_parser = Piasters::parse, default_value = "1000")]
     pub admin_alone: Piasters,
     /// The same for all that an admin does within 24 hours, pounds.

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use base::{Clock, Dice, Piasters};
+use books::Books;
 use bus::Redis;
 use dispatch::{Dispatch, DispatchConfig};
 use events::{IdempotencyKeys, Jobs};
 use fleet::{Fleet, FleetConfig};
 use flows::{Flows, House, INBOX, Inbox};
-use fraud::{Fraud, Thresholds};
+use fraud::{Fraud, FraudConfig};
 use identity::{HashCost, Identity, Keys, Settings};
 use ledger::Ledger;
 use notify::{Notify, Providers};
@@ -31,7 +32,7 @@ use realtime::Realtime;
 use rooms::Rooms;
 use routing::{Router, SpeedTable};
 use secrecy::{ExposeSecret, SecretString};
-use storage::{Cluster, Db};
+use storage::{Cluster, Db, PoolLimits};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 use trips::Trips;
@@ -50,6 +51,11 @@ const FLUSH: Duration = Duration::from_secs(4);
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// How often supply and demand are compared.
 const SURGE_EVERY: Duration = Duration::from_secs(5);
+/// Statements of reports and of reconciliation that run at the same time on this node.
+const SLOW_CONNECTIONS: u32 = 2;
+/// How long one of them may take, and how long the next waits for its turn.
+const SLOW_STATEMENT: Duration = Duration::from_secs(60);
+const SLOW_TURN: Duration = Duration::from_secs(30);
 
 /// What a server is started with.
 pub struct Setup {
@@ -75,7 +81,7 @@ pub struct Setup {
     pub payments: PaymentsConfig,
     pub payouts: PayoutsConfig,
     pub act_limits: ActLimits,
-    pub fraud: Thresholds,
+    pub fraud: FraudConfig,
     pub clock: Clock,
 }
 
@@ -107,7 +113,8 @@ impl Setup {
                 alone: Piasters::pounds(100_000),
                 alone_per_day: Piasters::pounds(100_000_000),
             },
-            fraud: Thresholds::default(),
+            // A machine under test may be busy: what is claimed of limits must not depend on it.
+            fraud: FraudConfig { patience: Duration::from_secs(30), ..FraudConfig::default() },
             clock: Clock::system(),
         }
     }
@@ -201,6 +208,7 @@ async fn furnish(
         Payments::new(db.clone(), clock.clone(), dice.clone(), &breakers, setup.payments.clone())?;
     let payouts = Payouts::new(db.clone(), clock.clone(), &breakers, setup.payouts.clone())?;
     let fraud = Fraud::new(db.clone(), clock.clone(), setup.fraud);
+    let books = Books::new(db.clone(), slow(db), clock.clone());
     let flows = Flows::new(House {
         db: db.clone(),
         breakers,
@@ -219,12 +227,29 @@ async fn furnish(
         payouts,
         act_limits: setup.act_limits,
         fraud,
+        books,
         keys: IdempotencyKeys::new(db.clone()),
         jobs: Jobs::new(db.clone(), dice),
         tasks: tasks.clone(),
     });
     flows::run(&flows, tasks, Inbox { trips, dispatch, fleet });
     Ok(flows)
+}
+
+/// The way to the database of what takes long.
+pub(crate) fn slow(db: &Db) -> Db {
+    db.apart(
+        "slow",
+        &PoolLimits {
+            max: SLOW_CONNECTIONS,
+            system: SLOW_CONNECTIONS,
+            acquire: SLOW_TURN,
+            statement: SLOW_STATEMENT,
+            // A statement that is slow here is no news.
+            slow: SLOW_STATEMENT,
+            ..PoolLimits::default()
+        },
+    )
 }
 
 /// The limits, counted together with other nodes where there is a Redis.
@@ -423,7 +448,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         payments: args.gateway.payments(secrets)?,
         payouts: args.payouts.payouts(secrets)?,
         act_limits: args.payouts.act_limits()?,
-        fraud: args.fraud.unwrap_or_default(),
+        fraud: FraudConfig { thresholds: args.fraud.unwrap_or_default(), ..FraudConfig::default() },
         clock: Clock::system(),
     })
 }

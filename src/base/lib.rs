@@ -1,4 +1,4 @@
-//! Words that every room speaks: ids, money, points, time, chance, refusals, limits.
+//! Words that every room speaks: ids, money, points, time, days, chance, refusals, limits.
 //!
 //! Owns no state. Does no I/O, knows no runtime: the one place that reads the machine's clock is
 //! [`Clock::system`], the one place that draws chance is [`Dice`].
@@ -10,6 +10,7 @@
 mod caller;
 mod clock;
 mod cursor;
+mod day;
 mod dice;
 mod fault;
 mod fields;
@@ -25,6 +26,7 @@ mod words;
 pub use caller::{Caller, Role};
 pub use clock::{Clock, Millis};
 pub use cursor::Cursor;
+pub use day::{BusinessDay, DayRange};
 pub use dice::Dice;
 pub use fault::Fault;
 pub use fields::{Fields, complaint, trimmed, trimmed_option};

@@ -12,7 +12,6 @@
 //! - a statement adds up to the ledger's balance, or is not given.
 
 mod csv;
-mod day;
 mod reconcile;
 mod reports;
 mod statements;
@@ -21,10 +20,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use base::Clock;
+use base::{BusinessDay, Clock};
 use storage::Db;
 
-pub use day::{BusinessDay, DayRange};
 pub use reconcile::{
     AskedBy, Captured, Compared, Discrepancy, FindingFilter, FindingKind, FindingStatus,
     FindingView, FindingsPage, GatewaySide, OpenFindings, PaidDeposit, Resolution, RunView,

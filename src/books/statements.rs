@@ -9,7 +9,7 @@ use storage::Who;
 use tracing::error;
 
 use crate::Books;
-use crate::day::DayRange;
+use base::DayRange;
 
 pub use model::{DriverTotals, KindTotal, Standing, StatementLine, StatementView};
 

@@ -2,7 +2,7 @@
 //! another admin's consent.
 
 use base::{Caller, Code, Cursor, Piasters, Problem, Role, TripId, UserId};
-use events::{NewJob, Once};
+use events::Once;
 use identity::{Audit, AuditObject};
 use ledger::{
     Account, AdjustmentView, Burden, Debtor, Journal, PostError, Posted, Refund, RefundTo, Repeat,
@@ -29,19 +29,6 @@ pub struct Acted {
     pub act: MoneyAct,
     /// Where it is done.
     pub posted: Option<Posted>,
-}
-
-/// An act that was carried out in a transaction.
-pub(crate) struct Performed {
-    posted: Posted,
-    /// To be woken once the transaction is committed.
-    jobs: Vec<NewJob>,
-}
-
-/// An act in its transaction, and what has to follow the commit.
-pub(crate) struct InTx {
-    pub(crate) acted: Acted,
-    jobs: Vec<NewJob>,
 }
 
 impl Acted {
@@ -165,7 +152,7 @@ impl Flows {
         let mut performed = None;
         if act.status == ActStatus::Approved {
             let done = self.perform_in_tx(&mut tx, admin, &act).await?;
-            act.journal = Some(done.posted.journal);
+            act.journal = Some(done.journal);
             performed = Some(done);
         }
         payments::act_decide_in_tx(&mut tx, &act).await?;
@@ -184,8 +171,8 @@ impl Flows {
         let record = Audit::by(admin, action, AuditObject::new("act", id)).with(details);
         identity::audit_in_tx(&mut tx, &[record]).await?;
         tx.commit().await?;
-        if let Some(Performed { posted, jobs }) = performed {
-            self.after_act(&posted, &jobs);
+        if let Some(posted) = performed {
+            self.after_act(&posted);
         }
         Ok(ActView::from(&act))
     }
@@ -220,7 +207,7 @@ impl Flows {
         admin: &Caller,
         what: NewAct,
         once: Once,
-    ) -> Result<InTx, Problem> {
+    ) -> Result<Acted, Problem> {
         let now = self.clock.now();
         let alone = payments::alone_since_in_tx(tx, admin.user, now - DAY).await?;
         let waits = payments::needs_another(&self.act_limits, what.amount, alone);
@@ -236,32 +223,32 @@ impl Flows {
             decision_reason: None,
             journal: None,
         };
-        let (mut posted, mut jobs) = (None, Vec::new());
+        let mut posted = None;
         if waits {
             self.check_act_in_tx(tx, admin, &act).await?;
         } else {
             let done = self.perform_in_tx(tx, admin, &act).await?;
-            act.journal = Some(done.posted.journal);
-            (posted, jobs) = (Some(done.posted), done.jobs);
+            act.journal = Some(done.journal);
+            posted = Some(done);
         }
         if !payments::act_add_in_tx(tx, &act).await? {
             return Err(key_used_long_ago());
         }
         once.mark_in_tx(tx, act.id.0).await?;
         identity::audit_in_tx(tx, &[record(admin, &act)]).await?;
-        Ok(InTx { acted: Acted { act, posted }, jobs })
+        Ok(Acted { act, posted })
     }
 
-    pub(crate) fn acted(&self, done: InTx) -> Acted {
-        if let Some(posted) = &done.acted.posted {
-            self.after_act(posted, &done.jobs);
+    /// An act whose transaction is committed.
+    pub(crate) fn acted(&self, done: Acted) -> Acted {
+        if let Some(posted) = &done.posted {
+            self.after_act(posted);
         }
-        done.acted
+        done
     }
 
     /// What memory has to know of an act that is committed.
-    fn after_act(&self, posted: &Posted, jobs: &[NewJob]) {
-        self.jobs.wake(jobs);
+    fn after_act(&self, posted: &Posted) {
         for (account, balance) in &posted.balances {
             if let Account::Driver(user) = account {
                 self.fleet.set_balance(user.as_driver(), *balance);
@@ -299,9 +286,8 @@ impl Flows {
         tx: &mut Tx,
         admin: &Caller,
         act: &MoneyAct,
-    ) -> Result<Performed, Problem> {
+    ) -> Result<Posted, Problem> {
         let MoneyAct { id, ref what, .. } = *act;
-        let mut jobs = Vec::new();
         let posted = match what.kind {
             ActKind::Adjustment => post_in_tx(tx, &self.account_journal(act).await?).await?,
             ActKind::WriteOff => {
@@ -321,9 +307,7 @@ impl Flows {
             }
             ActKind::DepositRefund => {
                 let deposit = what.deposit.ok_or_else(Problem::not_found)?;
-                let begun = self.payments.begin_refund_in_tx(tx, act, deposit).await?;
-                jobs.push(begun.job);
-                begun.posted
+                self.payments.begin_refund_in_tx(tx, act, deposit).await?
             }
         };
         if posted.repeat == Repeat::Again {
@@ -334,12 +318,10 @@ impl Flows {
         if came_in && what.amount > Piasters::ZERO {
             // What comes in first pays what is owed.
             ledger::pay_due_in_tx(tx, what.user.as_rider(), posted.journal).await?;
-            let late = late_payments(what.user.as_rider())?;
-            events::add_in_tx(tx, std::slice::from_ref(&late)).await?;
-            jobs.push(late);
+            events::add_in_tx(tx, &[late_payments(what.user.as_rider())?]).await?;
         }
         tracing::info!(act.id = %id, kind = %what.kind, "an admin's act is done");
-        Ok(Performed { posted, jobs })
+        Ok(posted)
     }
 
     /// The journal of an act on somebody's account.

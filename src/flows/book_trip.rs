@@ -48,6 +48,7 @@ pub struct TripRequested {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub promo: Option<Piasters>,
     /// What the rider pays.
+    #[schema(required = false)]
     pub to_pay: Piasters,
 }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use base::{Caller, Piasters, Problem, Role};
-use events::{Done, Failure, Handler, Job, NewJob, Once};
+use events::{Done, Failure, Handler, Job, Once};
 use notify::{Message, News};
 use payments::{
     Applied, ApplyError, DEPOSIT_LOOK, DEPOSIT_LOOKS, Deposit, DepositOpened, DepositView, LookJob,
@@ -38,7 +38,7 @@ impl Flows {
 
     /// Takes what the gateway tells; answered once it is kept.
     pub async fn gateway_notice(&self, body: &[u8], signature: &str) -> Result<(), Problem> {
-        self.payments.take_notice(&self.jobs, body, signature).await
+        self.payments.take_notice(body, signature).await
     }
 
     /// Where a rider who comes back from the gateway's page goes on.
@@ -61,7 +61,7 @@ impl Handler for Cashier {
                 kind if kind == PAYMENT_NOTICE.name => self.apply_notice(job).await,
                 kind if kind == DEPOSIT_LOOK.name => self.look_up(job).await,
                 kind if kind == DEPOSIT_LOOKS.name => {
-                    self.0.payments.look_up_due(&self.0.jobs).await?;
+                    self.0.payments.look_up_due().await?;
                     Ok(Done::Finished)
                 }
                 kind => Err(Failure::never(format!("no handler of {kind}"))),
@@ -125,7 +125,7 @@ impl Cashier {
                 self.end(tx, job).await
             }
             Applied::Paid(paid) => {
-                let follow_ups = self.tell_paid_in_tx(&mut tx, &paid).await?;
+                self.tell_paid_in_tx(&mut tx, &paid).await?;
                 let done = self.end(tx, job).await?;
                 if let Some(balance) = paid.driver_balance {
                     self.0.fleet.set_balance(paid.deposit.user.as_driver(), balance);
@@ -149,7 +149,7 @@ impl Cashier {
         Ok(Done::Stored)
     }
 
-    async fn tell_paid_in_tx(&self, tx: &mut Tx, paid: &Paid) -> Result<Vec<NewJob>, Failure> {
+    async fn tell_paid_in_tx(&self, tx: &mut Tx, paid: &Paid) -> Result<(), Failure> {
         let Deposit { id, user, role, amount, .. } = paid.deposit;
         let message = Message {
             to: user,
@@ -159,12 +159,10 @@ impl Cashier {
             until: None,
         };
         self.0.notify.tell_in_tx(tx, &message).await?;
-        let follow_ups = match role {
-            Role::Rider => vec![late_payments(user.as_rider())?],
-            Role::Driver | Role::Admin => Vec::new(),
-        };
-        events::add_in_tx(tx, &follow_ups).await?;
-        Ok(follow_ups)
+        if role == Role::Rider {
+            events::add_in_tx(tx, &[late_payments(user.as_rider())?]).await?;
+        }
+        Ok(())
     }
 
     /// Once per deposit, however often a card is declined.

@@ -70,7 +70,7 @@ impl Flows {
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<DisputesPage, Problem> {
-        let filter = DisputeFilter { status: None, opened_by: Some(caller.user) };
+        let filter = DisputeFilter::Of(caller.user);
         let mut tx = self.db.begin(&Who::Caller(*caller)).await?;
         let found = payments::disputes_in_tx(&mut tx, &filter, after, limit + 1).await?;
         Ok(page(found, limit, DisputeView::of))
@@ -126,7 +126,7 @@ impl Flows {
             };
             acted = Some(self.act_in_tx(&mut tx, admin, what, Once::NONE).await?);
         }
-        let act = acted.as_ref().map(|done| &done.acted.act);
+        let act = acted.as_ref().map(|done| &done.act);
         let waits = act.is_some_and(|act| act.status == ActStatus::Pending);
         dispute.status = if waits { DisputeStatus::Waiting } else { DisputeStatus::Resolved };
         dispute.resolution = Some(Resolution {

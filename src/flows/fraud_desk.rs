@@ -1,10 +1,8 @@
-//! Before money moves by an account's own wish, somebody asks whether it may; operators decide about
-//! accounts that met a rule.
+//! Before money moves by an account's own wish, somebody asks whether it may; operators decide
+//! about accounts that met a rule.
 //!
 //! A check has a budget. When it breaks or takes longer, deposits and bookings go on and a metric
 //! says so; a withdrawal that could not be checked waits for a person.
-
-use std::time::Duration;
 
 use base::{Caller, Code, Cursor, Fault, Piasters, Problem, UserId};
 use fleet::Barred;
@@ -21,9 +19,6 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::Flows;
-
-/// How long a person waits for the check of what he asks for.
-const BUDGET: Duration = Duration::from_millis(500);
 
 /// Was a movement looked at?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +38,7 @@ impl Flows {
         amount: Piasters,
     ) -> Result<Checked, Problem> {
         let asking = self.ask_about(account, movement, amount);
-        let asked = tokio::time::timeout(BUDGET, asking).await;
+        let asked = tokio::time::timeout(self.fraud.patience(), asking).await;
         let late = || Fault::unavailable("the check took too long");
         let (admission, turned) = match asked.unwrap_or_else(|_| Err(late())) {
             Ok(asked) => (asked.admission, asked.turned),
@@ -90,7 +85,8 @@ impl Flows {
             tx.commit().await?;
             Ok(turned)
         };
-        let noted: Result<Result<_, Fault>, _> = tokio::time::timeout(BUDGET, noting).await;
+        let patience = self.fraud.patience();
+        let noted: Result<Result<_, Fault>, _> = tokio::time::timeout(patience, noting).await;
         match noted {
             Ok(Ok(turned)) => self.after_turn(turned).await,
             Ok(Err(fault)) => let_go(&fault.to_string()),
@@ -166,8 +162,8 @@ impl Flows {
         Ok(page)
     }
 
-    /// Clears, confirms or releases; who decided and why stands in the case and in the audit log, by
-    /// the same commit.
+    /// Clears, confirms or releases; who decided and why stands in the case and in the audit log,
+    /// by the same commit.
     pub async fn decide_fraud(
         &self,
         admin: &Caller,

@@ -14,6 +14,7 @@ mod aftermath;
 mod answer_offer;
 mod audit;
 mod book_trip;
+mod bookkeeping;
 mod cancel_trip;
 mod city_map;
 mod dead_letters;
@@ -51,6 +52,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use base::Clock;
+use books::Books;
 use dispatch::Dispatch;
 use events::{IdempotencyKeys, Jobs};
 use fleet::Fleet;
@@ -71,6 +73,9 @@ pub use acts::Acted;
 pub use aftermath::{AFTERMATH, Aftermath, Completions};
 pub use answer_offer::{Answer, Answered};
 pub use book_trip::{TripRequest, TripRequested};
+pub use bookkeeping::{
+    BOOKS_ARE_CLOSED, BOOKS_ARE_COMPARED, Bookkeeper, CLOSE_DAYS, RECONCILE_DAYS, look_at_day,
+};
 pub use city_map::{CityMapView, CityName, CityView, Feature, FeatureFacts, Features, Shape};
 pub use deposits::Cashier;
 pub use disputes::Resolve;
@@ -82,7 +87,7 @@ pub use go_online::OnlineWish;
 pub use late_payment::{EVERY_SIX_HOURS, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer};
 pub use once::{Attempt, Said, Sent, Turn, idempotency_key};
 pub use pay_trip::{CashView, TipView};
-pub use promo::{PromoCodeRequest, PromoWish};
+pub use promo::{PromoCodeRequest, PromoFact, PromoWish};
 pub use quote_price::EstimateRequest;
 pub use receipt::{ChargeView, EarningsView, ReceiptView, RefundView};
 pub use refunds::{FoundOut, Refunder};
@@ -112,6 +117,7 @@ pub struct House {
     /// What an admin may do alone.
     pub act_limits: ActLimits,
     pub fraud: Fraud,
+    pub books: Books,
     /// Idempotency keys.
     pub keys: IdempotencyKeys,
     /// What is to be done later.

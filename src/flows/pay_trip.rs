@@ -158,7 +158,6 @@ impl Flows {
         events::add_in_tx(&mut tx, &follow_ups).await?;
         once.mark_in_tx(&mut tx, id.0).await?;
         tx.commit().await?;
-        self.jobs.wake(&follow_ups);
         self.balance_moved(driver, &posted);
         Ok(view)
     }

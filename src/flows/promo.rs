@@ -14,6 +14,7 @@ use promo::{
 use serde::Serialize;
 use serde_json::json;
 use storage::{Tx, Who};
+use utoipa::ToSchema;
 
 use crate::Flows;
 
@@ -46,9 +47,10 @@ pub enum PromoWish {
     This(PromoCreditId),
 }
 
-#[derive(Serialize)]
+/// Payload of `PROMO_GRANTED` and `PROMO_REDEEMED`, version 1.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct PromoFact {
+pub struct PromoFact {
     rider_id: RiderId,
     #[serde(skip_serializing_if = "Option::is_none")]
     amount: Option<Piasters>,

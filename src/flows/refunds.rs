@@ -131,7 +131,7 @@ impl Handler for Refunder {
     ) -> Pin<Box<dyn Future<Output = Result<Done, Failure>> + Send + 'a>> {
         Box::pin(async move {
             if job.kind == REFUND_LOOKS.name {
-                self.0.payments.look_up_due_refunds(&self.0.jobs).await?;
+                self.0.payments.look_up_due_refunds().await?;
                 return Ok(Done::Finished);
             }
             let RefundJob { refund_id } = job.read()?;

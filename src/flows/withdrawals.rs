@@ -8,7 +8,7 @@ use events::{Done, Failure, Handler, Job, Once};
 use identity::{Audit, AuditObject};
 use notify::{Message, News};
 use payments::{
-    Act, AdvanceError, Advanced, Asked, Channel, NewWithdrawal, PAYOUT_LOOKS, PayoutAccount,
+    Act, AdvanceError, Advanced, Asked, NewWithdrawal, PAYOUT_LOOKS, PayoutAccount, PayoutChannel,
     PayoutJob, Pursued, With, Withdrawal, WithdrawalFilter, WithdrawalId, WithdrawalStatus,
     WithdrawalView, WithdrawalsPage,
 };
@@ -134,7 +134,6 @@ impl Flows {
 
     /// What memory has to know of a step that is committed.
     fn after_step(&self, moved: &Advanced) {
-        self.jobs.wake(&moved.jobs);
         if let Some(balance) = moved.driver_balance {
             self.fleet.set_balance(moved.withdrawal.driver, balance);
         }
@@ -194,7 +193,7 @@ impl Handler for Payer {
     ) -> Pin<Box<dyn Future<Output = Result<Done, Failure>> + Send + 'a>> {
         Box::pin(async move {
             if job.kind == PAYOUT_LOOKS.name {
-                self.0.payouts.look_up_due(&self.0.jobs).await?;
+                self.0.payouts.look_up_due().await?;
                 return Ok(Done::Finished);
             }
             let PayoutJob { withdrawal_id } = job.read()?;
@@ -213,13 +212,13 @@ impl Payer {
         let mut asked = Asked::Before;
         if withdrawal.status == WithdrawalStatus::Approved {
             // Noted before the provider is asked: whoever finds it sent asks what became of it.
-            match self.step(id, Act::Send(Channel::Provider), With::default()).await? {
+            match self.step(id, Act::Send(PayoutChannel::Provider), With::default()).await? {
                 Some(sent) => (withdrawal, asked) = (sent, Asked::Never),
                 // An operator was quicker.
                 None => return Ok(Done::Finished),
             }
         }
-        if withdrawal.channel != Some(Channel::Provider) {
+        if withdrawal.channel != Some(PayoutChannel::Provider) {
             return Ok(Done::Finished);
         }
         match payouts.pursue(&withdrawal, asked).await {

@@ -17,7 +17,7 @@ use crate::model::{
 };
 use crate::rules::{self, BUCKET, DAY, Meeting};
 use crate::store;
-use crate::thresholds::Thresholds;
+use crate::thresholds::{FraudConfig, Thresholds};
 use crate::wire::{FraudCase, FraudPage};
 
 /// How long a phone is remembered.
@@ -35,7 +35,7 @@ pub struct Fraud(Arc<Inner>);
 struct Inner {
     db: Db,
     clock: Clock,
-    thresholds: Thresholds,
+    config: FraudConfig,
 }
 
 /// An account's standing changed: whoever holds the transaction carries it out.
@@ -86,12 +86,17 @@ impl From<DecideError> for Problem {
 }
 
 impl Fraud {
-    pub fn new(db: Db, clock: Clock, thresholds: Thresholds) -> Self {
-        Self(Arc::new(Inner { db, clock, thresholds }))
+    pub fn new(db: Db, clock: Clock, config: FraudConfig) -> Self {
+        Self(Arc::new(Inner { db, clock, config }))
     }
 
     pub fn thresholds(&self) -> &Thresholds {
-        &self.0.thresholds
+        &self.0.config.thresholds
+    }
+
+    /// How long a check may take.
+    pub fn patience(&self) -> Duration {
+        self.0.config.patience
     }
 
     /// Counts what an account asks for and says whether it may. Commit it before the movement
@@ -268,7 +273,7 @@ impl Fraud {
         let known = store::cases_known_in_tx(tx, account).await?;
         let before = rules::standing(&known);
         let mut after = before;
-        for signal in rules::judge(&facts, &self.0.thresholds, now) {
+        for signal in rules::judge(&facts, self.thresholds(), now) {
             let case = known.iter().find(|known| known.rule == signal.rule);
             if self.meet_in_tx(tx, account, &signal, case, now).await? != Meeting::Known {
                 after = Some(after.map_or(signal.action, |after| after.or(signal.action)));
@@ -285,7 +290,7 @@ impl Fraud {
         case: Option<&Known>,
         now: Millis,
     ) -> Result<Meeting, Fault> {
-        let meeting = rules::meet(signal, case, self.0.thresholds.remember(), now);
+        let meeting = rules::meet(signal, case, self.thresholds().remember(), now);
         match (meeting, case) {
             (Meeting::Known, _) => return Ok(meeting),
             (Meeting::Grow, Some(case)) => {

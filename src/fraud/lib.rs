@@ -24,5 +24,5 @@ mod wire;
 pub use desk::{Asked, DecideError, Decided, Fraud, Turned};
 pub use model::{Action, Admission, CaseFilter, Decision, Movement, Note, Rule, Status};
 pub use rules::{Told, admission, is_circular, told};
-pub use thresholds::{Threshold, Thresholds, WrongThresholds};
+pub use thresholds::{FraudConfig, Threshold, Thresholds, WrongThresholds};
 pub use wire::{FraudCase, FraudPage};

@@ -34,7 +34,8 @@ pub(crate) async fn counters_add_in_tx(
     }
     sqlx::query(
         "INSERT INTO fraud_counters AS c (account, bucket, what, other, times, amount) \
-         SELECT $1, * FROM UNNEST($2::timestamptz[], $3::text[], $4::uuid[], $5::int[], $6::bigint[]) \
+         SELECT $1, * FROM UNNEST($2::timestamptz[], $3::text[], $4::uuid[], $5::int[], \
+           $6::bigint[]) \
          ON CONFLICT ON CONSTRAINT one_counter_per_bucket DO UPDATE SET \
            times = c.times + excluded.times, amount = c.amount + excluded.amount",
     )

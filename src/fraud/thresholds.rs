@@ -45,6 +45,20 @@ base::words! {
 const DEFAULTS: [u32; Threshold::ALL.len()] =
     [0, 11, 30, 10, 5, 90, 100, 3, 5, 300, 4, 0, 5, 20, 10, 30, 7];
 
+/// How accounts are looked at on this deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FraudConfig {
+    pub thresholds: Thresholds,
+    /// How long a person waits for the check of what he asks for.
+    pub patience: Duration,
+}
+
+impl Default for FraudConfig {
+    fn default() -> Self {
+        Self { thresholds: Thresholds::default(), patience: Duration::from_secs(1) }
+    }
+}
+
 /// Every threshold of this deployment. As text: `name=number`, comma separated; what is not named
 /// keeps its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 //! posts in the transaction that stores the record.
 //!
 //! Guarantees:
-//! - an act above the limit, or beyond what an admin may do alone in a day, waits for another admin;
-//!   nobody says yes to himself, by rule and by the database;
+//! - an act above the limit, or beyond what an admin may do alone in a day, waits for another
+//!   admin; nobody says yes to himself, by rule and by the database;
 //! - an act that is done names its journal, and the database looks that it is there;
 //! - an act is decided once.
 

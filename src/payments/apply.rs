@@ -1,6 +1,6 @@
 //! Makes news of a payment true, in one transaction: the deposit, its journal, its fact.
 
-use base::{Fault, Millis, Piasters, Role, UserId};
+use base::{Fault, Millis, Piasters, Role};
 use events::Fact;
 use ledger::{Account, PostError, Wallet};
 use metrics::counter;
@@ -10,6 +10,7 @@ use storage::Tx;
 use uuid::Uuid;
 
 use crate::Payments;
+use crate::facts::{PaymentCompleted, PaymentFailed, PaymentInitiated};
 use crate::model::{Claim, Deposit, DepositId, DepositStatus, News, Reference};
 use crate::refunds::{self, CardRefund};
 use crate::rules::{Verdict, judge, next_look};
@@ -215,7 +216,7 @@ async fn pay_in_tx(
         // What comes in first pays what is owed.
         ledger::pay_due_in_tx(tx, deposit.user.as_rider(), posted.journal).await?;
     }
-    let payload = Completed {
+    let payload = PaymentCompleted {
         payment_id: deposit.id,
         user_id: deposit.user,
         amount: deposit.amount,
@@ -243,8 +244,12 @@ async fn end_in_tx(
     now: Millis,
 ) -> Result<Deposit, Fault> {
     store::deposit_fail_in_tx(tx, deposit.id, end.status, end.why, end.look_at).await?;
-    let payload =
-        Failed { payment_id: deposit.id, user_id: deposit.user, error: end.why, timestamp: now };
+    let payload = PaymentFailed {
+        payment_id: deposit.id,
+        user_id: deposit.user,
+        error: end.why,
+        timestamp: now,
+    };
     tell_in_tx(tx, deposit.id, "PAYMENT_FAILED", &payload, now).await?;
     counter!("smartline_deposits_total", "result" => end.status.name()).increment(1);
     Ok(Deposit { status: end.status, failure: Some(end.why.to_owned()), ..deposit })
@@ -260,7 +265,7 @@ async fn keep_in_tx(tx: &mut Tx, news: &News, amount: Piasters) -> Result<(), Ap
 }
 
 /// The ledger's name of a payment: the same for every word about it.
-fn capture_of(transaction: &str) -> Uuid {
+pub(crate) fn capture_of(transaction: &str) -> Uuid {
     let mut hash = Sha256::new();
     hash.update(b"kashier transaction ");
     hash.update(transaction.as_bytes());
@@ -271,7 +276,7 @@ fn capture_of(transaction: &str) -> Uuid {
 
 /// The fact that a deposit was asked for.
 pub(crate) async fn initiated_in_tx(tx: &mut Tx, new: &NewDeposit) -> Result<(), Fault> {
-    let payload = Initiated {
+    let payload = PaymentInitiated {
         payment_id: new.id,
         user_id: new.user,
         amount: new.amount,
@@ -290,34 +295,4 @@ async fn tell_in_tx<T: Serialize>(
 ) -> Result<(), Fault> {
     let fact = Fact { aggregate: "payment", id: id.0, kind, version: 1, payload, at };
     events::append_in_tx(tx, &fact).await.map(drop)
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Initiated<'a> {
-    payment_id: DepositId,
-    user_id: UserId,
-    amount: Piasters,
-    method: &'a str,
-    timestamp: Millis,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Completed<'a> {
-    payment_id: DepositId,
-    user_id: UserId,
-    amount: Piasters,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    transaction_id: Option<&'a str>,
-    timestamp: Millis,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Failed<'a> {
-    payment_id: DepositId,
-    user_id: UserId,
-    error: &'a str,
-    timestamp: Millis,
 }

@@ -231,13 +231,9 @@ impl Payments {
         Ok(deposit)
     }
 
-    /// Takes a notice of the gateway: kept, and to be applied by a job. Told again, it is kept once.
-    pub async fn take_notice(
-        &self,
-        jobs: &Jobs,
-        body: &[u8],
-        signature: &str,
-    ) -> Result<(), Problem> {
+    /// Takes a notice of the gateway: kept, and to be applied by a job. Told again, it is kept
+    /// once.
+    pub async fn take_notice(&self, body: &[u8], signature: &str) -> Result<(), Problem> {
         let gateway = self.gateway()?;
         let notice = Notice::verify(gateway.key(), body, signature).map_err(|wrong| {
             let result = match wrong {
@@ -260,10 +256,9 @@ impl Payments {
         }
         tx.commit().await?;
         match job {
-            Some(job) => {
+            Some(_) => {
                 info!(order = notice.order, status = %notice.status, "the gateway told of a payment");
                 count_notice("taken");
-                jobs.wake(&[job]);
             }
             None => count_notice("repeated"),
         }
@@ -291,7 +286,7 @@ impl Payments {
     }
 
     /// Puts down a job for each deposit that is due to be looked at; how many.
-    pub async fn look_up_due(&self, jobs: &Jobs) -> Result<usize, Fault> {
+    pub async fn look_up_due(&self) -> Result<usize, Fault> {
         if self.0.gateway.is_none() {
             return Ok(0);
         }
@@ -301,7 +296,6 @@ impl Payments {
         let looks: Vec<_> = due.into_iter().map(job::look_up).collect::<Result<_, _>>()?;
         events::add_in_tx(&mut tx, &looks).await?;
         tx.commit().await?;
-        jobs.wake(&looks);
         Ok(looks.len())
     }
 

@@ -22,7 +22,7 @@ mod tests;
 
 pub(crate) use client::call;
 pub use client::{CallFailed, GatewayMode, Kashier, KashierConfig, Order, Page, PayPage};
-pub use listing::{ListFailed, Listed, business_day};
+pub use listing::{ListFailed, Listed};
 pub use notice::{Event, NotGenuine, Notice, NoticeStatus};
 pub use replies::{Found, Reversal, Standing};
 pub use sign::SigningKey;

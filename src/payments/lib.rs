@@ -15,8 +15,10 @@
 
 mod acts;
 mod apply;
+mod captures;
 mod desk;
 mod disputes;
+mod facts;
 mod job;
 mod kashier;
 mod model;
@@ -34,6 +36,7 @@ pub use acts::{
     alone_since_in_tx, decide, needs_another, refunds_of_trip_wait_in_tx,
 };
 pub use apply::{Applied, ApplyError, NoticeApplied, Paid};
+pub use captures::Capture;
 pub use desk::{DepositLimits, Looked, Payments, PaymentsConfig};
 pub use disputes::{
     Dispute, DisputeFilter, DisputeId, DisputeReason, DisputeStatus, DisputeView, DisputesPage,
@@ -41,22 +44,25 @@ pub use disputes::{
     dispute_lock_in_tx, dispute_of_trip_in_tx, dispute_resolve_in_tx, disputes_in_tx, may_open,
     remedy,
 };
+pub use facts::{
+    PaymentCompleted, PaymentFailed, PaymentInitiated, PaymentRefunded, WITHDRAWAL_FACTS,
+    WithdrawalMoved,
+};
 pub use job::{DEPOSIT_LOOK, DEPOSIT_LOOKS, EVERY_MINUTE, LookJob, NoticeJob, PAYMENT_NOTICE};
 pub use kashier::{
     CallFailed, Currency, Event, Found, GatewayMode, Kashier, KashierConfig, ListFailed, Listed,
     NotGenuine, Notice, NoticeStatus, Order, Page, PayPage, Reversal, SigningKey, Standing,
-    business_day,
 };
 pub use model::{Claim, Deposit, DepositId, DepositStatus, News, NoReference, Reference};
 pub use payouts::{
-    Act, AdvanceError, Advanced, Asked, Asking, Channel, NewWithdrawal, NotAnAccount, PAYOUT,
-    PAYOUT_LOOKS, PAYOUTS_EVERY_MINUTE, PayoutAccount, PayoutJob, PayoutMethod, PayoutOrder,
+    Act, AdvanceError, Advanced, Asked, Asking, NewWithdrawal, NotAnAccount, PAYOUT, PAYOUT_LOOKS,
+    PAYOUTS_EVERY_MINUTE, PayoutAccount, PayoutChannel, PayoutJob, PayoutMethod, PayoutOrder,
     PayoutProvider, PayoutProviderConfig, PayoutStanding, PayoutState, Payouts, PayoutsConfig,
     Pursued, Refused, With, WithdrawLimits, Withdrawal, WithdrawalFilter, WithdrawalId,
     WithdrawalStatus, WithdrawalView, WithdrawalsPage,
 };
 pub use refunds::{
-    CardRefund, REFUND, REFUND_LOOKS, REFUNDS_EVERY_MINUTE, RefundBegun, RefundId, RefundJob,
-    RefundMoved, RefundStatus, RefundView, RefundWord, RefundsPage,
+    CardRefund, REFUND, REFUND_LOOKS, REFUNDS_EVERY_MINUTE, RefundId, RefundJob, RefundMoved,
+    RefundStatus, RefundView, RefundWord, RefundsPage,
 };
 pub use wire::{DepositOpened, DepositView};

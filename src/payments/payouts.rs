@@ -29,7 +29,7 @@ pub use desk::{
 };
 pub use job::{PAYOUT, PAYOUT_LOOKS, PAYOUTS_EVERY_MINUTE, PayoutJob};
 pub use model::{
-    Channel, WithdrawLimits, Withdrawal, WithdrawalFilter, WithdrawalId, WithdrawalStatus,
+    PayoutChannel, WithdrawLimits, Withdrawal, WithdrawalFilter, WithdrawalId, WithdrawalStatus,
 };
 pub use provider::{Asking, PayoutOrder, PayoutProvider, PayoutStanding, PayoutState};
 pub use rules::{Act, Refused};

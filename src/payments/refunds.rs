@@ -5,7 +5,7 @@
 //! look, or an operator, and never by asking again.
 //!
 //! Guarantees:
-//! - the money leaves the wallet before the gateway is asked, and comes back if the gateway says no;
+//! - the money leaves the wallet before the gateway is asked, and comes back if that says no;
 //! - one refund of a deposit at a time, and together no more than was paid;
 //! - the gateway is asked only by who noted that it will be, in a commit before the call.
 //!   (test: `a_refund_is_asked_for_once_whatever_becomes_of_the_answer`)
@@ -17,8 +17,8 @@ mod rules;
 mod store;
 mod wire;
 
+pub use desk::RefundMoved;
 pub(crate) use desk::told_in_tx;
-pub use desk::{RefundBegun, RefundMoved};
 pub use job::{REFUND, REFUND_LOOKS, REFUNDS_EVERY_MINUTE, RefundJob};
 pub use model::{CardRefund, RefundId, RefundStatus};
 pub use rules::RefundWord;

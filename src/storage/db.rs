@@ -131,11 +131,9 @@ pub struct Db {
     /// Places in `pool` for [`Who::System`], and how long one is waited for.
     system: (Arc<Semaphore>, Duration),
     opening: Opening,
-    #[cfg_attr(
-        not(any(test, feature = "testing")),
-        expect(dead_code, reason = "tests' owner door")
-    )]
     address: Address,
+    /// Of the pool, for its measures.
+    name: &'static str,
     /// Around the pooler, where there is one.
     direct: Option<Address>,
     bells: Bells,
@@ -154,7 +152,7 @@ pub async fn connect(address: &Address, limits: &PoolLimits) -> Result<Db, Fault
     let (address, bells) = (address.clone(), Bells::new());
     let places = usize::try_from(limits.system.clamp(1, limits.max)).expect("a pool is small");
     let system = (Arc::new(Semaphore::new(places)), limits.acquire);
-    Ok(Db { pool, writers, system, opening, address, direct, bells })
+    Ok(Db { pool, writers, system, opening, address, name: "app", direct, bells })
 }
 
 impl Db {
@@ -163,6 +161,21 @@ impl Db {
     pub fn with_direct(mut self, address: &Address) -> Self {
         self.direct = (address.via == Via::Direct).then(|| address.clone());
         self
+    }
+
+    /// The same database through a pool of its own, opened when it is needed: for what takes long
+    /// and must not hold up the others.
+    #[must_use]
+    pub fn apart(&self, name: &'static str, limits: &PoolLimits) -> Self {
+        let options = tuned(&self.address, limits);
+        let places = usize::try_from(limits.system.clamp(1, limits.max)).expect("a pool is small");
+        Self {
+            pool: pool_options(limits, 0, limits.max).connect_lazy_with(options),
+            system: (Arc::new(Semaphore::new(places)), limits.acquire),
+            opening: Opening::new(self.address.login(), self.address.via, limits),
+            name,
+            ..self.clone()
+        }
     }
 
     /// Calls `waiter` with the part that something came for, or with none when anything may have
@@ -226,7 +239,7 @@ impl Db {
     }
 
     fn report(&self) {
-        let gauges = [("app", &self.pool), ("writer", &self.writers)];
+        let gauges = [(self.name, &self.pool), ("writer", &self.writers)];
         for (name, pool) in gauges {
             let (open, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
             gauge!("smartline_db_connections", "pool" => name, "state" => "open").set(open);

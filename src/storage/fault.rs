@@ -1,7 +1,8 @@
 //! What a database error means, and time as the database keeps it.
 
-use base::{Fault, Millis};
+use base::{Cursor, Fault, Millis};
 use sqlx::postgres::PgDatabaseError;
+use uuid::Uuid;
 
 /// Sorts an error of the driver: away, slow or in the way of others is [`Fault::Unavailable`], the
 /// rest is a bug.
@@ -63,6 +64,15 @@ pub fn at(moment: Millis) -> jiff_sqlx::Timestamp {
     } else {
         jiff::Timestamp::MAX
     }))
+}
+
+/// Where a page of a list begins, as parameters of `(time, id) < ($1, $2)`: without a cursor before
+/// everything, so that one statement with one plan serves every page.
+pub fn before(cursor: Option<Cursor>) -> (jiff_sqlx::Timestamp, Uuid) {
+    match cursor {
+        Some(last) => (at(last.at), last.id),
+        None => (at(Millis(i64::MAX)), Uuid::max()),
+    }
 }
 
 /// A `timestamptz` column as a moment, cut to milliseconds.

@@ -37,7 +37,7 @@ pub use behind::{Behind, BehindLimits};
 pub use bells::Ring;
 pub use cluster::{Cluster, ClusterOptions, Durability};
 pub use db::{Address, Db, PoolLimits, Via, connect};
-pub use fault::{at, breaks, fault, millis, raised};
+pub use fault::{at, before, breaks, fault, millis, raised};
 pub use home::ClusterError;
 pub use listen::listen;
 pub use migrate::{MigrationState, MigrationStatus, migrate, migrate_down, migration_status};

@@ -39,7 +39,7 @@ pub enum EventName {
 }
 
 impl EventName {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Scheduled,
         Self::Requested,
         Self::Accepted,
@@ -52,6 +52,7 @@ impl EventName {
         Self::DriverCancelled,
         Self::Reassigned,
         Self::NoDrivers,
+        Self::Paid,
     ];
 
     /// The name in trip rooms.

@@ -108,6 +108,7 @@ pub struct TripView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promo: Option<Piasters>,
     /// What the rider pays: the price without the promo; in cash, as there are coins for it.
+    #[serde(default)]
     pub to_pay: Piasters,
     pub final_price: Option<Piasters>,
     pub surge_multiplier: f32,

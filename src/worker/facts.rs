@@ -6,8 +6,8 @@ use trips::EventName;
 use utoipa::{PartialSchema, ToSchema};
 
 const ABOUT: &str = "What `event_store` and `outbox` hold. A fact is numbered without gaps within its \
-aggregate, never changes, and names people by their ids only. Amounts of wallets and payments are \
-whole piasters; those of trips are pounds with at most two decimals, as on the wire. A reader of a \
+aggregate, never changes, and names people by their ids only. Amounts are pounds with at most two \
+decimals, as on the wire; only wallets count in whole piasters, as the ledger does. A reader of a \
 version reads every fact of it that was ever stored: properties may be added, never taken away.";
 
 /// The document of `schema/facts.json`: a JSON Schema per type of fact under `facts`.
@@ -21,6 +21,18 @@ pub fn facts() -> Value {
     }
     for name in fleet::SESSION_FACTS {
         book.add::<fleet::DriverSession>("driver", name, 1);
+    }
+    book.add::<payments::PaymentInitiated<'_>>("payment", "PAYMENT_INITIATED", 1);
+    book.add::<payments::PaymentCompleted<'_>>("payment", "PAYMENT_COMPLETED", 1);
+    book.add::<payments::PaymentFailed<'_>>("payment", "PAYMENT_FAILED", 1);
+    for name in ["PAYMENT_REFUNDED", "PAYMENT_REFUND_FAILED"] {
+        book.add::<payments::PaymentRefunded<'_>>("payment", name, 1);
+    }
+    for name in payments::WITHDRAWAL_FACTS {
+        book.add::<payments::WithdrawalMoved>("withdrawal", name, 1);
+    }
+    for name in ["PROMO_GRANTED", "PROMO_REDEEMED"] {
+        book.add::<flows::PromoFact>("promo", name, 1);
     }
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -15,9 +15,10 @@ use std::sync::Arc;
 
 use events::{Handlers, Relay, SagaRunner, WorkerConfig};
 use flows::{
-    AFTERMATH, Aftermath, Cashier, Completions, DOCUMENT_REMINDERS, EVERY_MORNING, EVERY_SIX_HOURS,
-    FRAUD_SWEEP, FRAUD_SWEEPS, FRAUD_WATCH, Flows, FraudWatch, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL,
-    LatePayer, Payer, Refunder, TRIP_NEWS, Teller, TripNews, Watcher,
+    AFTERMATH, Aftermath, BOOKS_ARE_CLOSED, BOOKS_ARE_COMPARED, Bookkeeper, CLOSE_DAYS, Cashier,
+    Completions, DOCUMENT_REMINDERS, EVERY_MORNING, EVERY_SIX_HOURS, FRAUD_SWEEP, FRAUD_SWEEPS,
+    FRAUD_WATCH, Flows, FraudWatch, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer, Payer,
+    RECONCILE_DAYS, Refunder, TRIP_NEWS, Teller, TripNews, Watcher,
 };
 use notify::{CALM_NOTIFICATION, NOTIFICATION};
 use ops::Tasks;
@@ -41,6 +42,7 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
     let (payouts, refunder) = (Arc::new(Payer(flows.clone())), Arc::new(Refunder(flows.clone())));
     let watcher = Arc::new(Watcher(flows.clone()));
     let seal_days = upkeep::SealDays { db: flows.db.clone(), clock: flows.clock.clone() };
+    let bookkeeper = Arc::new(Bookkeeper(flows.clone()));
     let handlers = Handlers::default()
         .on(AFTERMATH.job, Arc::new(aftermath))
         .on(&upkeep::SWEEP_KEYS, Arc::new(upkeep::SweepKeys(flows.keys.clone())))
@@ -69,6 +71,10 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
         .on(&FRAUD_WATCH, Arc::clone(&watcher) as _)
         .on(&FRAUD_SWEEP, watcher)
         .every(&FRAUD_SWEEPS)
+        .on(&CLOSE_DAYS, Arc::clone(&bookkeeper) as _)
+        .on(&RECONCILE_DAYS, bookkeeper)
+        .every(&BOOKS_ARE_CLOSED)
+        .every(&BOOKS_ARE_COMPARED)
         .every(&upkeep::EVERY_FEW_MINUTES);
     flows.jobs.work(tasks, &flows.clock, handlers, WorkerConfig::default());
     storage::listen(&flows.db, tasks);

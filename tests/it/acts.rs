@@ -257,12 +257,9 @@ async fn a_debt_is_given_up_and_no_more_than_that() {
     let still = other.get("/admin/approvals?status=pending").await;
     assert_eq!(still.data()["acts"][0]["id"], json!(act));
     decide(&other, &act, "decline").await.data();
-    let own = admin.post_once(
-        &format!("/admin/wallets/{}/write-off", other.id),
-        json!({"amount": 1, "reason": "x"}),
-        "e",
-    );
-    own.await.refused(404, "NOT_FOUND");
+    let path = format!("/admin/wallets/{}/write-off", other.id);
+    let own = admin.post_once(&path, json!({"amount": 1, "reason": "x"}), "e").await;
+    own.refused(404, "NOT_FOUND");
     fund(&admin, &rider, 5.0).await;
     server.check_invariants().await;
 }

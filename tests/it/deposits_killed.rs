@@ -125,7 +125,7 @@ async fn killed_while_the_page_is_made_the_same_request_goes_on() {
     stage.gateway.play("/v3/payment/sessions", Play::Silence);
     let asking = tokio::spawn({
         let rider = rider.clone();
-        async move { rider.try_post_once("/payment/deposit/init", json!({"amount": 40}), "k").await }
+        async move { rider.try_post_once("/payment/deposit/init", json!({"amount": 40.0}), "k").await }
     });
     let mut tick = tokio::time::interval(LOOK_EVERY);
     while stage.gateway.orders().is_empty() {

@@ -51,7 +51,9 @@ async fn a_trip_is_complained_about_once_by_its_people_and_in_time() {
     let queue = admin.get("/admin/disputes?status=open").await.data()["disputes"].clone();
     assert_eq!(queue.as_array().map(Vec::len), Some(2), "{queue}");
 
-    let (late, _) = completed_trip(&server, &rider, &driver).await;
+    // The first driver rests.
+    let next = online_driver(&server, &admin, CAIRO).await;
+    let (late, _) = completed_trip(&server, &rider, &next).await;
     let mut owner = storage::testing::owner(server.db()).await;
     sqlx::query(
         "UPDATE trips SET ended_at = ended_at - interval '7 days 1 second' WHERE id = $1::uuid",
@@ -99,7 +101,8 @@ async fn a_complaint_ends_with_a_refund_a_clawback_or_a_no() {
     resolve(&admin, &theirs, "refund", Some(5.0)).await.data();
     assert!((balance(&driver).await.as_f64().expect("an amount") - was - 5.0).abs() < 0.005);
 
-    let (next, _) = completed_trip(&server, &rider, &driver).await;
+    let other = online_driver(&server, &admin, CAIRO).await;
+    let (next, _) = completed_trip(&server, &rider, &other).await;
     let refused = id_of(&complain(&rider, &next).await);
     resolve(&admin, &refused, "rejected", None).await.data();
     let log = admin.get(&format!("/admin/audit?objectId={refused}")).await;

@@ -252,7 +252,8 @@ async fn until_followed_up(server: &Server) {
 #[tokio::test(flavor = "multi_thread")]
 async fn money_that_is_not_there_tried_again_and_again_is_seen() {
     let server = Server::with(|setup| {
-        setup.fraud = "velocity.hold=0,velocity.block=0,refused.hold=12".parse().expect("numbers");
+        let set = "velocity.hold=0,velocity.block=0,refused.hold=12";
+        setup.fraud.thresholds = set.parse().expect("numbers");
     })
     .await;
     let admin = Person::admin(&server).await;

@@ -13,6 +13,7 @@ mod api_keys;
 mod attacks;
 mod audit;
 mod bad_input;
+mod books;
 mod contract;
 mod crash;
 mod dead_letters;

@@ -10,6 +10,15 @@ use serde_json::{Value, json};
 use crate::harness::{CAIRO, Person, Server, Socket, far_from, online_driver, point};
 use crate::races::started_trip;
 
+/// Where every trip costs `pounds`: an admin, a driver who waits, a rider.
+pub async fn scene(pounds: i64) -> (Server, Person, Person, Person) {
+    let server = Server::where_trips_cost(pounds).await;
+    let admin = Person::admin(&server).await;
+    let driver = online_driver(&server, &admin, CAIRO).await;
+    let rider = Person::rider(&server).await;
+    (server, admin, driver, rider)
+}
+
 pub async fn top_up(admin: &Person, user: &Person, amount: f64) {
     let body = json!({"amount": amount, "reason": "test money"});
     admin.post(&format!("/admin/wallets/{}/adjust", user.id), body).await.data();
@@ -78,10 +87,7 @@ pub async fn postings(server: &Server, trip: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wallet_trip_of_50_leaves_the_rider_50_and_the_driver_42_50() {
-    let server = Server::where_trips_cost(50).await;
-    let admin = Person::admin(&server).await;
-    let driver = online_driver(&server, &admin, CAIRO).await;
-    let rider = Person::rider(&server).await;
+    let (server, admin, driver, rider) = scene(50).await;
     top_up(&admin, &rider, 100.0).await;
     let trip = started(&server, &rider, &driver, json!({"paymentMethod": "wallet"})).await;
     assert_eq!(wallet(&rider).await, json!([40, 60, 0]));
@@ -109,10 +115,7 @@ async fn a_wallet_trip_of_50_leaves_the_rider_50_and_the_driver_42_50() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_completions_at_once_charge_the_wallet_once() {
-    let server = Server::where_trips_cost(50).await;
-    let admin = Person::admin(&server).await;
-    let driver = online_driver(&server, &admin, CAIRO).await;
-    let rider = Person::rider(&server).await;
+    let (server, admin, driver, rider) = scene(50).await;
     top_up(&admin, &rider, 100.0).await;
     let trip = started(&server, &rider, &driver, json!({"paymentMethod": "wallet"})).await;
     let path = format!("/trips/{trip}/status");
@@ -129,9 +132,7 @@ async fn three_completions_at_once_charge_the_wallet_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_in_the_wallet_do_not_ask_for_a_trip_of_50() {
-    let server = Server::where_trips_cost(50).await;
-    let admin = Person::admin(&server).await;
-    let rider = Person::rider(&server).await;
+    let (server, admin, _driver, rider) = scene(50).await;
     top_up(&admin, &rider, 10.0).await;
     let body = json!({"pickup": point(CAIRO), "destination": point(far_from(CAIRO, 3000.0)),
         "vehicleType": "economy", "paymentMethod": "wallet"});
@@ -144,10 +145,7 @@ async fn ten_in_the_wallet_do_not_ask_for_a_trip_of_50() {
 
 /// A completed wallet trip of 150 whose rider has 60; the server after it.
 async fn unpaid_trip() -> (Server, Person, Person, Person, String) {
-    let server = Server::where_trips_cost(50).await;
-    let admin = Person::admin(&server).await;
-    let driver = online_driver(&server, &admin, CAIRO).await;
-    let rider = Person::rider(&server).await;
+    let (server, admin, driver, rider) = scene(50).await;
     top_up(&admin, &rider, 60.0).await;
     let trip = started(&server, &rider, &driver, json!({"paymentMethod": "wallet"})).await;
     // The price grew by rule; the trip's owner learns of it when he takes the trip up again.
@@ -255,10 +253,7 @@ async fn a_city_may_let_riders_book_who_owe_a_little() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_driver_is_tipped_once() {
-    let server = Server::where_trips_cost(50).await;
-    let admin = Person::admin(&server).await;
-    let driver = online_driver(&server, &admin, CAIRO).await;
-    let rider = Person::rider(&server).await;
+    let (server, admin, driver, rider) = scene(50).await;
     top_up(&admin, &rider, 20.0).await;
     let trip = started_trip(&server, &rider, &driver).await;
     let path = format!("/trips/{trip}/tip");
@@ -288,10 +283,7 @@ async fn a_driver_is_tipped_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tip_under_a_key_is_answered_again_and_given_once() {
-    let server = Server::where_trips_cost(50).await;
-    let admin = Person::admin(&server).await;
-    let driver = online_driver(&server, &admin, CAIRO).await;
-    let rider = Person::rider(&server).await;
+    let (server, admin, driver, rider) = scene(50).await;
     top_up(&admin, &rider, 20.0).await;
     let trip = started_trip(&server, &rider, &driver).await;
     complete(&driver, &trip).await;
@@ -359,10 +351,7 @@ async fn cash_that_was_not_the_fare_is_made_good() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_may_be_owed_is_refused_with_the_limit() {
-    let server = Server::where_trips_cost(80).await;
-    let admin = Person::admin(&server).await;
-    let driver = online_driver(&server, &admin, CAIRO).await;
-    let rider = Person::rider(&server).await;
+    let (server, _, driver, rider) = scene(80).await;
     let trip = started_trip(&server, &rider, &driver).await;
     let done = json!({"status": "completed", "cashCollected": 29.5});
     let refused = driver.post(&format!("/trips/{trip}/status"), done).await;

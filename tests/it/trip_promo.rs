@@ -3,8 +3,8 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{CAIRO, Person, Server, far_from, online_driver, point};
-use crate::trip_money::{booked, complete, postings, started, told, wallet};
+use crate::harness::{CAIRO, Person, Server, far_from, point};
+use crate::trip_money::{booked, complete, postings, scene, started, told, wallet};
 
 const FOREVER: &str = "2099-01-01T00:00:00Z";
 
@@ -28,10 +28,7 @@ async fn given(admin: &Person) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_off_a_cash_trip_of_a_hundred_is_paid_by_the_company() {
-    let server = Server::where_trips_cost(100).await;
-    let admin = Person::admin(&server).await;
-    let driver = online_driver(&server, &admin, CAIRO).await;
-    let rider = Person::rider(&server).await;
+    let (server, admin, driver, rider) = scene(100).await;
     code(&admin, "eid2026", json!({"percent": 20, "budget": 1000})).await;
     let mine = redeem(&rider, "Eid2026").await;
     assert_eq!((&mine[0]["code"], &mine[0]["percent"]), (&json!("EID2026"), &json!(20)));
@@ -73,10 +70,7 @@ async fn twenty_off_a_cash_trip_of_a_hundred_is_paid_by_the_company() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cash_after_a_promo_is_rounded_to_coins_and_the_rounding_has_its_own_account() {
-    let server = Server::where_trips_cost(75).await;
-    let admin = Person::admin(&server).await;
-    let driver = online_driver(&server, &admin, CAIRO).await;
-    let rider = Person::rider(&server).await;
+    let (server, admin, driver, rider) = scene(75).await;
     code(&admin, "THIRD", json!({"percent": 33})).await;
     redeem(&rider, "THIRD").await;
     // 75 − 24.75 = 50.25: halves go up to the next 0.50.
@@ -92,9 +86,7 @@ async fn cash_after_a_promo_is_rounded_to_coins_and_the_rounding_has_its_own_acc
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promo_that_was_not_ridden_is_given_back() {
-    let server = Server::where_trips_cost(100).await;
-    let admin = Person::admin(&server).await;
-    let rider = Person::rider(&server).await;
+    let (server, admin, _driver, rider) = scene(100).await;
     let grant = json!({"userId": rider.id, "amount": 30, "reason": "sorry", "expiresAt": FOREVER});
     let granted = admin.post("/admin/promo/grants", grant).await.data()["promo"].clone();
     assert_eq!(granted["left"], 30);
@@ -144,9 +136,7 @@ async fn a_code_for_three_trips_is_used_three_times_however_many_ask_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn codes_say_why_they_give_nothing() {
-    let server = Server::where_trips_cost(100).await;
-    let admin = Person::admin(&server).await;
-    let rider = Person::rider(&server).await;
+    let (server, admin, _driver, rider) = scene(100).await;
     let reason = async |code: &str| {
         let reply = rider.post("/promo/redeem", json!({"code": code})).await;
         reply.refused(409, "PROMO_UNFIT");
@@ -184,4 +174,5 @@ async fn codes_say_why_they_give_nothing() {
     admin.post("/admin/promo/grants", to(&admin.id, 5.0)).await.refused(404, "NOT_FOUND");
     let kinds = admin.get("/admin/audit?objectKind=promo_code").await.data()["entries"].clone();
     assert_eq!(kinds.as_array().map(Vec::len), Some(2), "made and ended: {kinds}");
+    server.check_invariants().await;
 }

@@ -1,5 +1,5 @@
-//! `kill -9` at every step of a withdrawal: afterwards it is paid out once or not at all, and whoever
-//! asks again learns which. The server is the real program.
+//! `kill -9` at every step of a withdrawal: afterwards it is paid out once or not at all, and
+//! whoever asks again learns which. The server is the real program.
 
 use serde_json::json;
 use sqlx::Connection;
@@ -93,7 +93,7 @@ async fn killed_while_it_is_asked_for_the_same_request_goes_on() {
     held.execute("SELECT FROM ledger_balance FOR UPDATE").await.expect("the owner may");
     let asking = tokio::spawn({
         let driver = city.driver.clone();
-        let body = json!({"amount": 100, "method": "bank",
+        let body = json!({"amount": 100.0, "method": "bank",
             "accountNumber": "EG38 0019 0005 0000 0000 2631 8000 2"});
         async move { driver.try_post_once("/payment/withdraw/request", body, "k").await }
     });

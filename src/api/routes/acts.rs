@@ -315,8 +315,8 @@ struct ActsAsked {
 
 impl Check for ActsAsked {}
 
-/// What admins did with other people's money and what waits for a second admin, newest first. Admins
-/// only.
+/// What admins did with other people's money and what waits for a second admin, newest first.
+/// Admins only.
 #[utoipa::path(
     get, path = "/admin/approvals", tag = "admin", params(ActsAsked, PageAsked),
     responses((status = 200, body = Success<'static, ActsPage>)),

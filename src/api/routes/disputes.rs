@@ -103,7 +103,7 @@ async fn list(
     Asked(asked): Asked<DisputesAsked>,
     Asked(page): Asked<PageAsked>,
 ) -> Answer<DisputesPage> {
-    let filter = DisputeFilter { status: asked.status, opened_by: None };
+    let filter = asked.status.map_or(DisputeFilter::All, DisputeFilter::In);
     Ok(Reply::ok(flows.disputes(&caller, &filter, page.after(), page.limit()).await?))
 }
 

@@ -5,6 +5,7 @@ mod admin;
 mod api_keys;
 mod audit;
 mod auth;
+mod books;
 mod dead_letters;
 mod disputes;
 mod drivers;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(promo::routes())
         .merge(withdrawals::routes())
         .merge(disputes::routes())
+        .merge(books::routes())
         .merge(notifications::routes())
         .merge(admin::routes())
         .merge(acts::routes())

@@ -6,8 +6,8 @@ use axum::http::HeaderMap;
 use base::{DriverId, Piasters, Problem, limits, trimmed, trimmed_option};
 use flows::{Flows, Ruling};
 use payments::{
-    Act, Channel, PayoutAccount, PayoutMethod, WithdrawalFilter, WithdrawalId, WithdrawalStatus,
-    WithdrawalView, WithdrawalsPage,
+    Act, PayoutAccount, PayoutChannel, PayoutMethod, WithdrawalFilter, WithdrawalId,
+    WithdrawalStatus, WithdrawalView, WithdrawalsPage,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -176,7 +176,7 @@ async fn manage(
     let act = match body.action {
         ManageAction::Approve => Act::Approve,
         ManageAction::Reject => Act::Reject,
-        ManageAction::Sent => Act::Send(Channel::Hand),
+        ManageAction::Sent => Act::Send(PayoutChannel::Hand),
         ManageAction::Confirm => Act::Confirm,
         ManageAction::Fail => Act::Fail,
     };
@@ -202,8 +202,8 @@ async fn list(
     Ok(Reply::ok(flows.withdrawals(&caller, &filter, page.after(), page.limit()).await?))
 }
 
-/// One withdrawal with the whole number of its account, for whoever pays it out by hand; the look is
-/// recorded. Admins only.
+/// One withdrawal with the whole number of its account, for whoever pays it out by hand; the look
+/// is recorded. Admins only.
 #[utoipa::path(
     get, path = "/admin/withdrawals/{id}", tag = "admin", params(("id" = WithdrawalId, Path)),
     responses((status = 200, body = Success<'static, WithdrawalReply>)),

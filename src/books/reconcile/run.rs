@@ -13,7 +13,7 @@ use super::rules::compare;
 use super::store::{self, RunEnd};
 use super::wire::{FindingView, FindingsPage, OpenFindings, RunView, RunsPage};
 use crate::Books;
-use crate::day::BusinessDay;
+use base::BusinessDay;
 
 /// Days that are made up for when the nightly look was missed.
 const CATCH_UP_DAYS: u16 = 31;
@@ -132,6 +132,12 @@ impl Books {
         let last = findings.last().filter(|_| more);
         let next_cursor = last.map(|last| Cursor { at: last.opened_at, id: last.id }.to_string());
         Ok(FindingsPage { findings, next_cursor })
+    }
+
+    /// Open findings whose newest look was that at `day`, for the terminal.
+    pub async fn findings_of_day(&self, day: BusinessDay) -> Result<Vec<FindingView>, Fault> {
+        let mut tx = self.0.db.begin(&Who::System).await?;
+        store::open_of_day_in_tx(&mut tx, day).await
     }
 
     /// Closes an open finding in the caller's transaction, which may also say so in the audit log.

@@ -14,7 +14,7 @@ use super::model::{
 };
 use super::rules::{Balance, Ours};
 use super::wire::{FindingView, OpenFindings, RunView};
-use crate::day::BusinessDay;
+use base::BusinessDay;
 
 /// Faults of a kind that one look takes; more are no news.
 const FAULTS_MAX: usize = 500;
@@ -417,7 +417,8 @@ pub(crate) async fn findings_add_in_tx(
                     CASE WHEN s.stays THEN f.resolved_by END, \
                     CASE WHEN s.stays THEN f.resolved_at END \
              FROM (SELECT f.status = 'open' OR (f.resolution = 'accepted' \
-                     AND (f.expected, f.actual) = (excluded.expected, excluded.actual)) AS stays) s) \
+                     AND (f.expected, f.actual) = (excluded.expected, excluded.actual)) \
+                     AS stays) s) \
          RETURNING f.*, f.day::text AS day_text",
     )
     .bind(at(now))
@@ -492,6 +493,22 @@ pub(crate) async fn findings_in_tx(
     .bind(filter.status.map(FindingStatus::name))
     .bind(filter.kind.map(FindingKind::name))
     .bind(i64::from(limit))
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    rows.iter().map(|row| finding(row).map_err(fault)).collect()
+}
+
+/// Open findings whose newest look was that at `day`.
+pub(crate) async fn open_of_day_in_tx(
+    tx: &mut Tx,
+    day: BusinessDay,
+) -> Result<Vec<FindingView>, Fault> {
+    let rows = sqlx::query(
+        "SELECT *, day::text AS day_text FROM reconciliation_findings \
+         WHERE status = 'open' AND day = $1::date ORDER BY kind, subject",
+    )
+    .bind(day.to_string())
     .fetch_all(tx.conn())
     .await
     .map_err(fault)?;

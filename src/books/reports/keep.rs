@@ -9,7 +9,7 @@ use tracing::info;
 use super::model::{DailyReport, ReportAsked};
 use super::store::{self, Balances};
 use crate::Books;
-use crate::day::{BusinessDay, DayRange};
+use base::{BusinessDay, DayRange};
 
 /// Longest range of a report; further back than that no roll-up is made up for.
 pub(crate) const DAYS_MAX: u16 = 400;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::csv::{self, Cell};
-use crate::day::DayRange;
+use base::DayRange;
 
 /// Which days, and which trips of them.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use storage::{Tx, at, fault, millis};
 
 use super::model::{CompanyDay, ReportAsked, TripDay};
-use crate::day::{BusinessDay, DayRange};
+use base::{BusinessDay, DayRange};
 
 /// The program's work in the background: alone, without helpers.
 const CALM: &str = "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off";
@@ -56,7 +56,8 @@ macro_rules! company_of_day {
     () => {
         "SELECT $3::date AS day, \
            count(DISTINCT j.id) FILTER (WHERE j.kind = 'deposit') AS deposits, \
-           coalesce(-sum(e.amount) FILTER (WHERE j.kind = 'deposit' AND e.account = 23), 0)::bigint \
+           coalesce(-sum(e.amount) FILTER \
+             (WHERE j.kind = 'deposit' AND e.account = 23), 0)::bigint \
              AS deposits_paid, \
            count(DISTINCT j.id) FILTER (WHERE j.kind = 'withdraw_sent') AS withdrawals, \
            coalesce(sum(e.amount) FILTER (WHERE j.kind = 'withdraw_sent' AND e.account = 26), \

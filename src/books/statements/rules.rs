@@ -4,7 +4,7 @@ use base::{BasisPoints, JournalId, Millis, PaymentMethod, Piasters, Role};
 use uuid::Uuid;
 
 use super::model::{DriverTotals, KindTotal, Standing, StatementLine, StatementView};
-use crate::day::DayRange;
+use base::DayRange;
 
 /// The numbers of a person's accounts in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +165,7 @@ fn driver_totals(lines: &[StatementLine]) -> DriverTotals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::day::BusinessDay;
+    use base::BusinessDay;
 
     fn moved(kind: &str, free: i64, held: i64, fare: Option<PaymentMethod>) -> Moved {
         let fare =

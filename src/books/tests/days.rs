@@ -1,9 +1,9 @@
 //! Days of 23 and 25 hours take what lies in them, to the millisecond.
 
-use base::TripId;
+use base::{BusinessDay, DayRange, TripId};
 
 use super::stand::{Stand, admin};
-use crate::{BusinessDay, DayRange, GatewaySide, ReportAsked};
+use crate::{GatewaySide, ReportAsked};
 
 /// A completed trip at `at` of which the ledger knows nothing: what a look at its day finds.
 async fn unsettled(stand: &mut Stand, at: &str) -> String {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use base::{CityId, PaymentMethod, Piasters, Tier, TripId};
+use base::{BusinessDay, CityId, DayRange, PaymentMethod, Piasters, Tier, TripId};
 
 use super::stand::{PRICE, Stand, admin, later};
-use crate::{Books, BusinessDay, DailyReport, DayRange, ReportAsked};
+use crate::{Books, DailyReport, ReportAsked};
 
 const DAY: Duration = Duration::from_secs(26 * 3600);
 

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use base::{
-    BasisPoints, Caller, Clock, DriverId, Millis, PaymentMethod, Piasters, RiderId, Role,
-    SessionId, TripId, UserId,
+    BasisPoints, BusinessDay, Caller, Clock, DriverId, Millis, PaymentMethod, Piasters, RiderId,
+    Role, SessionId, TripId, UserId,
 };
 use ledger::{
     Account, Burden, Journal, Refund, RefundTo, RiderFunds, Settlement, TripMoney, Wallet,
@@ -17,7 +17,7 @@ use storage::Db;
 use uuid::Uuid;
 
 use crate::reconcile::{AskedBy, Captured, Discrepancy, GatewaySide};
-use crate::{Books, BusinessDay, FindingView, RunView};
+use crate::{Books, FindingView, RunView};
 
 /// Price of every trip.
 pub(super) const PRICE: Piasters = Piasters::pounds(100);

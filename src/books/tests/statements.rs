@@ -1,10 +1,10 @@
 //! A statement adds up to the ledger.
 
-use base::{Piasters, Role, UserId};
+use base::{DayRange, Piasters, Role, UserId};
 use ledger::Account;
 
 use super::stand::{Stand, admin, caller};
-use crate::{DayRange, StatementView};
+use crate::StatementView;
 
 fn today(stand: &Stand) -> DayRange {
     let today = stand.books.today();

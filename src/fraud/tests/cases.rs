@@ -22,7 +22,7 @@ struct Stand {
 impl Stand {
     async fn new() -> Self {
         let (db, clock) = (testing::database().await, Clock::manual(START));
-        let fraud = Fraud::new(db.clone(), clock.clone(), Thresholds::default());
+        let fraud = Fraud::new(db.clone(), clock.clone(), FraudConfig::default());
         let account = account(&db, 1).await;
         Self { db, clock, fraud, account }
     }

@@ -103,6 +103,8 @@ limits! {
     Estimate = "estimate", User, 30, 30, Penalty::None;
     /// Guesses at codes.
     PromoRedeem = "promo-redeem", User, 10, 10, Penalty::None;
+    /// Reports and statements: each reads much.
+    Report = "report", User, 10, 10, Penalty::None;
     /// Sockets opened: an app needs one, and another after each loss of its network.
     Socket = "socket", User, 30, 30, Penalty::None;
     /// Top-ups begun: each asks the payment gateway for a page.

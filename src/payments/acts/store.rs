@@ -28,13 +28,21 @@ macro_rules! select {
     };
 }
 
+/// A page, newest first, of the rows for which `rest` holds.
+macro_rules! page {
+    ($rest:literal) => {
+        concat!(select!("WHERE "), $rest, " ORDER BY asked_at DESC, id DESC LIMIT $3")
+    };
+}
+
 const BY_ID: &str = select!("WHERE id = $1");
 const LOCKED: &str = select!("WHERE id = $1 FOR NO KEY UPDATE");
-const PAGE: &str = select!(
-    "WHERE ($1::text IS NULL OR status = $1) AND ($2::uuid IS NULL OR user_id = $2) \
-     AND ($3::timestamptz IS NULL OR (asked_at, id) < ($3, $4)) \
-     ORDER BY asked_at DESC, id DESC LIMIT $5"
-);
+// A statement for each filter, so that each has an index whatever it is asked for.
+const ALL: &str = page!("(asked_at, id) < ($1, $2)");
+const IN_STATUS: &str = page!("status = $4 AND (asked_at, id) < ($1, $2)");
+const ON_ACCOUNT: &str = page!("user_id = $4 AND (asked_at, id) < ($1, $2)");
+const ON_ACCOUNT_IN_STATUS: &str =
+    page!("user_id = $4 AND status = $5 AND (asked_at, id) < ($1, $2)");
 
 /// Sum of what an admin did alone since then; his next act waits until this transaction ends.
 pub async fn alone_since_in_tx(
@@ -108,15 +116,22 @@ pub async fn acts_in_tx(
     after: Option<Cursor>,
     limit: u32,
 ) -> Result<Vec<MoneyAct>, Fault> {
-    let rows = sqlx::query(PAGE)
-        .bind(filter.status.map(ActStatus::name))
-        .bind(filter.user.map(|user| user.0))
-        .bind(after.map(|last| at(last.at)))
-        .bind(after.map(|last| last.id))
-        .bind(i64::from(limit))
-        .fetch_all(tx.conn())
-        .await
-        .map_err(fault)?;
+    let (status, user) = (filter.status.map(ActStatus::name), filter.user);
+    let sql = match (user, status) {
+        (None, None) => ALL,
+        (None, Some(_)) => IN_STATUS,
+        (Some(_), None) => ON_ACCOUNT,
+        (Some(_), Some(_)) => ON_ACCOUNT_IN_STATUS,
+    };
+    let (before, id) = storage::before(after);
+    let mut query = sqlx::query(sql).bind(before).bind(id).bind(i64::from(limit));
+    if let Some(user) = user {
+        query = query.bind(user.0);
+    }
+    if let Some(status) = status {
+        query = query.bind(status);
+    }
+    let rows = query.fetch_all(tx.conn()).await.map_err(fault)?;
     rows.iter().map(|row| act(row).map_err(fault)).collect()
 }
 

@@ -87,9 +87,11 @@ pub struct Resolution {
     pub at: Millis,
 }
 
-/// Which complaints are looked for; what is absent doesn't narrow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DisputeFilter {
-    pub status: Option<DisputeStatus>,
-    pub opened_by: Option<UserId>,
+/// Which complaints are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisputeFilter {
+    All,
+    In(DisputeStatus),
+    /// This person's own.
+    Of(UserId),
 }

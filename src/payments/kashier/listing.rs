@@ -2,10 +2,7 @@
 
 use std::collections::HashSet;
 
-use base::{Fault, Millis, Piasters};
-use jiff::ToSpan;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
+use base::{BusinessDay, Fault, Millis, Piasters};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -16,8 +13,6 @@ use super::{Currency, amount_of};
 const PAGE: usize = 100;
 /// Pages of one reading: a day with more is read wrong rather than for ever.
 const PAGES: usize = 2_000;
-/// Business days are days of this zone.
-const ZONE: &str = "Africa/Cairo";
 
 /// A transaction in the gateway's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,22 +38,11 @@ pub enum ListFailed {
     Fault(#[from] Fault),
 }
 
-/// A business day from its first moment to the first moment after it: 23, 24 or 25 hours.
-pub fn business_day(day: Date) -> Result<(Millis, Millis), Fault> {
-    let broken = |error: jiff::Error| Fault::internal(format!("business day {day}: {error}"));
-    let zone = TimeZone::get(ZONE).map_err(broken)?;
-    let start = |day: Date| -> Result<Millis, jiff::Error> {
-        Ok(Millis::from(day.to_zoned(zone.clone())?.timestamp()))
-    };
-    let next = day.checked_add(1.day()).map_err(broken)?;
-    Ok((start(day).map_err(broken)?, start(next).map_err(broken)?))
-}
-
 impl Kashier {
     /// The transactions of `day`, newest first. The list has no filter by date that is documented:
     /// it is read from its newest end until the day is passed.
-    pub async fn transactions(&self, day: Date) -> Result<Vec<Listed>, ListFailed> {
-        let (from, to) = business_day(day)?;
+    pub async fn transactions(&self, day: BusinessDay) -> Result<Vec<Listed>, ListFailed> {
+        let (from, to) = (day.start(), day.end());
         let (mut seen, mut listed) = (HashSet::new(), Vec::new());
         for page in 1..=PAGES {
             let (page, limit) = (page.to_string(), PAGE.to_string());
@@ -122,27 +106,4 @@ fn rows(body: &[u8]) -> Option<Vec<Listed>> {
             })
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::civil::date;
-
-    use super::*;
-
-    #[test]
-    fn a_business_day_has_as_many_hours_as_cairos_clocks_say() {
-        let check = |day: Date, hours: i64, from: &str| {
-            let (start, end) = business_day(day).expect("a day");
-            assert_eq!(end.since(start), hours * 3_600_000, "{day}");
-            assert_eq!(start.to_string(), from, "{day}");
-        };
-        check(date(2026, 1, 10), 24, "2026-01-09T22:00:00.000Z");
-        // Summer time begins at midnight: the day's first hour does not exist.
-        check(date(2026, 4, 24), 23, "2026-04-23T22:00:00.000Z");
-        check(date(2026, 7, 1), 24, "2026-06-30T21:00:00.000Z");
-        // It ends at midnight too: the last hour of the day before comes twice.
-        check(date(2026, 10, 29), 25, "2026-10-28T21:00:00.000Z");
-        check(date(2026, 10, 30), 24, "2026-10-29T22:00:00.000Z");
-    }
 }

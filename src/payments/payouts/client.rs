@@ -7,8 +7,8 @@
 //!   the second 404 for a reference that never came
 //! ```
 //!
-//! A reference is paid once: sent again it is answered with the payout that is there. What changed is
-//! told by `POST …/payment/payout/callback {reference}`, signed with HMAC-SHA256 over the bytes.
+//! A reference is paid once: sent again it is answered with the payout that is there. What changed
+//! is told by `POST …/payment/payout/callback {reference}`, signed with HMAC-SHA256 over the bytes.
 
 use base::{Clock, Fault, Piasters};
 use bytes::Bytes;

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Clock, Code, Cursor, DriverId, Fault, Millis, Piasters, Problem, UserId};
-use events::{Fact, Jobs, NewJob};
+use events::{Fact, Jobs};
 use ledger::{Account, PostError, WithdrawStep};
 use metrics::counter;
 use ops::{BreakerPolicy, Breakers};
-use serde::Serialize;
 use storage::{Db, Tx, Who};
 use tracing::{error, warn};
 use uuid::Uuid;
@@ -17,7 +16,7 @@ use super::account::PayoutAccount;
 use super::client::{HttpPayouts, PayoutProviderConfig};
 use super::job;
 use super::model::{
-    Channel, WithdrawLimits, Withdrawal, WithdrawalFilter, WithdrawalId, WithdrawalStatus,
+    PayoutChannel, WithdrawLimits, Withdrawal, WithdrawalFilter, WithdrawalId, WithdrawalStatus,
 };
 use super::provider::{PayoutOrder, PayoutProvider, PayoutState};
 use super::rules::{
@@ -25,6 +24,7 @@ use super::rules::{
     step, within,
 };
 use super::store;
+use crate::facts::{WithdrawalMoved, withdrawal_fact};
 use crate::kashier::CallFailed;
 
 /// Payouts taken up by one run of the schedule.
@@ -69,8 +69,6 @@ pub struct Advanced {
     pub withdrawal: Withdrawal,
     /// The driver's account afterwards, where it was touched.
     pub driver_balance: Option<Piasters>,
-    /// To be woken once the transaction is committed.
-    pub jobs: Vec<NewJob>,
 }
 
 /// What goes with a step.
@@ -212,7 +210,7 @@ impl Payouts {
         let driver_balance = balance.map_err(Problem::from)?;
         tell_in_tx(tx, &withdrawal, now).await?;
         counter!("smartline_withdrawals_total", "status" => "requested").increment(1);
-        Ok(Advanced { withdrawal, driver_balance, jobs: Vec::new() })
+        Ok(Advanced { withdrawal, driver_balance })
     }
 
     fn same_or_refused(
@@ -226,7 +224,7 @@ impl Payouts {
             && now.after(open.requested_at) < SAME_FOR;
         if is_same {
             let withdrawal = open.clone();
-            return Ok(Advanced { withdrawal, driver_balance: None, jobs: Vec::new() });
+            return Ok(Advanced { withdrawal, driver_balance: None });
         }
         let why = "an earlier withdrawal is still open";
         let problem = Problem::new(Code::WithdrawalOpen, why);
@@ -260,7 +258,7 @@ impl Payouts {
         let mut withdrawal = found.ok_or(AdvanceError::NotFound)?;
         let (status, posts) = step(withdrawal.status, act)?;
         // What the provider has in its hands, the provider ends: it could still arrive.
-        let theirs = withdrawal.channel == Some(Channel::Provider) && self.has_provider();
+        let theirs = withdrawal.channel == Some(PayoutChannel::Provider) && self.has_provider();
         if act == Act::Fail && theirs && with.by.is_some() {
             return Err(Refused { current: withdrawal.status }.into());
         }
@@ -268,20 +266,20 @@ impl Payouts {
         withdrawal.reason = with.reason.or(withdrawal.reason);
         withdrawal.bank_reference = with.bank_reference.or(withdrawal.bank_reference);
         withdrawal.provider_id = with.provider_id.or(withdrawal.provider_id);
-        let (mut jobs, mut look_at) = (Vec::new(), None);
+        let mut look_at = None;
         match act {
             Act::Approve | Act::Reject => {
                 withdrawal.decided_by = with.by;
                 withdrawal.decided_at = Some(now);
                 if act == Act::Approve && self.has_provider() {
-                    jobs.push(job::payout(id)?);
+                    events::add_in_tx(tx, &[job::payout(id)?]).await?;
                     look_at = Some(now + LOOK_AGAIN);
                 }
             }
             Act::Send(channel) => {
                 withdrawal.channel = Some(channel);
                 withdrawal.sent_at = Some(now);
-                look_at = (channel == Channel::Provider).then(|| next_look(now, now));
+                look_at = (channel == PayoutChannel::Provider).then(|| next_look(now, now));
             }
             Act::Confirm | Act::Fail => {}
         }
@@ -294,9 +292,8 @@ impl Payouts {
         }
         store::withdrawal_move_in_tx(tx, &withdrawal, look_at).await?;
         tell_in_tx(tx, &withdrawal, now).await?;
-        events::add_in_tx(tx, &jobs).await?;
         counter!("smartline_withdrawals_total", "status" => status.name()).increment(1);
-        Ok(Advanced { withdrawal, driver_balance, jobs })
+        Ok(Advanced { withdrawal, driver_balance })
     }
 
     /// As far as `who` may see it.
@@ -374,7 +371,7 @@ impl Payouts {
     }
 
     /// Puts down a job for each payout that is due to be looked at; how many.
-    pub async fn look_up_due(&self, jobs: &Jobs) -> Result<usize, Fault> {
+    pub async fn look_up_due(&self) -> Result<usize, Fault> {
         if !self.has_provider() {
             return Ok(0);
         }
@@ -384,7 +381,6 @@ impl Payouts {
         let looks = due.into_iter().map(job::payout).collect::<Result<Vec<_>, _>>()?;
         events::add_in_tx(&mut tx, &looks).await?;
         tx.commit().await?;
-        jobs.wake(&looks);
         Ok(looks.len())
     }
 
@@ -457,20 +453,8 @@ async fn post_in_tx(
     Ok(posted.balance_of(Account::Driver(driver.into())))
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Told {
-    withdrawal_id: WithdrawalId,
-    user_id: UserId,
-    amount: Piasters,
-    status: WithdrawalStatus,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    channel: Option<Channel>,
-    timestamp: Millis,
-}
-
 async fn tell_in_tx(tx: &mut Tx, withdrawal: &Withdrawal, at: Millis) -> Result<(), Fault> {
-    let payload = Told {
+    let payload = WithdrawalMoved {
         withdrawal_id: withdrawal.id,
         user_id: withdrawal.driver.into(),
         amount: withdrawal.amount,
@@ -478,14 +462,7 @@ async fn tell_in_tx(tx: &mut Tx, withdrawal: &Withdrawal, at: Millis) -> Result<
         channel: withdrawal.channel,
         timestamp: at,
     };
-    let kind = match withdrawal.status {
-        WithdrawalStatus::Requested => "WITHDRAWAL_REQUESTED",
-        WithdrawalStatus::Approved => "WITHDRAWAL_APPROVED",
-        WithdrawalStatus::Sent => "WITHDRAWAL_SENT",
-        WithdrawalStatus::Confirmed => "WITHDRAWAL_CONFIRMED",
-        WithdrawalStatus::Failed => "WITHDRAWAL_FAILED",
-        WithdrawalStatus::Rejected => "WITHDRAWAL_REJECTED",
-    };
+    let kind = withdrawal_fact(withdrawal.status);
     let id = withdrawal.id.0;
     let fact = Fact { aggregate: "withdrawal", id, kind, version: 1, payload: &payload, at };
     events::append_in_tx(tx, &fact).await.map(drop)

@@ -36,7 +36,7 @@ impl WithdrawalStatus {
 
 base::words! {
     /// Who pays a withdrawal out.
-    Channel {
+    PayoutChannel {
         Provider = "provider",
         /// An operator at the bank, who says when it is done.
         Hand = "hand",
@@ -78,7 +78,7 @@ pub struct Withdrawal {
     pub amount: Piasters,
     pub account: PayoutAccount,
     pub status: WithdrawalStatus,
-    pub channel: Option<Channel>,
+    pub channel: Option<PayoutChannel>,
     pub provider_id: Option<String>,
     pub bank_reference: Option<String>,
     /// Why it was rejected or came back.

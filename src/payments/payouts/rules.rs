@@ -10,7 +10,7 @@ use std::time::Duration;
 use base::{Millis, Piasters};
 use ledger::WithdrawStep;
 
-use super::model::{Channel, WithdrawLimits, WithdrawalStatus};
+use super::model::{PayoutChannel, WithdrawLimits, WithdrawalStatus};
 use super::provider::PayoutStanding;
 
 /// The first look at a payout that was sent, and the longest rest between two.
@@ -27,7 +27,7 @@ pub enum Act {
     Approve,
     Reject,
     /// It is given to the provider, or an operator has ordered it at the bank.
-    Send(Channel),
+    Send(PayoutChannel),
     /// It arrived.
     Confirm,
     /// It came back.
@@ -114,8 +114,8 @@ mod tests {
     const ACTS: [(&str, Act); 6] = [
         ("approve", Act::Approve),
         ("reject", Act::Reject),
-        ("send", Act::Send(Channel::Provider)),
-        ("send by hand", Act::Send(Channel::Hand)),
+        ("send", Act::Send(PayoutChannel::Provider)),
+        ("send by hand", Act::Send(PayoutChannel::Hand)),
         ("confirm", Act::Confirm),
         ("fail", Act::Fail),
     ];

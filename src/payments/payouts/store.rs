@@ -9,7 +9,7 @@ use storage::{Tx, at, fault, millis};
 use uuid::Uuid;
 
 use super::account::{PayoutAccount, PayoutMethod};
-use super::model::{Channel, Withdrawal, WithdrawalFilter, WithdrawalId, WithdrawalStatus};
+use super::model::{PayoutChannel, Withdrawal, WithdrawalFilter, WithdrawalId, WithdrawalStatus};
 
 const ADD: &str = "\
 INSERT INTO withdrawals (id, driver_id, amount, method, account, requested_at)
@@ -27,14 +27,22 @@ macro_rules! select {
     };
 }
 
+/// A page, newest first, of the rows for which `rest` holds.
+macro_rules! page {
+    ($rest:literal) => {
+        concat!(select!("WHERE "), $rest, " ORDER BY requested_at DESC, id DESC LIMIT $3")
+    };
+}
+
 const BY_ID: &str = select!("WHERE id = $1");
 const LOCKED: &str = select!("WHERE id = $1 FOR NO KEY UPDATE");
 const OPEN: &str = select!("WHERE driver_id = $1 AND status IN ('requested', 'approved', 'sent')");
-const PAGE: &str = select!(
-    "WHERE ($1::text IS NULL OR status = $1) AND ($2::uuid IS NULL OR driver_id = $2) \
-     AND ($3::timestamptz IS NULL OR (requested_at, id) < ($3, $4)) \
-     ORDER BY requested_at DESC, id DESC LIMIT $5"
-);
+// A statement for each filter, so that each has an index whatever it is asked for.
+const ALL: &str = page!("(requested_at, id) < ($1, $2)");
+const IN_STATUS: &str = page!("status = $4 AND (requested_at, id) < ($1, $2)");
+const OF_DRIVER: &str = page!("driver_id = $4 AND (requested_at, id) < ($1, $2)");
+const OF_DRIVER_IN_STATUS: &str =
+    page!("driver_id = $4 AND status = $5 AND (requested_at, id) < ($1, $2)");
 
 /// Adds one; false when the driver has an open one.
 pub(crate) async fn withdrawal_add_in_tx(tx: &mut Tx, new: &Withdrawal) -> Result<bool, Fault> {
@@ -105,15 +113,22 @@ pub(crate) async fn withdrawals_in_tx(
     after: Option<Cursor>,
     limit: i64,
 ) -> Result<Vec<Withdrawal>, Fault> {
-    let rows = sqlx::query(PAGE)
-        .bind(filter.status.map(WithdrawalStatus::name))
-        .bind(filter.driver.map(|driver| driver.0))
-        .bind(after.map(|last| at(last.at)))
-        .bind(after.map(|last| last.id))
-        .bind(limit)
-        .fetch_all(tx.conn())
-        .await
-        .map_err(fault)?;
+    let (status, driver) = (filter.status.map(WithdrawalStatus::name), filter.driver);
+    let sql = match (driver, status) {
+        (None, None) => ALL,
+        (None, Some(_)) => IN_STATUS,
+        (Some(_), None) => OF_DRIVER,
+        (Some(_), Some(_)) => OF_DRIVER_IN_STATUS,
+    };
+    let (before, id) = storage::before(after);
+    let mut query = sqlx::query(sql).bind(before).bind(id).bind(limit);
+    if let Some(driver) = driver {
+        query = query.bind(driver.0);
+    }
+    if let Some(status) = status {
+        query = query.bind(status);
+    }
+    let rows = query.fetch_all(tx.conn()).await.map_err(fault)?;
     rows.iter().map(|row| withdrawal(row).map_err(fault)).collect()
 }
 
@@ -130,7 +145,7 @@ pub(crate) async fn withdrawal_move_in_tx(
     )
     .bind(moved.id.0)
     .bind(moved.status.name())
-    .bind(moved.channel.map(Channel::name))
+    .bind(moved.channel.map(PayoutChannel::name))
     .bind(&moved.provider_id)
     .bind(&moved.bank_reference)
     .bind(&moved.reason)
@@ -200,7 +215,7 @@ fn withdrawal(row: &PgRow) -> Result<Withdrawal, sqlx::Error> {
         amount: Piasters(row.try_get("amount")?),
         account: PayoutAccount::stored(method, row.try_get("account")?),
         status,
-        channel: row.try_get::<Option<&str>, _>("channel")?.and_then(Channel::parse),
+        channel: row.try_get::<Option<&str>, _>("channel")?.and_then(PayoutChannel::parse),
         provider_id: row.try_get("provider_id")?,
         bank_reference: row.try_get("bank_reference")?,
         reason: row.try_get("reason")?,

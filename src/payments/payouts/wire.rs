@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::account::PayoutMethod;
-use super::model::{Channel, Withdrawal, WithdrawalId, WithdrawalStatus};
+use super::model::{PayoutChannel, Withdrawal, WithdrawalId, WithdrawalStatus};
 
 /// A withdrawal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -29,7 +29,7 @@ pub struct WithdrawalView {
     pub bank_reference: Option<String>,
     /// Who pays it out; for admins.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub channel: Option<Channel>,
+    pub channel: Option<PayoutChannel>,
     /// The provider's name for it; for admins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<String>,

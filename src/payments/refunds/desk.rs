@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use base::{Code, Cursor, Fault, Millis, Piasters, Problem, UserId};
-use events::{Fact, Jobs, NewJob};
+use base::{Code, Cursor, Fault, Millis, Piasters, Problem};
+use events::Fact;
 use ledger::{Account, PostError, Posted, Wallet};
 use metrics::counter;
-use serde::Serialize;
 use storage::{Tx, Who};
 use tracing::warn;
 
@@ -16,20 +15,13 @@ use super::rules::{self, OVERDUE, RefundWord};
 use super::store::{self, Added};
 use crate::Payments;
 use crate::acts::MoneyAct;
+use crate::facts::PaymentRefunded;
 use crate::model::{Deposit, DepositId, DepositStatus};
 
 /// Refunds taken up by one run of the schedule.
 const LOOKS: i64 = 200;
 /// When a look that got lost is made up for.
 const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
-
-/// A refund that is off the wallet.
-#[derive(Debug)]
-pub struct RefundBegun {
-    pub posted: Posted,
-    /// To be woken once the transaction is committed.
-    pub job: NewJob,
-}
 
 /// A refund after a word about it.
 #[derive(Debug)]
@@ -63,14 +55,13 @@ impl Payments {
         tx: &mut Tx,
         act: &MoneyAct,
         id: DepositId,
-    ) -> Result<RefundBegun, Problem> {
+    ) -> Result<Posted, Problem> {
         self.gateway()?;
         let deposit = crate::store::deposit_in_tx(tx, id).await?;
         let deposit = deposit.ok_or_else(Problem::not_found)?;
         let amount = act.what.amount;
         let wallet = wallet_of(&deposit)?;
         let journal = ledger::deposit_refund(act.id.0, wallet, amount, &act.what.reason);
-        let posted = ledger::post_in_tx(tx, &journal).await?;
         let refund = CardRefund {
             id: RefundId(act.id.0),
             deposit: id,
@@ -95,9 +86,10 @@ impl Payments {
                 return Err(Problem::new(Code::RefundTooLarge, why));
             }
         }
-        let job = job::refund(refund.id)?;
-        events::add_in_tx(tx, std::slice::from_ref(&job)).await?;
-        Ok(RefundBegun { posted, job })
+        // Behind the row: too much of a deposit is too much, whatever the wallet holds.
+        let posted = ledger::post_in_tx(tx, &journal).await?;
+        events::add_in_tx(tx, &[job::refund(refund.id)?]).await?;
+        Ok(posted)
     }
 
     pub async fn card_refund(&self, id: RefundId) -> Result<Option<CardRefund>, Fault> {
@@ -178,14 +170,13 @@ impl Payments {
     }
 
     /// Puts down a job for each refund that is due to be looked at; how many.
-    pub async fn look_up_due_refunds(&self, jobs: &Jobs) -> Result<usize, Fault> {
+    pub async fn look_up_due_refunds(&self) -> Result<usize, Fault> {
         let mut tx = self.db().begin(&Who::System).await?;
         let now = self.clock().now();
         let due = store::refunds_due_in_tx(&mut tx, now, LOOK_AGAIN, LOOKS).await?;
         let looks = due.into_iter().map(job::refund).collect::<Result<Vec<_>, _>>()?;
         events::add_in_tx(&mut tx, &looks).await?;
         tx.commit().await?;
-        jobs.wake(&looks);
         Ok(looks.len())
     }
 }
@@ -258,20 +249,8 @@ fn wallet_of(deposit: &Deposit) -> Result<Wallet, Fault> {
         .ok_or_else(|| Fault::internal("a deposit of somebody without a wallet"))
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Told<'a> {
-    payment_id: DepositId,
-    user_id: UserId,
-    refund_id: RefundId,
-    amount: Piasters,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-    timestamp: Millis,
-}
-
 async fn tell_in_tx(tx: &mut Tx, refund: &CardRefund, at: Millis) -> Result<(), Fault> {
-    let payload = Told {
+    let payload = PaymentRefunded {
         payment_id: refund.deposit,
         user_id: refund.user,
         refund_id: refund.id,

@@ -25,10 +25,11 @@ const BY_ID: &str = select!("WHERE id = $1");
 const LOCKED: &str = select!("WHERE id = $1 FOR NO KEY UPDATE");
 const OF_DEPOSIT: &str =
     select!("WHERE deposit_id = $1 ORDER BY asked_at DESC, id DESC FOR NO KEY UPDATE");
-const PAGE: &str = select!(
-    "WHERE ($1::text IS NULL OR status = $1) \
-     AND ($2::timestamptz IS NULL OR (asked_at, id) < ($2, $3)) \
-     ORDER BY asked_at DESC, id DESC LIMIT $4"
+// A statement for each filter, so that each has an index whatever it is asked for.
+const ALL: &str =
+    select!("WHERE (asked_at, id) < ($1, $2) ORDER BY asked_at DESC, id DESC LIMIT $3");
+const IN_STATUS: &str = select!(
+    "WHERE status = $4 AND (asked_at, id) < ($1, $2) ORDER BY asked_at DESC, id DESC LIMIT $3"
 );
 
 /// What the database made of a new refund.
@@ -90,14 +91,13 @@ pub(crate) async fn refunds_in_tx(
     after: Option<Cursor>,
     limit: i64,
 ) -> Result<Vec<CardRefund>, Fault> {
-    let rows = sqlx::query(PAGE)
-        .bind(status.map(RefundStatus::name))
-        .bind(after.map(|last| at(last.at)))
-        .bind(after.map(|last| last.id))
-        .bind(limit)
-        .fetch_all(tx.conn())
-        .await
-        .map_err(fault)?;
+    let (before, id) = storage::before(after);
+    let page = |sql| sqlx::query(sql).bind(before).bind(id).bind(limit);
+    let query = match status {
+        None => page(ALL),
+        Some(status) => page(IN_STATUS).bind(status.name()),
+    };
+    let rows = query.fetch_all(tx.conn()).await.map_err(fault)?;
     rows.iter().map(|row| refund(row).map_err(fault)).collect()
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use base::{Piasters, UserId};
-use jiff::civil::date;
 use ops::BreakerPolicy;
 use serde_json::json;
 use standins::Play;
@@ -144,7 +143,7 @@ async fn money_is_never_given_back_twice_by_itself() {
 #[tokio::test]
 async fn a_business_day_is_read_from_the_lists_newest_end() {
     let (gateway, kashier, _) = client(PayPage::Sessions, CALLS).await;
-    let day = date(2026, 1, 10);
+    let day = base::BusinessDay::parse("2026-01-10").expect("a day");
     // The day is from 22:00 to 22:00 UTC; one row per ten minutes over three of them.
     let first = "2026-01-08T22:05:00Z".parse::<jiff::Timestamp>().expect("a moment");
     for number in 0..3 * 144_i64 {

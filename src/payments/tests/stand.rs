@@ -18,8 +18,8 @@ use crate::{
 pub(super) const NOW: Millis = Millis(1_796_292_000_000);
 pub(super) const MONA: UserId = UserId::from_u128(0x11);
 
-/// Short, so that a gateway that says nothing costs a test nothing; and patient, where a test is not
-/// about the circuit.
+/// Short, so that a gateway that says nothing costs a test nothing; and patient, where a test is
+/// not about the circuit.
 pub(super) const CALLS: BreakerPolicy =
     BreakerPolicy { time_out: Duration::from_millis(500), at_least: 100, ..BreakerPolicy::DEFAULT };
 

@@ -117,7 +117,8 @@ impl Server {
     /// when there is none.
     pub async fn postings(&self, kind: &str, reference: &str) -> String {
         let sql = "SELECT coalesce(string_agg(format('%s %s%s', k.name, \
-                     CASE WHEN e.amount > 0 THEN '+' ELSE '' END, e.amount), ', ' ORDER BY e.account), '') \
+                     CASE WHEN e.amount > 0 THEN '+' ELSE '' END, e.amount), ', ' \
+                     ORDER BY e.account), '') \
                    FROM ledger_journal j JOIN ledger_entry e ON e.journal_id = j.id \
                    JOIN ledger_account_kind k ON k.id = e.account \
                    WHERE j.kind = $1 AND j.reference = $2::uuid";

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use payments::{GatewayMode, KashierConfig, PayPage, PaymentsConfig};
@@ -76,7 +77,9 @@ impl Till {
 
     /// Begins a deposit; its order.
     pub async fn order(&self, person: &Person, amount: f64) -> String {
-        let opened = open(person, amount, &format!("{amount}")).await;
+        static KEYS: AtomicU32 = AtomicU32::new(0);
+        let key = format!("order-{}", KEYS.fetch_add(1, Ordering::Relaxed));
+        let opened = open(person, amount, &key).await;
         assert_eq!(opened.status, 201, "{opened:?}");
         opened.data()["orderId"].as_str().expect("an order").to_owned()
     }

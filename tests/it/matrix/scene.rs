@@ -47,8 +47,18 @@ impl Caller {
 /// Scenes are played side by side: they lie farther apart than a driver is searched, so that none
 /// plays in another.
 const APART_M: f64 = 11_000.0;
-/// As many as fit side by side into the city.
-const IN_A_COLUMN: u32 = 10;
+/// The city is a circle, so many steps of that length wide to each side.
+const STEPS: i32 = 7;
+
+/// As many places as lie in the city, each the same way from its neighbours.
+fn place(number: u32) -> (f64, f64) {
+    let steps = (-STEPS..=STEPS).flat_map(|north| (-STEPS..=STEPS).map(move |east| (north, east)));
+    let number = usize::try_from(number).expect("a row of the table");
+    let mut inside = steps.filter(|(north, east)| north * north + east * east <= STEPS * STEPS);
+    let (north, east) = inside.nth(number).expect("the city has room for every row");
+    let (lat, lng) = far_from(CAIRO, APART_M * f64::from(north));
+    (lat, lng + APART_M * f64::from(east) / 111_195.0 / lat.to_radians().cos())
+}
 
 pub struct Scene {
     pub trip: String,
@@ -60,9 +70,7 @@ pub struct Scene {
 impl Scene {
     /// A trip that its driver has accepted, at a place of its own.
     pub async fn new(server: &Server, number: u32) -> Self {
-        let (row, column) = (number % IN_A_COLUMN, number / IN_A_COLUMN);
-        let north = far_from(CAIRO, APART_M * (f64::from(row) - 4.5));
-        let at = (north.0, north.1 + f64::from(column) * 0.12 - 0.36);
+        let at = place(number);
         let admin = Person::admin(server).await;
         let [suspended, other_driver] =
             [Person::driver(server).await, Person::driver(server).await];

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use sqlx::Executor;
 
 use super::super::desk::{AdvanceError, With};
-use super::super::model::{Channel, WithdrawalStatus};
+use super::super::model::{PayoutChannel, WithdrawalStatus};
 use super::super::rules::Act;
 use super::stand::{MONA, Stand};
 
@@ -20,14 +20,16 @@ async fn money_is_set_aside_and_paid_out_or_given_back() {
     stand.act(first, Act::Reject).await.expect("rejected");
     assert_eq!(stand.money().await, (500, 0));
     let second = stand.request(300).await.expect("asked").withdrawal.id;
-    for (act, money) in
-        [(Act::Approve, (200, 300)), (Act::Send(Channel::Hand), (200, 0)), (Act::Fail, (500, 0))]
-    {
+    for (act, money) in [
+        (Act::Approve, (200, 300)),
+        (Act::Send(PayoutChannel::Hand), (200, 0)),
+        (Act::Fail, (500, 0)),
+    ] {
         stand.act(second, act).await.expect("a step");
         assert_eq!(stand.money().await, money, "{act:?}");
     }
     let third = stand.request(500).await.expect("asked").withdrawal.id;
-    for act in [Act::Approve, Act::Send(Channel::Hand), Act::Confirm] {
+    for act in [Act::Approve, Act::Send(PayoutChannel::Hand), Act::Confirm] {
         stand.act(third, act).await.expect("a step");
     }
     assert_eq!(stand.money().await, (0, 0));
@@ -62,7 +64,7 @@ async fn a_day_allows_so_many() {
     let stand = Stand::with(500, false).await;
     for _ in 0..3 {
         let id = stand.request(50).await.expect("asked").withdrawal.id;
-        for act in [Act::Approve, Act::Send(Channel::Hand), Act::Confirm] {
+        for act in [Act::Approve, Act::Send(PayoutChannel::Hand), Act::Confirm] {
             stand.act(id, act).await.expect("a step");
         }
     }
@@ -95,7 +97,7 @@ async fn of_many_decisions_at_once_one_is_made() {
 }
 
 async fn race_to_send(stand: &Stand, id: super::super::model::WithdrawalId) {
-    let channels = [Channel::Hand, Channel::Provider].into_iter().cycle().take(8);
+    let channels = [PayoutChannel::Hand, PayoutChannel::Provider].into_iter().cycle().take(8);
     let sent = join_all(channels.map(|channel| {
         stand.act_with(id, Act::Send(channel), With { by: Some(MONA), ..With::default() })
     }));

@@ -164,7 +164,7 @@ impl Stand {
     pub(super) async fn sent(&self) -> Withdrawal {
         let id = self.request(100).await.expect("asked").withdrawal.id;
         self.act(id, Act::Approve).await.expect("approved");
-        let through = Act::Send(super::super::model::Channel::Provider);
+        let through = Act::Send(super::super::model::PayoutChannel::Provider);
         self.act_with(id, through, With::default()).await.expect("sent")
     }
 

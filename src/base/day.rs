@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use base::Millis;
+use crate::Millis;
 use jiff::Timestamp;
 use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
@@ -104,7 +104,7 @@ impl DayRange {
         self.last
     }
 
-    pub(crate) fn days(self) -> impl Iterator<Item = BusinessDay> {
+    pub fn days(self) -> impl Iterator<Item = BusinessDay> {
         std::iter::successors(Some(self.first), move |day| (*day < self.last).then(|| day.next()))
     }
 }
