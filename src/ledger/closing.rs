@@ -5,48 +5,13 @@
 //! to midnight of Egypt, 23 or 25 hours long when the clocks change; once it is over it is sealed:
 //! count, sum, and a hash over its journals in order, chained to the day before.
 
-mod store;
+pub(crate) mod store;
 
-use base::{Fault, Millis, Piasters};
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
+use base::{BusinessDay, Fault, Millis, Piasters};
 use storage::{Db, Tx, Who};
 use tracing::info;
 
 use crate::model::Account;
-
-/// Where business days begin and end.
-const ZONE: &str = "Africa/Cairo";
-
-/// A day of business: `begins <= moment < ends`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BusinessDay {
-    pub date: Date,
-    pub begins: Millis,
-    pub ends: Millis,
-}
-
-impl BusinessDay {
-    pub fn of(date: Date) -> Result<Self, Fault> {
-        let zone = TimeZone::get(ZONE).map_err(|e| Fault::internal(format!("{ZONE}: {e}")))?;
-        let at_midnight = |date: Date| {
-            let midnight = date.to_zoned(zone.clone()).and_then(|day| day.start_of_day());
-            midnight.map(|day| Millis::from(day.timestamp()))
-        };
-        let ends = date.tomorrow().and_then(at_midnight);
-        match (at_midnight(date), ends) {
-            (Ok(begins), Ok(ends)) => Ok(Self { date, begins, ends }),
-            (Err(e), _) | (_, Err(e)) => Err(Fault::internal(format!("day {date}: {e}"))),
-        }
-    }
-
-    /// The day in which `moment` lies.
-    pub fn at(moment: Millis) -> Result<Self, Fault> {
-        let zone = TimeZone::get(ZONE).map_err(|e| Fault::internal(format!("{ZONE}: {e}")))?;
-        let moment = moment.timestamp().ok_or_else(|| Fault::internal("no calendar has this"))?;
-        Self::of(moment.to_zoned(zone).date())
-    }
-}
 
 /// Balances of the company's accounts; accounts without entries are left out.
 pub async fn system_balances(tx: &mut Tx) -> Result<Vec<(Account, Piasters)>, Fault> {
@@ -68,16 +33,16 @@ pub async fn seal_days(db: &Db, now: Millis) -> Result<u32, Fault> {
     loop {
         let mut tx = db.begin(&Who::System).await?;
         let Some(day) = store::day_to_seal(&mut tx).await? else { return Ok(sealed) };
-        if day.ends > now || !seal_day_in_tx(&mut tx, &day).await? {
+        if day.end() > now || !seal_day_in_tx(&mut tx, day).await? {
             return Ok(sealed);
         }
         tx.commit().await?;
-        info!(day = %day.date, "a business day of the ledger is sealed");
+        info!(%day, "a business day of the ledger is sealed");
         sealed += 1;
     }
 }
 
 /// Seals the day after the last one sealed; `false` while something may still be posted to it.
-pub async fn seal_day_in_tx(tx: &mut Tx, day: &BusinessDay) -> Result<bool, Fault> {
-    store::seal_day_in_tx(tx, day).await
+pub async fn seal_day_in_tx(tx: &mut Tx, day: BusinessDay) -> Result<bool, Fault> {
+    store::seal_in_tx(tx, day, day.start(), day.end()).await
 }

@@ -24,7 +24,7 @@ mod wire;
 
 pub use actor::Ledger;
 pub use checks::check_invariants;
-pub use closing::{BusinessDay, roll_up, seal_day_in_tx, seal_days, system_balances};
+pub use closing::{roll_up, seal_day_in_tx, seal_days, system_balances};
 pub use lines::{TripLine, trip_lines};
 pub use model::{
     Account, Finding, Journal, Kind, Leg, Mode, PostError, Posted, Repeat, RiderFunds, TripPaid,

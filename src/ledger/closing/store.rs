@@ -1,11 +1,9 @@
 //! SQL of roll-up and seals; the work is done by the functions of migration 0012.
 
-use base::{Fault, Piasters};
-use jiff_sqlx::ToSqlx;
+use base::{BusinessDay, Fault, Millis, Piasters};
 use storage::Tx;
 use uuid::Uuid;
 
-use super::BusinessDay;
 use crate::model::Account;
 use crate::store::account_of;
 
@@ -23,7 +21,7 @@ FROM (SELECT r.account, r.balance AS amount FROM ledger_rollup r, mark WHERE mar
         AND e.xid >= (SELECT CASE WHEN mark.ours THEN mark.up_to ELSE 0 END FROM mark)) b
 GROUP BY b.account ORDER BY b.account";
 
-const NEXT_DAY: &str = "SELECT max(day) + 1 FROM ledger_seal";
+const NEXT_DAY: &str = "SELECT (max(day) + 1)::text FROM ledger_seal";
 
 const FIRST_JOURNAL: &str = "SELECT min(created_at) FROM ledger_journal";
 
@@ -41,21 +39,27 @@ pub(super) async fn roll_up_in_tx(tx: &mut Tx) -> Result<i64, Fault> {
 
 /// The day after the last one sealed, or that of the first journal; `None` in an empty ledger.
 pub(super) async fn day_to_seal(tx: &mut Tx) -> Result<Option<BusinessDay>, Fault> {
-    let next: Option<jiff_sqlx::Date> =
+    let next: Option<String> =
         sqlx::query_scalar(NEXT_DAY).fetch_one(tx.conn()).await.map_err(storage::fault)?;
     if let Some(next) = next {
-        return BusinessDay::of(next.to_jiff()).map(Some);
+        let day = BusinessDay::parse(&next);
+        return day.map(Some).ok_or_else(|| Fault::internal(format!("day {next} to seal")));
     }
     let first: Option<jiff_sqlx::Timestamp> =
         sqlx::query_scalar(FIRST_JOURNAL).fetch_one(tx.conn()).await.map_err(storage::fault)?;
-    first.map(|first| BusinessDay::at(storage::millis(first))).transpose()
+    Ok(first.map(|first| BusinessDay::of(storage::millis(first))))
 }
 
-pub(super) async fn seal_day_in_tx(tx: &mut Tx, day: &BusinessDay) -> Result<bool, Fault> {
-    sqlx::query_scalar("SELECT ledger_seal_day($1, $2, $3)")
-        .bind(day.date.to_sqlx())
-        .bind(storage::at(day.begins))
-        .bind(storage::at(day.ends))
+pub(crate) async fn seal_in_tx(
+    tx: &mut Tx,
+    day: BusinessDay,
+    begins: Millis,
+    ends: Millis,
+) -> Result<bool, Fault> {
+    sqlx::query_scalar("SELECT ledger_seal_day($1::date, $2, $3)")
+        .bind(day.to_string())
+        .bind(storage::at(begins))
+        .bind(storage::at(ends))
         .fetch_one(tx.conn())
         .await
         .map_err(storage::fault)

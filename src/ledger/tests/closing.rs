@@ -1,7 +1,6 @@
 //! Roll-up, seals, and what tries to break them.
 
-use base::{Clock, Millis};
-use jiff::civil::Date;
+use base::{BusinessDay, Clock, Millis};
 
 use super::*;
 
@@ -78,25 +77,32 @@ async fn a_restored_database_is_rolled_up_anew() {
     assert_sound(&db).await;
 }
 
-/// Three days that end now: the ledger's own times can't be chosen.
-fn days(now: Millis) -> [BusinessDay; 3] {
-    [3, 2, 1].map(|ago| BusinessDay {
-        date: Date::constant(2026, 1, 10 - i8::try_from(ago).expect("few")),
+/// A day of the test's own making: the ledger's times can't be chosen.
+struct Day {
+    name: BusinessDay,
+    begins: Millis,
+    ends: Millis,
+}
+
+/// Three days of which the last ends now.
+fn days(now: Millis) -> [Day; 3] {
+    [("07", 3), ("08", 2), ("09", 1)].map(|(name, ago)| Day {
+        name: BusinessDay::parse(&format!("2026-01-{name}")).expect("a day"),
         begins: Millis(now.0 - 24 * HOUR * ago),
         ends: Millis(now.0 - 24 * HOUR * (ago - 1)),
     })
 }
 
-async fn seal(db: &Db, day: &BusinessDay) -> Result<bool, base::Fault> {
+async fn seal(db: &Db, day: &Day) -> Result<bool, base::Fault> {
     let mut tx = db.begin(&storage::Who::System).await?;
-    let sealed = seal_day_in_tx(&mut tx, day).await?;
+    let sealed = crate::closing::store::seal_in_tx(&mut tx, day.name, day.begins, day.ends).await?;
     tx.commit().await?;
     Ok(sealed)
 }
 
 /// Asks until the day is over by the database's clock and transactions of other tests' databases
 /// have ended.
-async fn seal_at_last(db: &Db, day: &BusinessDay) {
+async fn seal_at_last(db: &Db, day: &Day) {
     loop {
         for _ in 0..50 {
             if seal(db, day).await.expect("asked") {
@@ -199,22 +205,4 @@ async fn nobody_closes_the_books_but_the_program() {
         let refused = sqlx::query(attempt).execute(tx.conn()).await;
         assert!(refused.is_err(), "{attempt} went through");
     }
-}
-
-#[test]
-fn a_business_day_has_23_24_or_25_hours() {
-    let check = |year, month, day, hours| {
-        let day = BusinessDay::of(Date::constant(year, month, day)).expect("a day");
-        assert_eq!((day.ends.0 - day.begins.0) / HOUR, hours, "{day:?}");
-        assert_eq!(BusinessDay::at(day.begins).expect("a day"), day);
-        assert_eq!(BusinessDay::at(Millis(day.ends.0 - 1)).expect("a day"), day);
-        let next = BusinessDay::at(day.ends).expect("a day");
-        assert_eq!((next.begins, next.date), (day.ends, day.date.tomorrow().expect("a date")));
-    };
-    check(2026, 1, 15, 24);
-    // The last Friday of April has no first hour, the last Thursday of October has two last ones.
-    check(2026, 4, 23, 24);
-    check(2026, 4, 24, 23);
-    check(2026, 10, 29, 25);
-    check(2026, 10, 30, 24);
 }
