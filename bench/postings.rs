@@ -1,12 +1,12 @@
 //! Postings: money moved between a person's account and the company's, 64 clients at a time, three
 //! in ten on one account that everybody wants.
 //!
-//! Three ways, one after another in each run, on the same server: the seed's pattern made correct (the
-//! balances locked, checked and written by a statement each, in a transaction), the product's
+//! Three ways, one after another in each run, on the same server: the seed's pattern made correct
+//! (the balances locked, checked and written by a statement each, in a transaction), the product's
 //! function in a transaction per posting, and its batching writer. The rival's tables are its own,
 //! without triggers, facts or outbox, which ours all carry; its statements are prepared and every
-//! client of it has a connection. Entries in it say what they leave on either account, as the seed's
-//! do, so the company's row is locked too; a second rival does without that.
+//! client of it has a connection. Entries in it say what they leave on either account, as the
+//! seed's do, so the company's row is locked too; a second rival does without that.
 
 mod hammer;
 mod seed;

@@ -1,5 +1,5 @@
-//! The seed's pattern made correct: its tables and its steps, with the balances locked in one order,
-//! so that no update is lost and nobody waits in a circle.
+//! The seed's pattern made correct: its tables and its steps, with the balances locked in one
+//! order, so that no update is lost and nobody waits in a circle.
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! The batching writer: postings of many callers in one commit.
 //!
-//! Owns the door for postings that stand alone: deposits, tips, refunds, steps of withdrawals. Whoever
-//! moves something else in the same transaction posts there, by `post_in_tx`.
+//! Owns the door for postings that stand alone: deposits, tips, refunds, steps of withdrawals.
+//! Whoever moves something else in the same transaction posts there, by `post_in_tx`.
 //!
 //! Guarantees:
 //! - a caller is answered once, after the commit: posted, refused, failed, or unknown;
@@ -180,8 +180,8 @@ impl Desk {
         };
         let Part { mut items, tries, .. } = part;
         match (&fault, in_doubt) {
-            // Posted again under the same ids: what stands is answered from there, and whoever still
-            // commits it is waited for. Nothing is guessed.
+            // Posted again under the same ids: what stands is answered from there, and whoever
+            // still commits it is waited for. Nothing is guessed.
             (_, true) if tries < LOOKS => {
                 counter!("smartline_ledger_lost_commits_total").increment(1);
                 warn!(%fault, "a commit of the ledger is read back");

@@ -193,20 +193,23 @@ const REWRITES: [&str; 11] = [
        SELECT gen_random_uuid(), 'gap', ledger_fingerprint('adjustment', owner, 'authorising', NULL,
          format('1:%s:5,27:00000000-0000-0000-0000-000000000000:-5', owner)), 'adjustment', owner,
          'authorising', 2, NULL, now() FROM ledger_balance WHERE account = 1 RETURNING *)
-     INSERT INTO ledger_entry (journal_id, account, owner, amount, account_seq, balance_after, created_at)
+     INSERT INTO ledger_entry
+       (journal_id, account, owner, amount, account_seq, balance_after, created_at)
      SELECT j.id, 1, j.reference, 5, 7, 1005, now() FROM j UNION ALL
      SELECT j.id, 27, '00000000-0000-0000-0000-000000000000', -5, NULL, NULL, now() FROM j",
     "WITH j AS (INSERT INTO ledger_journal
        SELECT gen_random_uuid(), 'air', ledger_fingerprint('adjustment', owner, 'authorising', NULL,
          format('1:%s:5,27:00000000-0000-0000-0000-000000000000:-5', owner)), 'adjustment', owner,
          'authorising', 2, NULL, now() FROM ledger_balance WHERE account = 1 RETURNING *)
-     INSERT INTO ledger_entry (journal_id, account, owner, amount, account_seq, balance_after, created_at)
+     INSERT INTO ledger_entry
+       (journal_id, account, owner, amount, account_seq, balance_after, created_at)
      SELECT j.id, 1, j.reference, 5, 2, 9999, now() FROM j UNION ALL
      SELECT j.id, 27, '00000000-0000-0000-0000-000000000000', -5, NULL, NULL, now() FROM j",
     "WITH j AS (INSERT INTO ledger_journal
        SELECT gen_random_uuid(), 'false', sha256('false'), 'adjustment', owner,
          'authorising', 2, NULL, now() FROM ledger_balance WHERE account = 1 RETURNING *)
-     INSERT INTO ledger_entry (journal_id, account, owner, amount, account_seq, balance_after, created_at)
+     INSERT INTO ledger_entry
+       (journal_id, account, owner, amount, account_seq, balance_after, created_at)
      SELECT j.id, 1, j.reference, 5, 2, 1005, now() FROM j UNION ALL
      SELECT j.id, 27, '00000000-0000-0000-0000-000000000000', -5, NULL, NULL, now() FROM j",
     "UPDATE ledger_journal SET fingerprint = sha256('false')",

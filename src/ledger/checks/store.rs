@@ -161,8 +161,9 @@ const CHECKS: [(&str, &str); 15] = [
                                  ORDER BY account, owner) AS legs,
                       min(created_at) AS first, max(created_at) AS last
                FROM ledger_entry GROUP BY journal_id) e ON e.journal_id = j.id
-         WHERE e.first <> j.created_at OR e.last <> j.created_at OR j.fingerprint <> ledger_fingerprint(j.kind, j.reference, j.mode, j.note, e.legs,
-                                                 j.parent, j.paid)
+         WHERE e.first <> j.created_at OR e.last <> j.created_at
+            OR j.fingerprint <> ledger_fingerprint(j.kind, j.reference, j.mode, j.note, e.legs,
+                                                   j.parent, j.paid)
          LIMIT 5",
     ),
     (
