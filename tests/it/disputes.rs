@@ -53,6 +53,7 @@ async fn a_trip_is_complained_about_once_by_its_people_and_in_time() {
 
     // The first driver rests.
     let next = online_driver(&server, &admin, CAIRO).await;
+    let rider = Person::rider(&server).await;
     let (late, _) = completed_trip(&server, &rider, &next).await;
     let mut owner = storage::testing::owner(server.db()).await;
     sqlx::query(
@@ -102,8 +103,9 @@ async fn a_complaint_ends_with_a_refund_a_clawback_or_a_no() {
     assert!((balance(&driver).await.as_f64().expect("an amount") - was - 5.0).abs() < 0.005);
 
     let other = online_driver(&server, &admin, CAIRO).await;
-    let (next, _) = completed_trip(&server, &rider, &other).await;
-    let refused = id_of(&complain(&rider, &next).await);
+    let second = Person::rider(&server).await;
+    let (next, _) = completed_trip(&server, &second, &other).await;
+    let refused = id_of(&complain(&second, &next).await);
     resolve(&admin, &refused, "rejected", None).await.data();
     let log = admin.get(&format!("/admin/audit?objectId={refused}")).await;
     assert_eq!(log.data()["entries"][0]["action"], "dispute.resolve");

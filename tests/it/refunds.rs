@@ -60,7 +60,8 @@ async fn a_deposit_goes_back_to_its_card_in_parts_and_no_more_than_it_was() {
         till.postings("deposit_refund", &first).await,
         "rider_wallet -4000, gateway_receivable +4000"
     );
-    refund(&admin, &order, Some(60.01), "b").await.refused(409, "REFUND_TOO_LARGE");
+    // Nor more than the wallet holds.
+    refund(&admin, &order, Some(60.01), "b").await.refused(409, "INSUFFICIENT_BALANCE");
     refund(&admin, &order, Some(100.01), "c").await.refused(400, "VALIDATION_FAILED");
     let second = act_of(&refund(&admin, &order, Some(60.0), "d").await);
     refund_that_is(&admin, &second, "done").await;

@@ -166,7 +166,7 @@ async fn unpaid_trip() -> (Server, Person, Person, Person, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wallet_that_no_longer_covers_the_fare_moves_nothing_and_is_paid_after_a_top_up() {
-    let (server, admin, driver, rider, trip) = unpaid_trip().await;
+    let (server, admin, driver, rider, trip) = Box::pin(unpaid_trip()).await;
     assert_eq!(wallet(&rider).await, json!([60, 0, 0]), "the hold is back, nothing else moved");
     assert_eq!(wallet(&driver).await, json!([0, 0, 0]));
     let listed = rider.get("/trips?status=payment_failed").await.data()["trips"].clone();
@@ -215,7 +215,7 @@ async fn a_wallet_that_no_longer_covers_the_fare_moves_nothing_and_is_paid_after
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_within_the_limit_is_owed_and_the_next_top_up_pays_it() {
-    let (server, admin, driver, rider, trip) = unpaid_trip().await;
+    let (server, admin, driver, rider, trip) = Box::pin(unpaid_trip()).await;
     // 60 and 40 are 50 short: as much as may be owed.
     top_up(&admin, &rider, 40.0).await;
     rider.post(&format!("/trips/{trip}/pay"), json!({})).await.data();
@@ -237,7 +237,7 @@ async fn what_is_missing_within_the_limit_is_owed_and_the_next_top_up_pays_it() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_city_may_let_riders_book_who_owe_a_little() {
-    let (server, admin, _driver, rider, trip) = unpaid_trip().await;
+    let (server, admin, _driver, rider, trip) = Box::pin(unpaid_trip()).await;
     top_up(&admin, &rider, 60.0).await;
     rider.post(&format!("/trips/{trip}/pay"), json!({})).await.data();
     assert_eq!(wallet(&rider).await, json!([0, 0, 30]));

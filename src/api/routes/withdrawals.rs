@@ -165,7 +165,10 @@ async fn own(
 /// only.
 #[utoipa::path(
     post, path = "/payment/withdraw/manage", tag = "admin", request_body = ManageBody,
-    responses((status = 200, body = Success<'static, WithdrawalReply>)),
+    responses(
+        (status = 200, body = Success<'static, WithdrawalReply>),
+        (status = 404, body = Failure<'static>, description = "there is no such request"),
+    ),
     security(("bearer" = []))
 )]
 async fn manage(

@@ -26,6 +26,9 @@ const READING: &str = "SET TRANSACTION READ ONLY; SET LOCAL max_parallel_workers
                        SET LOCAL jit = off";
 
 /// Each answers subject, expected and actual of what does not fit between $1 and $2; $3 bounds it.
+/// Account, owner, stored balance and number, and what the entries say of them.
+type BalanceRow = (i16, Uuid, i64, i64, Option<i64>, Option<i64>, Option<i64>);
+
 pub(crate) const LOOKS: [(FindingKind, &str); 13] = [
     (FindingKind::UnbalancedJournal, UNBALANCED),
     (FindingKind::ChangedJournal, CHANGED),
@@ -264,14 +267,13 @@ pub(crate) async fn look_at_balances(db: &Db) -> Result<Vec<Discrepancy>, Fault>
     let mut after = (i16::MIN, Uuid::nil());
     loop {
         let mut tx = reading(db).await?;
-        let rows: Vec<(i16, Uuid, i64, i64, Option<i64>, Option<i64>, Option<i64>)> =
-            sqlx::query_as(BALANCES)
-                .bind(after.0)
-                .bind(after.1)
-                .bind(ACCOUNTS)
-                .fetch_all(tx.conn())
-                .await
-                .map_err(fault)?;
+        let rows: Vec<BalanceRow> = sqlx::query_as(BALANCES)
+            .bind(after.0)
+            .bind(after.1)
+            .bind(ACCOUNTS)
+            .fetch_all(tx.conn())
+            .await
+            .map_err(fault)?;
         drop(tx);
         let Some(last) = rows.last() else { return Ok(found) };
         after = (last.0, last.1);

@@ -62,6 +62,7 @@ impl Payments {
         let amount = act.what.amount;
         let wallet = wallet_of(&deposit)?;
         let journal = ledger::deposit_refund(act.id.0, wallet, amount, &act.what.reason);
+        let posted = ledger::post_in_tx(tx, &journal).await?;
         let refund = CardRefund {
             id: RefundId(act.id.0),
             deposit: id,
@@ -86,8 +87,6 @@ impl Payments {
                 return Err(Problem::new(Code::RefundTooLarge, why));
             }
         }
-        // Behind the row: too much of a deposit is too much, whatever the wallet holds.
-        let posted = ledger::post_in_tx(tx, &journal).await?;
         events::add_in_tx(tx, &[job::refund(refund.id)?]).await?;
         Ok(posted)
     }

@@ -50,7 +50,8 @@ impl Server {
 
     /// The same, with `change` made to its setup.
     pub async fn with(change: impl FnOnce(&mut Setup)) -> Self {
-        Self::on(storage::testing::database().await, change).await
+        let db = storage::testing::database().await;
+        Self::on(db, change).await
     }
 
     /// Where every trip costs `pounds`, at any hour.
@@ -79,7 +80,7 @@ impl Server {
         });
         let mut setup = Setup::for_tests();
         change(&mut setup);
-        let running = app::start(setup, Database { db: db.clone(), cluster: None })
+        let running = Box::pin(app::start(setup, Database { db: db.clone(), cluster: None }))
             .await
             .expect("the server starts");
         Self { outside: Outside::new(running.addr()), db, running: Some(running) }
