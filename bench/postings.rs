@@ -11,7 +11,6 @@
 mod hammer;
 mod seed;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -142,11 +141,10 @@ async fn together(
     run: u32,
     way: &mut Way,
 ) -> anyhow::Result<()> {
-    let ledger = Arc::new(ledger.clone());
     let watch = Stopwatch::start(postgres)?;
     let mut tasks = JoinSet::new();
     for client in 0..CLIENTS {
-        let ledger = Arc::clone(&ledger);
+        let ledger = ledger.clone();
         tasks.spawn(async move {
             let dice = dice(client, run);
             let mut waits = Vec::new();
