@@ -5,7 +5,8 @@
 //! 2 when the run could not be made. Depends on rooms only through their public doors.
 //!
 //! Reading order: `table` (what comes out), `cpu` and `alloc` (the meters), `redis` (a rival),
-//! then the subjects: `index`, `durable`, `jobs`, `sockets` (also `commits`, `flood`, `soak`).
+//! then the subjects: `index`, `durable`, `postings`, `jobs`, `sockets` (also `commits`, `flood`,
+//! `soak`).
 #![expect(clippy::print_stdout, reason = "the tables are the program's output")]
 #![expect(unreachable_pub, reason = "a program has no outside; `pub` is what other files may use")]
 
@@ -15,6 +16,7 @@ mod durable;
 mod index;
 mod jobs;
 mod postgres;
+mod postings;
 mod redis;
 mod sockets;
 mod table;
@@ -47,6 +49,12 @@ enum Subject {
     Index,
     /// Durable writing: tracks and trip changes, beside one INSERT or transaction each.
     Durable,
+    /// Money moved, beside balances locked and written by a statement each.
+    Postings {
+        /// So many random ones instead, good and bad, each answered as it must be.
+        #[arg(long)]
+        hammer: Option<u64>,
+    },
     /// Facts and jobs, beside a table that is polled.
     Jobs,
     /// Sockets and REST, beside peers.
@@ -147,6 +155,12 @@ async fn run(subject: Subject, options: &Options) -> anyhow::Result<bool> {
     }
     if all || matches!(subject, Subject::Durable) {
         good &= shown("durable", durable::run(options).await?, options)?;
+    }
+    if let Subject::Postings { hammer: Some(count) } = subject {
+        return shown("hammer", Box::pin(postings::hammer(count)).await?, options);
+    }
+    if all || matches!(subject, Subject::Postings { .. }) {
+        good &= shown("postings", Box::pin(postings::run(options)).await?, options)?;
     }
     if all || matches!(subject, Subject::Jobs) {
         good &= shown("jobs", Box::pin(jobs::run(options)).await?, options)?;

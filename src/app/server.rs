@@ -20,6 +20,7 @@ use fleet::{Fleet, FleetConfig};
 use flows::{Flows, House, INBOX, Inbox};
 use fraud::{Fraud, FraudConfig};
 use identity::{HashCost, Identity, Keys, Settings};
+use ledger::Ledger;
 use notify::{Notify, Providers};
 use ops::{
     Breakers, Crowd, Dependency, Health, Limiter, LogFormat, Meters, Phase, RateLimits, Rates,
@@ -226,6 +227,7 @@ async fn furnish(
         trips: trips_room,
         dispatch: desk,
         notify,
+        ledger: Ledger::start(db.clone(), tasks),
         payments,
         payouts,
         act_limits: setup.act_limits,

@@ -58,6 +58,7 @@ use events::{IdempotencyKeys, Jobs};
 use fleet::Fleet;
 use fraud::Fraud;
 use identity::Identity;
+use ledger::Ledger;
 use notify::Notify;
 use ops::{Breakers, Limiter, Tasks};
 use payments::{ActLimits, Payments, Payouts};
@@ -109,6 +110,8 @@ pub struct House {
     pub trips: Trips,
     pub dispatch: Dispatch,
     pub notify: Notify,
+    /// Postings that stand alone.
+    pub ledger: Ledger,
     pub payments: Payments,
     pub payouts: Payouts,
     /// What an admin may do alone.

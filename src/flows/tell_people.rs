@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use base::{Fault, Piasters, UserId};
+use base::{Fault, PaymentMethod, Piasters, Role, UserId};
 use dispatch::OfferPlan;
 use notify::{EndedBy, Message, News, Receipt};
 use storage::{Tx, Who};
@@ -26,11 +26,30 @@ impl Flows {
             let message = Message { to, news, about: Some(trip.id.0), once, until: None };
             self.notify.tell_in_tx(tx, &message).await?;
         }
+        if event.event == EventName::Completed {
+            self.tell_debt_in_tx(tx, trip).await?;
+        }
         // At its end there was nothing to give a receipt for.
         if event.event == EventName::Paid {
             self.tell_receipt_in_tx(tx, trip).await?;
         }
         Ok(())
+    }
+
+    /// Tells a driver how to go on whom the commission of a cash trip brought past his limit.
+    async fn tell_debt_in_tx(&self, tx: &mut Tx, trip: &Trip) -> Result<(), Fault> {
+        let Some(driver) = trip.driver.filter(|_| trip.method == PaymentMethod::Cash) else {
+            return Ok(());
+        };
+        let (to, limit) = (UserId::from(driver), trip.terms.debt_limit);
+        let owed = ledger::wallet(tx, to, Role::Driver).await?.due;
+        if owed <= limit {
+            return Ok(());
+        }
+        let news = News::DebtLimit { owed, limit };
+        let once = format!("{}:{}", news.kind(), trip.id);
+        let message = Message { to, news, about: Some(trip.id.0), once, until: None };
+        self.notify.tell_in_tx(tx, &message).await.map(drop)
     }
 
     /// Tells the rider of cash that was more or less than his trip. Told twice, it is told once.

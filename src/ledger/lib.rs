@@ -9,14 +9,22 @@
 //! - rider balances are never negative, whatever the mode of posting;
 //! - entries never change; a wallet's balance is the sum of its entries, always.
 
+mod actor;
+mod checks;
+mod closing;
 mod lines;
 mod model;
 mod rules;
 mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+pub use actor::Ledger;
+pub use checks::check_invariants;
+pub use closing::{roll_up, seal_day_in_tx, seal_days, system_balances};
 pub use lines::{TripLine, trip_lines};
 pub use model::{
     Account, Finding, Journal, Kind, Leg, Mode, PostError, Posted, Repeat, RiderFunds, TripPaid,
@@ -29,7 +37,7 @@ pub use rules::{
     write_off,
 };
 pub use store::{
-    check_invariants, lock_funds_in_tx, pay_due_in_tx, post_batch_in_tx, post_in_tx, posted_in_tx,
-    system_balances, transactions, trip_paid_in_tx, wallet,
+    lock_funds_in_tx, pay_due_in_tx, post_batch_in_tx, post_in_tx, posted_in_tx, transactions,
+    trip_paid_in_tx, wallet,
 };
 pub use wire::{AdjustmentView, TransactionView, TransactionsPage, WalletFact, WalletView};

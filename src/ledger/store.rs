@@ -6,9 +6,7 @@ use base::{Cursor, Fault, JournalId, Piasters, RiderId, Role, TripId, UserId};
 use storage::Tx;
 use uuid::Uuid;
 
-use crate::model::{
-    Account, Finding, Journal, Kind, PostError, Posted, Repeat, RiderFunds, TripPaid,
-};
+use crate::model::{Account, Journal, Kind, PostError, Posted, Repeat, RiderFunds, TripPaid};
 use crate::rules;
 use crate::wire::{CURRENCY, TransactionView, TransactionsPage, WalletView};
 
@@ -59,9 +57,6 @@ SELECT p.journal_id, j.kind, p.amount, p.held, p.due, p.balance_after,
 FROM page p JOIN ledger_journal j ON j.id = p.journal_id
 ORDER BY p.created_at DESC, p.journal_id DESC";
 
-const SYSTEM_BALANCES: &str = "SELECT account, sum(amount)::bigint FROM ledger_entry \
-                               WHERE account_seq IS NULL GROUP BY account ORDER BY account";
-
 /// A row of either posting function: item, refusal, journal, fresh, account, owner, balance.
 type PostRow = (i32, Option<String>, Uuid, bool, Option<i16>, Option<Uuid>, Option<i64>);
 
@@ -92,11 +87,21 @@ pub async fn lock_funds_in_tx(
 
 /// Posts one journal. A refusal ends the transaction; a repeat is no refusal.
 pub async fn post_in_tx(tx: &mut Tx, journal: &Journal) -> Result<Posted, PostError> {
+    post_as_in_tx(tx, JournalId::new(), journal).await
+}
+
+/// Posts one journal under an id of the caller's: where it stands already under this id, it was the
+/// caller who brought it there.
+pub(crate) async fn post_as_in_tx(
+    tx: &mut Tx,
+    id: JournalId,
+    journal: &Journal,
+) -> Result<Posted, PostError> {
     // What a wallet holds changes, and that is a fact.
     tx.rings(events::FACTS);
-    let legs = Legs::of(std::slice::from_ref(journal));
+    let legs = Legs::of(&[journal]);
     let rows: Vec<PostRow> = sqlx::query_as(POST)
-        .bind(JournalId::new().0)
+        .bind(id.0)
         .bind(&journal.key)
         .bind(journal.kind.name())
         .bind(journal.reference)
@@ -111,14 +116,15 @@ pub async fn post_in_tx(tx: &mut Tx, journal: &Journal) -> Result<Posted, PostEr
         .fetch_all(tx.conn())
         .await
         .map_err(refused)?;
-    answers(1, rows)?.pop().unwrap_or(Err(PostError::Unbalanced))
+    answers(&[id], rows)?.pop().unwrap_or(Err(PostError::Unbalanced))
 }
 
 /// A journal that was posted before; `None` for one that never was.
 pub async fn posted_in_tx(tx: &mut Tx, id: JournalId) -> Result<Option<Posted>, Fault> {
     let rows: Vec<PostRow> =
         sqlx::query_as(POSTED).bind(id.0).fetch_all(tx.conn()).await.map_err(storage::fault)?;
-    Ok(answers(1, rows)?.pop().and_then(Result::ok))
+    // Not ours: it is no first posting.
+    Ok(answers(&[JournalId(Uuid::nil())], rows)?.pop().and_then(Result::ok))
 }
 
 /// What was paid for a trip and given back. Who decides by it keeps others from giving back.
@@ -139,12 +145,22 @@ pub async fn post_batch_in_tx(
     tx: &mut Tx,
     journals: &[Journal],
 ) -> Result<Vec<Result<Posted, PostError>>, Fault> {
-    if journals.is_empty() {
+    let named: Vec<(JournalId, &Journal)> =
+        journals.iter().map(|journal| (JournalId::new(), journal)).collect();
+    post_batch_as_in_tx(tx, &named).await
+}
+
+/// Like [`post_batch_in_tx`], under ids of the caller's; see [`post_as_in_tx`].
+pub(crate) async fn post_batch_as_in_tx(
+    tx: &mut Tx,
+    named: &[(JournalId, &Journal)],
+) -> Result<Vec<Result<Posted, PostError>>, Fault> {
+    if named.is_empty() {
         return Ok(Vec::new());
     }
     tx.rings(events::FACTS);
-    let legs = Legs::of(journals);
-    let ids: Vec<Uuid> = journals.iter().map(|_| JournalId::new().0).collect();
+    let (ids, journals): (Vec<JournalId>, Vec<&Journal>) = named.iter().copied().unzip();
+    let legs = Legs::of(&journals);
     let keys: Vec<&str> = journals.iter().map(|journal| journal.key.as_str()).collect();
     let kinds: Vec<&str> = journals.iter().map(|journal| journal.kind.name()).collect();
     let references: Vec<Uuid> = journals.iter().map(|journal| journal.reference).collect();
@@ -155,7 +171,7 @@ pub async fn post_batch_in_tx(
     let paids: Vec<Option<i64>> =
         journals.iter().map(|journal| journal.paid.map(|paid| paid.0)).collect();
     let rows: Vec<PostRow> = sqlx::query_as(POST_BATCH)
-        .bind(ids)
+        .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
         .bind(keys)
         .bind(kinds)
         .bind(references)
@@ -171,7 +187,7 @@ pub async fn post_batch_in_tx(
         .fetch_all(tx.conn())
         .await
         .map_err(storage::fault)?;
-    answers(journals.len(), rows)
+    answers(&ids, rows)
 }
 
 /// Pays what a rider owes from his wallet after `source` brought money in; `None` when nothing is
@@ -242,118 +258,6 @@ pub async fn transactions(
     Ok(TransactionsPage { transactions, next_cursor })
 }
 
-/// Balances of the company's accounts, from their entries; accounts without any are left out.
-pub async fn system_balances(tx: &mut Tx) -> Result<Vec<(Account, Piasters)>, Fault> {
-    let rows: Vec<(i16, i64)> =
-        sqlx::query_as(SYSTEM_BALANCES).fetch_all(tx.conn()).await.map_err(storage::fault)?;
-    rows.into_iter()
-        .map(|(kind, total)| Ok((account_of(kind, Uuid::nil())?, Piasters(total))))
-        .collect()
-}
-
-/// Checks the money invariants over the whole ledger; empty when all hold. Reads every entry: for
-/// tests and reconciliation, not for a request.
-pub async fn check_invariants(tx: &mut Tx) -> Result<Vec<Finding>, Fault> {
-    let mut findings = Vec::new();
-    for (invariant, query) in CHECKS {
-        let details: Vec<String> =
-            sqlx::query_scalar(query).fetch_all(tx.conn()).await.map_err(storage::fault)?;
-        findings.extend(details.into_iter().map(|detail| Finding { invariant, detail }));
-    }
-    Ok(findings)
-}
-
-/// Each query answers a line per breach, at most five.
-const CHECKS: [(&str, &str); 9] = [
-    (
-        "M1",
-        "SELECT format('journal %s: legs %s of %s, sum %s',
-                       coalesce(j.id, e.journal_id), e.legs, j.legs, e.total)
-         FROM ledger_journal j
-         FULL JOIN (SELECT journal_id, count(*) AS legs, sum(amount) AS total
-                    FROM ledger_entry GROUP BY journal_id) e ON e.journal_id = j.id
-         WHERE e.total IS DISTINCT FROM 0 OR e.legs IS DISTINCT FROM j.legs LIMIT 5",
-    ),
-    (
-        "M2",
-        "SELECT format('trip %s: %s, %s, settled by %s',
-                       coalesce(t.id, j.reference), t.status, t.payment_status, j.id)
-         FROM (SELECT * FROM trips
-               WHERE status = 'completed' AND payment_status = 'paid' AND final_price > 0) t
-         FULL JOIN (SELECT * FROM ledger_journal WHERE kind = 'settle') j ON j.reference = t.id
-         WHERE t.id IS NULL
-            OR (j.id IS NULL AND (t.commission_bp > 0 OR t.payment_method <> 'cash')) LIMIT 5",
-    ),
-    (
-        "M3",
-        "SELECT format('account %s of %s has %s', account, owner, balance) FROM ledger_balance
-         WHERE (account IN (1, 2, 4) AND balance < 0) OR (account = 3 AND balance > 0) LIMIT 5",
-    ),
-    (
-        "M4",
-        "SELECT format('driver %s has %s, floor %s', b.owner, b.balance, b.floor)
-         FROM ledger_balance b
-         WHERE b.account = 10 AND b.balance < b.floor + coalesce(
-           (SELECT min(e.amount) FROM ledger_entry e
-            WHERE e.account = 10 AND e.owner = b.owner AND e.account_seq > 0), 0) LIMIT 5",
-    ),
-    (
-        "M5",
-        "SELECT format('account %s of %s: stored %s at %s, entries %s at %s',
-                       coalesce(b.account, e.account), coalesce(b.owner, e.owner),
-                       b.balance, b.last_seq, e.total, e.entries)
-         FROM ledger_balance b
-         FULL JOIN (SELECT account, owner, sum(amount) AS total, count(*) AS entries,
-                           max(account_seq) AS last
-                    FROM ledger_entry WHERE account_seq IS NOT NULL GROUP BY account, owner) e
-           ON e.account = b.account AND e.owner = b.owner
-         WHERE b.balance IS DISTINCT FROM coalesce(e.total, 0)
-            OR b.last_seq IS DISTINCT FROM coalesce(e.entries, 0)
-            OR e.last IS DISTINCT FROM e.entries LIMIT 5",
-    ),
-    (
-        "M5",
-        "SELECT format('account %s of %s: entry %s leaves %s',
-                       account, owner, account_seq, balance_after)
-         FROM (SELECT *, sum(amount) OVER
-                      (PARTITION BY account, owner ORDER BY account_seq) AS total
-               FROM ledger_entry WHERE account_seq IS NOT NULL) e
-         WHERE balance_after <> total LIMIT 5",
-    ),
-    (
-        "M7",
-        "SELECT format('rider %s: trips hold %s, account %s',
-                       coalesce(t.rider_id, b.owner), t.held, b.balance)
-         FROM (SELECT rider_id, sum(hold) AS held FROM trips
-               WHERE status IN ('scheduled', 'requested', 'accepted', 'arrived', 'started')
-               GROUP BY rider_id) t
-         FULL JOIN (SELECT owner, balance FROM ledger_balance WHERE account = 2) b
-           ON b.owner = t.rider_id
-         WHERE coalesce(t.held, 0) <> coalesce(b.balance, 0) LIMIT 5",
-    ),
-    (
-        "M9",
-        "SELECT format('trigger %s of %s is off', want, rel)
-         FROM (VALUES ('ledger_journal_immutable', 'ledger_journal'),
-                      ('ledger_entry_immutable', 'ledger_entry'),
-                      ('ledger_entry_balanced', 'ledger_entry')) v (want, rel)
-         WHERE NOT EXISTS (SELECT 1 FROM pg_trigger t
-           WHERE t.tgname = v.want AND t.tgrelid = v.rel::regclass AND t.tgenabled IN ('O', 'A'))",
-    ),
-    (
-        "M9",
-        "SELECT format('journal %s is not what was posted', j.id)
-         FROM ledger_journal j
-         JOIN (SELECT journal_id,
-                      string_agg(format('%s:%s:%s', account, owner, amount), ','
-                                 ORDER BY account, owner) AS legs
-               FROM ledger_entry GROUP BY journal_id) e ON e.journal_id = j.id
-         WHERE j.fingerprint <> ledger_fingerprint(j.kind, j.reference, j.mode, j.note, e.legs,
-                                                 j.parent, j.paid)
-         LIMIT 5",
-    ),
-];
-
 /// The legs of several journals as parallel arrays.
 struct Legs {
     /// Place of the leg's journal, from 1.
@@ -365,7 +269,7 @@ struct Legs {
 }
 
 impl Legs {
-    fn of(journals: &[Journal]) -> Self {
+    fn of(journals: &[&Journal]) -> Self {
         let count = journals.iter().map(|journal| journal.legs.len()).sum();
         let mut all = Self {
             journals: Vec::with_capacity(count),
@@ -387,21 +291,25 @@ impl Legs {
     }
 }
 
-/// One answer per item from rows per leg.
-fn answers(items: usize, rows: Vec<PostRow>) -> Result<Vec<Result<Posted, PostError>>, Fault> {
+/// One answer per item from rows per leg. What stands under our own id is no repeat: its commit's
+/// answer was lost before.
+fn answers(ids: &[JournalId], rows: Vec<PostRow>) -> Result<Vec<Result<Posted, PostError>>, Fault> {
     // A journal without legs answers no row; the database refuses it as unbalanced.
     let mut all: Vec<Result<Posted, PostError>> =
-        (0..items).map(|_| Err(PostError::Unbalanced)).collect();
+        ids.iter().map(|_| Err(PostError::Unbalanced)).collect();
     for (item, refusal, journal, fresh, kind, owner, balance) in rows {
-        let place = usize::try_from(item - 1).ok().and_then(|place| all.get_mut(place));
-        let answer = place.ok_or_else(|| Fault::internal(format!("answer for item {item}")))?;
+        let place = usize::try_from(item - 1).ok().filter(|place| *place < ids.len());
+        let place = place.ok_or_else(|| Fault::internal(format!("answer for item {item}")))?;
+        let answer = &mut all[place];
         if let Some(state) = refusal {
             *answer = Err(refusal_of(&state));
             continue;
         }
         if answer.is_err() {
-            let repeat = if fresh { Repeat::First } else { Repeat::Again };
-            *answer = Ok(Posted { journal: JournalId(journal), repeat, balances: Vec::new() });
+            let journal = JournalId(journal);
+            let first = fresh || journal == ids[place];
+            let repeat = if first { Repeat::First } else { Repeat::Again };
+            *answer = Ok(Posted { journal, repeat, balances: Vec::new() });
         }
         if let (Ok(posted), Some(kind), Some(owner), Some(balance)) = (answer, kind, owner, balance)
         {
@@ -411,7 +319,7 @@ fn answers(items: usize, rows: Vec<PostRow>) -> Result<Vec<Result<Posted, PostEr
     Ok(all)
 }
 
-fn account_of(kind: i16, owner: Uuid) -> Result<Account, Fault> {
+pub(crate) fn account_of(kind: i16, owner: Uuid) -> Result<Account, Fault> {
     Account::of_row(kind, owner)
         .ok_or_else(|| Fault::internal(format!("account kind {kind} is not known")))
 }

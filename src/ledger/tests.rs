@@ -5,6 +5,8 @@ use storage::{Db, Tx};
 
 use super::*;
 
+mod actor;
+mod closing;
 mod kinds;
 
 async fn tx(db: &Db) -> Tx {
@@ -38,8 +40,10 @@ async fn view(db: &Db, user: UserId, role: Role) -> (i64, i64, i64) {
 async fn assert_sound(db: &Db) {
     let findings = check_invariants(&mut tx(db).await).await.expect("checked");
     // No trips are stored here: what compares trips with the ledger says so.
-    let money: Vec<_> =
-        findings.into_iter().filter(|f| !matches!(f.invariant, "M2" | "M7")).collect();
+    let money: Vec<_> = findings
+        .into_iter()
+        .filter(|f| f.invariant != "M2" && !f.detail.starts_with("rider "))
+        .collect();
     assert_eq!(money, []);
 }
 
@@ -171,8 +175,8 @@ async fn a_journal_that_does_not_balance_is_refused() {
     assert_eq!(view(&db, user, Role::Rider).await, (1000, 0, 0));
 }
 
-/// Each would change what was posted.
-const REWRITES: [&str; 7] = [
+/// Each would change what was posted, or post what does not belong there.
+const REWRITES: [&str; 11] = [
     "UPDATE ledger_entry SET amount = amount + 1",
     "DELETE FROM ledger_entry",
     "TRUNCATE ledger_entry",
@@ -184,6 +188,31 @@ const REWRITES: [&str; 7] = [
     "INSERT INTO ledger_entry (journal_id, account, owner, amount, created_at)
      SELECT id, a, '00000000-0000-0000-0000-000000000000', x, now()
      FROM ledger_journal, (VALUES (20, 5), (21, -5)) v (a, x)",
+    // A gap in an account's numbers, a balance out of thin air, a key under a false fingerprint.
+    "WITH j AS (INSERT INTO ledger_journal
+       SELECT gen_random_uuid(), 'gap', ledger_fingerprint('adjustment', owner, 'authorising', NULL,
+         format('1:%s:5,27:00000000-0000-0000-0000-000000000000:-5', owner)), 'adjustment', owner,
+         'authorising', 2, NULL, now() FROM ledger_balance WHERE account = 1 RETURNING *)
+     INSERT INTO ledger_entry
+       (journal_id, account, owner, amount, account_seq, balance_after, created_at)
+     SELECT j.id, 1, j.reference, 5, 7, 1005, now() FROM j UNION ALL
+     SELECT j.id, 27, '00000000-0000-0000-0000-000000000000', -5, NULL, NULL, now() FROM j",
+    "WITH j AS (INSERT INTO ledger_journal
+       SELECT gen_random_uuid(), 'air', ledger_fingerprint('adjustment', owner, 'authorising', NULL,
+         format('1:%s:5,27:00000000-0000-0000-0000-000000000000:-5', owner)), 'adjustment', owner,
+         'authorising', 2, NULL, now() FROM ledger_balance WHERE account = 1 RETURNING *)
+     INSERT INTO ledger_entry
+       (journal_id, account, owner, amount, account_seq, balance_after, created_at)
+     SELECT j.id, 1, j.reference, 5, 2, 9999, now() FROM j UNION ALL
+     SELECT j.id, 27, '00000000-0000-0000-0000-000000000000', -5, NULL, NULL, now() FROM j",
+    "WITH j AS (INSERT INTO ledger_journal
+       SELECT gen_random_uuid(), 'false', sha256('false'), 'adjustment', owner,
+         'authorising', 2, NULL, now() FROM ledger_balance WHERE account = 1 RETURNING *)
+     INSERT INTO ledger_entry
+       (journal_id, account, owner, amount, account_seq, balance_after, created_at)
+     SELECT j.id, 1, j.reference, 5, 2, 1005, now() FROM j UNION ALL
+     SELECT j.id, 27, '00000000-0000-0000-0000-000000000000', -5, NULL, NULL, now() FROM j",
+    "UPDATE ledger_journal SET fingerprint = sha256('false')",
 ];
 
 #[tokio::test]

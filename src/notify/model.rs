@@ -58,6 +58,8 @@ base::words! {
         PaymentFailed = "payment_failed",
         /// For the driver.
         Tip = "tip",
+        /// The driver owes more than he may and gets no cash trips until he pays.
+        DebtLimit = "debt_limit",
         /// More cash than the trip cost: the rest is in the rider's wallet.
         ChangeCredited = "change_credited",
         /// Less cash than the trip cost: the rider owes the rest.
@@ -156,6 +158,12 @@ pub enum News {
         #[serde(with = "whole")]
         amount: Piasters,
     },
+    DebtLimit {
+        #[serde(with = "whole")]
+        owed: Piasters,
+        #[serde(with = "whole")]
+        limit: Piasters,
+    },
     ChangeCredited {
         #[serde(with = "whole")]
         amount: Piasters,
@@ -247,6 +255,7 @@ impl News {
             Self::PaymentSucceeded { .. } => Kind::PaymentSucceeded,
             Self::PaymentFailed { .. } => Kind::PaymentFailed,
             Self::Tip { .. } => Kind::Tip,
+            Self::DebtLimit { .. } => Kind::DebtLimit,
             Self::ChangeCredited { .. } => Kind::ChangeCredited,
             Self::CashOwed { .. } => Kind::CashOwed,
             Self::PromoGranted { .. } => Kind::PromoGranted,

@@ -73,6 +73,7 @@ pub(crate) const fn rule(kind: Kind) -> Rule {
         Kind::PaymentSucceeded => (Group::Payments, Urgency::Live, SCREEN, false, HOUR),
         Kind::PaymentFailed => (Group::Payments, Urgency::Live, SCREEN, true, DAY),
         Kind::Tip => (Group::Payments, Urgency::Calm, SCREEN, false, DAY),
+        Kind::DebtLimit => (Group::Payments, Urgency::Live, SCREEN, true, DAY),
         Kind::ChangeCredited => (Group::Payments, Urgency::Calm, SCREEN, false, DAY),
         Kind::CashOwed => (Group::Payments, Urgency::Live, SCREEN, true, DAY),
         Kind::PromoGranted => (Group::Payments, Urgency::Calm, SCREEN, false, 2 * DAY),

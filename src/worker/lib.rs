@@ -41,6 +41,7 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
     let (cashier, payer) = (Arc::new(Cashier(flows.clone())), Arc::new(LatePayer(flows.clone())));
     let (payouts, refunder) = (Arc::new(Payer(flows.clone())), Arc::new(Refunder(flows.clone())));
     let watcher = Arc::new(Watcher(flows.clone()));
+    let seal_days = upkeep::SealDays { db: flows.db.clone(), clock: flows.clock.clone() };
     let bookkeeper = Arc::new(Bookkeeper(flows.clone()));
     let handlers = Handlers::default()
         .on(AFTERMATH.job, Arc::new(aftermath))
@@ -54,6 +55,10 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
         .on(&DEPOSIT_LOOKS, cashier)
         .on(&LATE_PAYMENTS, Arc::clone(&payer) as _)
         .on(&LATE_PAYMENTS_OF_ALL, payer)
+        .on(&upkeep::ROLL_UP, Arc::new(upkeep::RollUp(flows.db.clone())))
+        .on(&upkeep::SEAL_DAYS, Arc::new(seal_days))
+        .every(&upkeep::EVERY_SHORT_WHILE)
+        .every(&upkeep::EVERY_HOUR)
         .every(&EVERY_MORNING)
         .on(&PAYOUT, Arc::clone(&payouts) as _)
         .on(&PAYOUT_LOOKS, payouts)

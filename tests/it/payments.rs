@@ -156,3 +156,60 @@ async fn an_adjustment_with_a_key_happens_once_and_the_key_is_for_it_alone() {
     assert_eq!(money(&rider, "balance").await, 10.0);
     server.check_invariants().await;
 }
+
+/// What dispatch said about `driver` when it looked for somebody to drive `trip`.
+async fn gates(admin: &Person, trip: &str, driver: &Person) -> String {
+    let path = format!("/admin/trips/{trip}/dispatch-trace");
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
+    loop {
+        let trace = admin.get(&path).await.data().to_string();
+        if trace.contains(&driver.id) {
+            return trace;
+        }
+        tick.tick().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_past_his_debt_limit_is_told_and_gets_no_cash_trips_until_he_pays() {
+    let server = Server::start().await;
+    let admin = Person::admin(&server).await;
+    let driver = online_driver(&server, &admin, CAIRO).await;
+    let riders =
+        [Person::rider(&server).await, Person::rider(&server).await, Person::rider(&server).await];
+    // He was given too much cash once, and owes a piaster less than he may.
+    let owed = ledger::CashTaken {
+        trip: base::TripId::new(),
+        rider: riders[2].id.parse().expect("an id"),
+        driver: driver.id.parse().expect("an id"),
+        to_pay: base::Piasters::ZERO,
+        taken: base::Piasters(19_999),
+        due_limit: base::Piasters::ZERO,
+    };
+    let owed = ledger::cash_difference(&owed, &ledger::RiderFunds::default());
+    let owed = owed.expect("too much").expect("a journal");
+    let mut tx = server.db().begin_writer().await.expect("a transaction");
+    ledger::post_in_tx(&mut tx, &owed).await.expect("posted");
+    tx.commit().await.expect("committed");
+
+    let trip = started_trip(&server, &riders[0], &driver).await;
+    driver.post(&format!("/trips/{trip}/status"), json!({"status": "completed"})).await.data();
+    assert!(money(&driver, "due").await > 200.0);
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
+    let told = loop {
+        let list = driver.get("/notifications").await.data()["notifications"].clone();
+        if let Some(told) = list.as_array().and_then(|list| list.first()) {
+            break told.clone();
+        }
+        tick.tick().await;
+    };
+    assert_eq!(told["kind"], "debt_limit", "{told}");
+
+    let asked = riders[1].request_trip(CAIRO).await.data()["tripId"].clone();
+    let said = gates(&admin, asked.as_str().expect("an id"), &driver).await;
+    assert!(said.contains("in_debt"), "{said}");
+    top_up(&admin, &driver, 50.0).await;
+    let asked = riders[2].request_trip(CAIRO).await.data()["tripId"].clone();
+    let said = gates(&admin, asked.as_str().expect("an id"), &driver).await;
+    assert!(!said.contains("in_debt"), "{said}");
+}

@@ -10,7 +10,8 @@ const REFUND: u128 = 700;
 async fn the_tables_know_the_programs_kinds() {
     let db = storage::testing::database().await;
     let check: String = sqlx::query_scalar(
-        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'journal_kind_is_known'",
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint
+         WHERE conname = 'journal_kind_is_known'",
     )
     .fetch_one(tx(&db).await.conn())
     .await

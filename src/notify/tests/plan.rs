@@ -61,6 +61,7 @@ fn each_kind_takes_its_ways() {
     everywhere(Kind::Receipt, "email");
     everywhere(Kind::PaymentSucceeded, "socket push");
     everywhere(Kind::PaymentFailed, "socket push email");
+    everywhere(Kind::DebtLimit, "socket push email");
     everywhere(Kind::Refunded, "socket push email");
     everywhere(Kind::DisputeResolved, "socket push email");
     everywhere(Kind::WithdrawalApproved, "socket push");

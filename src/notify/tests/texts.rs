@@ -48,6 +48,7 @@ fn all() -> Vec<News> {
         News::PaymentSucceeded { amount: price },
         News::PaymentFailed { amount: price },
         News::Tip { amount: price },
+        News::DebtLimit { owed: price, limit: Piasters(20_000) },
         News::ChangeCredited { amount: price },
         News::CashOwed { amount: price },
         News::PromoGranted { amount: price, until: day },

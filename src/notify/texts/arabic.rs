@@ -37,6 +37,15 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
         News::Tip { amount } => {
             Text::new("وصلتك إكرامية", format!("يشكرك الراكب بمبلغ {}.", money(amount)))
         }
+        News::DebtLimit { owed, limit } => {
+            let body = format!(
+                "عليك {}، أي أكثر من {}. ادفع من المحفظة في التطبيق لتعود إليك الرحلات النقدية؛ \
+                 أما باقي الرحلات فمستمرة.",
+                money(owed),
+                money(limit)
+            );
+            Text::new("الرحلات النقدية متوقفة مؤقتًا", body)
+        }
         News::ChangeCredited { amount } => {
             let body = format!("دفعت {} أكثر من قيمة الرحلة. أضفناه إلى محفظتك.", money(amount));
             Text::new("باقي المبلغ", body)

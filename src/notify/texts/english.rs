@@ -41,6 +41,15 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
         News::Tip { amount } => {
             Text::new("You got a tip", format!("Your rider thanks you with {}.", money(amount)))
         }
+        News::DebtLimit { owed, limit } => {
+            let body = format!(
+                "You owe {}, more than {}. Pay in the app under Wallet to get cash trips again; \
+                 other trips go on.",
+                money(owed),
+                money(limit)
+            );
+            Text::new("No cash trips for now", body)
+        }
         News::ChangeCredited { amount } => {
             let body =
                 format!("You paid {} more than the fare. It is in your wallet.", money(amount));
