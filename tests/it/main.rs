@@ -22,6 +22,7 @@ mod deposits_killed;
 mod disputes;
 mod fences;
 mod fraud;
+mod fraud_money;
 mod harness;
 mod limits;
 mod live;
