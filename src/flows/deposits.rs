@@ -5,6 +5,7 @@ use std::pin::Pin;
 
 use base::{Caller, Piasters, Problem, Role};
 use events::{Done, Failure, Handler, Job, Once};
+use fraud::Movement;
 use notify::{Message, News};
 use payments::{
     Applied, ApplyError, DEPOSIT_LOOK, DEPOSIT_LOOKS, Deposit, DepositOpened, DepositView, LookJob,
@@ -24,6 +25,10 @@ impl Flows {
         amount: Piasters,
         once: Once,
     ) -> Result<DepositOpened, Problem> {
+        if once.applied().is_none() {
+            // A check that broke lets it go on: what comes in can be looked at later.
+            let _checked = self.admit_movement(caller.user, Movement::Deposit, amount).await?;
+        }
         self.payments.open_deposit(caller, amount, once).await
     }
 

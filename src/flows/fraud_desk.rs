@@ -107,6 +107,34 @@ impl Flows {
         Ok(turned)
     }
 
+    /// A withdrawal that could not be checked waits for a person, by the commit that asks for it.
+    pub(crate) async fn hold_unchecked_in_tx(
+        &self,
+        tx: &mut Tx,
+        account: UserId,
+        amount: Piasters,
+    ) -> Result<Option<Turned>, Fault> {
+        let turned = self.fraud.hold_unchecked_in_tx(tx, account, amount).await?;
+        self.carry_out_in_tx(tx, turned).await?;
+        Ok(turned)
+    }
+
+    /// Nothing is paid out while somebody has to decide about the account. No case is opened until
+    /// the transaction of the approval ends.
+    pub(crate) async fn admit_payout_in_tx(
+        &self,
+        tx: &mut Tx,
+        account: UserId,
+    ) -> Result<(), Problem> {
+        let standing = self.fraud.standing_in_tx(tx, account).await?;
+        let code = match standing {
+            None | Some(Action::Flag) => return Ok(()),
+            Some(Action::Hold) => Code::AccountUnderReview,
+            Some(Action::Block) => Code::AccountBlocked,
+        };
+        Err(Problem::new(code, "decide about the account first, at /admin/fraud"))
+    }
+
     /// Somebody could not log in with this phone. Whose it is gets looked up behind the answer,
     /// which is the same for known and unknown phones; a crowd of them is not noted one by one.
     pub(crate) fn note_failed_login(&self, phone: &str) {

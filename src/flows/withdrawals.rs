@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use base::{Caller, Cursor, Piasters, Problem};
+use base::{Caller, Code, Cursor, Piasters, Problem};
 use events::{Done, Failure, Handler, Job, Once};
+use fraud::{Movement, Note};
 use identity::{Audit, AuditObject};
 use notify::{Message, News};
 use payments::{
@@ -17,6 +18,7 @@ use storage::{Tx, Who};
 use tracing::{error, info};
 
 use crate::Flows;
+use crate::fraud_desk::Checked;
 
 /// An admin's word on a withdrawal.
 #[derive(Clone, Debug)]
@@ -41,12 +43,29 @@ impl Flows {
             let found = found.filter(|found| found.driver == driver.user.as_driver());
             return Ok(WithdrawalView::of(&found.ok_or_else(Problem::not_found)?));
         }
+        // What can't be asked for at all is nobody's concern.
+        self.payouts.admits(amount)?;
+        let checked = self.admit_movement(driver.user, Movement::Withdrawal, amount).await?;
         let new = NewWithdrawal { driver: driver.user.as_driver(), amount, account };
         // With the program's own rights: the fact beside it is nobody's to write.
         let mut tx = self.db.begin(&Who::System).await?;
-        let asked = self.payouts.request_in_tx(&mut tx, &new).await?;
+        let asked = match self.payouts.request_in_tx(&mut tx, &new).await {
+            Ok(asked) => asked,
+            Err(problem) => {
+                drop(tx);
+                if problem.code == Code::InsufficientBalance {
+                    self.note_of(driver.user, Note::Refused).await;
+                }
+                return Err(problem);
+            }
+        };
+        let turned = match checked {
+            Checked::Done => None,
+            Checked::Broken => self.hold_unchecked_in_tx(&mut tx, driver.user, amount).await?,
+        };
         once.mark_in_tx(&mut tx, asked.withdrawal.id.0).await?;
         tx.commit().await?;
+        self.after_turn(turned).await;
         info!(withdrawal.id = %asked.withdrawal.id, "a withdrawal was asked for");
         self.after_step(&asked);
         Ok(WithdrawalView::of(&asked.withdrawal))
@@ -111,6 +130,9 @@ impl Flows {
             provider_id: None,
         };
         let moved = self.payouts.advance_in_tx(&mut tx, id, act, with).await?;
+        if act == Act::Approve {
+            self.admit_payout_in_tx(&mut tx, moved.withdrawal.driver.into()).await?;
+        }
         let details = json!({
             "status": moved.withdrawal.status,
             "amount": moved.withdrawal.amount,

@@ -23,6 +23,7 @@ mod disputes;
 mod faults;
 mod fences;
 mod fraud;
+mod fraud_money;
 mod harness;
 mod limits;
 mod live;

@@ -213,6 +213,12 @@ impl Payouts {
         Ok(Advanced { withdrawal, driver_balance })
     }
 
+    /// Is it an amount that may be asked for?
+    pub fn admits(&self, amount: Piasters) -> Result<(), Problem> {
+        let limits = WithdrawLimits { per_day: u32::MAX, ..self.0.limits };
+        within(&limits, amount, 0).map_err(|out| self.out_of_bounds(out))
+    }
+
     fn same_or_refused(
         &self,
         open: &Withdrawal,
