@@ -48,10 +48,10 @@ const FILES: &[File] = &[
     file!(11, "bells", "0011_bells"),
     file!(12, "ledger", "0012_ledger"),
     file!(13, "payments", "0013_payments"),
-    file!(15, "trip_money", "0015_trip_money"),
     file!(14, "payouts", "0014_payouts"),
-    file!(17, "fraud", "0017_fraud"),
+    file!(15, "trip_money", "0015_trip_money"),
     file!(16, "books", "0016_books"),
+    file!(17, "fraud", "0017_fraud"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
