@@ -125,7 +125,8 @@ fn start() -> anyhow::Result<bool> {
         }
         Subject::Attack(order) => return sockets::attack::carry_out(order).map(|()| true),
         Subject::Index | Subject::Durable | Subject::Jobs | Subject::Sockets => {}
-        Subject::Commits | Subject::Flood | Subject::All | Subject::Soak { .. } => {}
+        Subject::Commits | Subject::Flood | Subject::All => {}
+        Subject::Postings { .. } | Subject::Soak { .. } => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.spawn(end_when_told());
