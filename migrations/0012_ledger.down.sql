@@ -185,6 +185,22 @@ BEGIN
 END $$;
 
 -- Door one: one journal, or a refusal.
+CREATE OR REPLACE FUNCTION ledger_lock(p_riders uuid[])
+RETURNS TABLE (r_owner uuid, r_account smallint, r_balance bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+  INSERT INTO ledger_balance (account, owner)
+  SELECT a.account, r.owner
+  FROM (SELECT DISTINCT unnest(p_riders)) r (owner) CROSS JOIN (VALUES (1), (2), (3)) a (account)
+  ORDER BY a.account, r.owner
+  ON CONFLICT DO NOTHING;
+  RETURN QUERY
+    SELECT b.owner, b.account, b.balance FROM ledger_balance b
+    WHERE b.owner = ANY (p_riders) AND b.account = ANY (ARRAY[1, 2, 3]::smallint[])
+    ORDER BY b.account, b.owner
+    FOR NO KEY UPDATE OF b;
+END $$;
+
 CREATE FUNCTION ledger_post(
   p_id uuid, p_key text, p_kind text, p_reference uuid, p_mode text, p_note text,
   p_accounts smallint[], p_owners uuid[], p_amounts bigint[], p_floors bigint[]

@@ -215,6 +215,16 @@ DECLARE
   v_floors   bigint[];
   v_broken   text;
 BEGIN
+  -- Even when the program forgets: whoever rides or drives sets his own money aside, no more.
+  IF app_role() IN ('rider', 'driver') AND (
+       EXISTS (SELECT FROM unnest(p_kinds) AS k (kind)
+               WHERE k.kind NOT IN ('hold', 'withdraw_requested'))
+       OR EXISTS (SELECT FROM unnest(p_owners) AS o (owner)
+                  WHERE o.owner IS DISTINCT FROM app_uid())) THEN
+    RAISE EXCEPTION 'a % posts for himself alone', app_role()
+      USING ERRCODE = 'insufficient_privilege';
+  END IF;
+
   PERFORM ledger_lock_accounts(p_accounts, p_owners);
 
   -- After the wallets: refunds of one trip wait for each other.
@@ -271,7 +281,8 @@ BEGIN
          array_agg(CASE WHEN m.newest THEN m.floor END),
          min(CASE WHEN m.balance < k.lowest OR m.balance > k.highest
                     -- Nobody takes out what he doesn't have, nor is forgiven more than he owes.
-                    OR (p_kinds[m.item] = 'withdraw_requested' AND m.balance < 0)
+                    OR (p_kinds[m.item] IN ('withdraw_requested', 'deposit_refund')
+                        AND m.amount < 0 AND m.balance < 0)
                     OR (p_kinds[m.item] = 'write_off' AND m.balance > 0)
                     OR (m.amount < 0 AND m.balance < m.floor AND p_modes[m.item] = 'authorising')
              THEN format('%s can not move by %s: it would be left at %s', k.name, m.amount, m.balance)
@@ -391,6 +402,28 @@ BEGIN
     v_from := v_from || ARRAY[v_middle + 1, v_first];
     v_to := v_to || ARRAY[v_last, v_middle];
   END LOOP;
+END $$;
+
+-- As in 0002, but a rider locks and reads his own accounts alone.
+CREATE OR REPLACE FUNCTION ledger_lock(p_riders uuid[])
+RETURNS TABLE (r_owner uuid, r_account smallint, r_balance bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+  IF app_role() IN ('rider', 'driver') AND EXISTS (
+       SELECT FROM unnest(p_riders) AS r (rider) WHERE r.rider IS DISTINCT FROM app_uid()) THEN
+    RAISE EXCEPTION 'a % reads his own accounts alone', app_role()
+      USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  INSERT INTO ledger_balance (account, owner)
+  SELECT a.account, r.owner
+  FROM (SELECT DISTINCT unnest(p_riders)) r (owner) CROSS JOIN (VALUES (1), (2), (3)) a (account)
+  ORDER BY a.account, r.owner
+  ON CONFLICT DO NOTHING;
+  RETURN QUERY
+    SELECT b.owner, b.account, b.balance FROM ledger_balance b
+    WHERE b.owner = ANY (p_riders) AND b.account = ANY (ARRAY[1, 2, 3]::smallint[])
+    ORDER BY b.account, b.owner
+    FOR NO KEY UPDATE OF b;
 END $$;
 
 REVOKE ALL ON FUNCTION ledger_write, ledger_post, ledger_post_batch, ledger_lock_refunds,

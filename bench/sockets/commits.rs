@@ -130,13 +130,11 @@ async fn product(town: &mut Town, pairs: usize) -> anyhow::Result<Stretch> {
     }
     let used = Cpu::of(town.pid())?;
     let mut beat = interval(Duration::from_secs(1) / u32::try_from(RATE)?);
-    for step in STEPS {
-        for (wheel, trip) in wheels.iter_mut().zip(&trips) {
-            beat.tick().await;
-            let data = json!({"tripId": trip, "status": step});
-            let command = json!({"type": "trip.status", "data": data});
-            wheel.send(Message::text(command.to_string())).await?;
-        }
+    for (trip, step) in mixed(pairs) {
+        beat.tick().await;
+        let data = json!({"tripId": trips[trip], "status": STEPS[step]});
+        let command = json!({"type": "trip.status", "data": data});
+        wheels[trip].send(Message::text(command.to_string())).await?;
     }
     let count = pairs * STEPS.len();
     ears.reached(count * 2).await;
@@ -148,6 +146,15 @@ async fn product(town: &mut Town, pairs: usize) -> anyhow::Result<Stretch> {
     let commits = commits(&mut town.database().connect().await?, sql, &trips).await?;
     go_home(town, &drivers).await?;
     Ok(ears.judged(&commits, count, program))
+}
+
+/// Which trip takes which step, one after the other: as in a city some trips begin while others
+/// end. What follows a trip's end is most of the program's work.
+fn mixed(trips: usize) -> Vec<(usize, usize)> {
+    let apart = trips / STEPS.len();
+    let mut all: Vec<_> = (0..trips).flat_map(|t| (0..STEPS.len()).map(move |s| (t, s))).collect();
+    all.sort_by_key(|(trip, step)| (trip + step * apart, *step));
+    all
 }
 
 /// A socket that follows a trip.
@@ -191,11 +198,9 @@ async fn rival(town: &Town, pairs: usize) -> anyhow::Result<Stretch> {
     let used = Cpu::of(server.pid())?;
     let mut beat = interval(Duration::from_secs(1) / u32::try_from(RATE)?);
     let mut writing = JoinSet::new();
-    for seq in 0..STEPS.len() {
-        for trip in &trips {
-            beat.tick().await;
-            writing.spawn(write(pool.clone(), trip.clone(), i64::try_from(seq)?));
-        }
+    for (trip, step) in mixed(pairs) {
+        beat.tick().await;
+        writing.spawn(write(pool.clone(), trips[trip].clone(), i64::try_from(step)?));
     }
     while let Some(written) = writing.join_next().await {
         written??;

@@ -33,6 +33,7 @@ use rooms::Rooms;
 use routing::{Router, SpeedTable};
 use secrecy::{ExposeSecret, SecretString};
 use storage::{Cluster, Db, PoolLimits};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 use trips::Trips;
@@ -213,9 +214,11 @@ async fn furnish(
         Payments::new(db.clone(), clock.clone(), dice.clone(), &breakers, setup.payments.clone())?;
     let payouts = Payouts::new(db.clone(), clock.clone(), &breakers, setup.payouts.clone())?;
     let fraud = Fraud::new(db.clone(), clock.clone(), setup.fraud);
-    let books = Books::new(db.clone(), slow(db), clock.clone());
+    let slow = slow(db);
+    let books = Books::new(db.clone(), slow.clone(), clock.clone());
     let flows = Flows::new(House {
         db: db.clone(),
+        slow,
         breakers,
         limiter,
         clock,
@@ -386,9 +389,11 @@ pub fn run_server(args: &ServeArgs) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         start_logs(args);
         let database = open_database(&args.data, &secrets).await?;
+        // Before it says that it is ready: whoever heard that may stop it the moment after.
+        let mut stop = StopSignals::listen()?;
         let running = Box::pin(start(setup(args, &secrets)?, database)).await?;
         let broken = tokio::select! {
-            asked = wait_for_stop() => asked.map(|()| false)?,
+            () = stop.asked() => false,
             () = running.broken() => true,
         };
         info!("stopping");
@@ -459,13 +464,22 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
     })
 }
 
-async fn wait_for_stop() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and Ctrl-C; from the moment they are listened to they don't end the process by themselves.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -110,16 +110,17 @@ impl Flows {
         look_at_day(&self.books, &self.payments, day, asked_by).await
     }
 
-    /// Looks at every closed day that was not looked at whole. One that can't be is tried again;
-    /// what was found on it stands meanwhile.
+    /// Looks at every closed day that was not looked at whole. One that can't be (the gateway's list
+    /// of it is unreadable) is tried again and keeps no other waiting; what was found on it stands
+    /// meanwhile.
     pub async fn reconcile_days(&self) -> Result<(), Fault> {
+        let mut failed = None;
         for day in self.books.days_to_reconcile().await? {
             let run = self.look_at_day(day, AskedBy::Schedule).await?;
-            if let Some(why) = run.failure {
-                return Err(Fault::unavailable(format!("{day} was not looked at whole: {why}")));
-            }
+            let not_whole = run.failure.map(|why| format!("{day} was not looked at whole: {why}"));
+            failed = failed.or(not_whole);
         }
-        Ok(())
+        failed.map_or(Ok(()), |failed| Err(Fault::unavailable(failed)))
     }
 
     /// Looks, newest first, and how many findings are open.

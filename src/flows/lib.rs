@@ -101,6 +101,8 @@ pub use withdrawals::{Payer, Ruling};
 /// The rooms that flows lead through, wired once by `app`.
 pub struct House {
     pub db: Db,
+    /// The way to the same database of what takes long: few connections, a longer time-out.
+    pub slow: Db,
     pub clock: Clock,
     pub rooms: Rooms,
     pub router: Router,

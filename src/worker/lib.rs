@@ -41,7 +41,7 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
     let (cashier, payer) = (Arc::new(Cashier(flows.clone())), Arc::new(LatePayer(flows.clone())));
     let (payouts, refunder) = (Arc::new(Payer(flows.clone())), Arc::new(Refunder(flows.clone())));
     let watcher = Arc::new(Watcher(flows.clone()));
-    let seal_days = upkeep::SealDays { db: flows.db.clone(), clock: flows.clock.clone() };
+    let seal_days = upkeep::SealDays { db: flows.slow.clone(), clock: flows.clock.clone() };
     let bookkeeper = Arc::new(Bookkeeper(flows.clone()));
     let handlers = Handlers::default()
         .on(AFTERMATH.job, Arc::new(aftermath))

@@ -29,9 +29,16 @@ async fn adjust(admin: &Person, user: &Person, amount: f64, key: &str) -> Reply 
     admin.post_once(&format!("/admin/wallets/{}/adjust", user.id), body, key).await
 }
 
+/// Again while the server is too busy to say: many wait for the same row at once.
 async fn decide(admin: &Person, act: &str, decision: &str) -> Reply {
     let body = json!({"decision": decision, "reason": "looked at"});
-    admin.post(&format!("/admin/approvals/{act}/decide"), body).await
+    loop {
+        let path = format!("/admin/approvals/{act}/decide");
+        let reply = admin.post(&path, body.clone()).await;
+        if reply.status != 503 {
+            return reply;
+        }
+    }
 }
 
 /// A completed trip; its id and what it cost, piasters.

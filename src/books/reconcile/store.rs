@@ -218,9 +218,15 @@ WITH page AS (
   WHERE (b.account, b.owner) > ($1, $2) ORDER BY b.account, b.owner LIMIT $3),
 last AS (SELECT account, owner FROM page ORDER BY account DESC, owner DESC LIMIT 1)
 SELECT p.account, p.owner, p.balance, p.last_seq, e.balance_after, e.account_seq,
+       -- Below his floor a driver comes by what was true already (cash in his hand, a refund of his
+       -- fare): by all of it since he was last above, and by nothing else.
        CASE WHEN p.account = 10 AND p.balance < p.floor THEN p.floor + coalesce(
-         (SELECT min(d.amount) FROM ledger_entry d
-          WHERE d.account = 10 AND d.owner = p.owner AND d.account_seq IS NOT NULL), 0) END
+         (SELECT sum(d.amount) FROM ledger_entry d JOIN ledger_journal j ON j.id = d.journal_id
+          WHERE d.account = 10 AND d.owner = p.owner AND d.account_seq IS NOT NULL
+            AND d.amount < 0 AND j.mode = 'obligation' AND d.account_seq > coalesce(
+              (SELECT max(g.account_seq) FROM ledger_entry g
+               WHERE g.account = 10 AND g.owner = p.owner AND g.account_seq IS NOT NULL
+                 AND g.balance_after >= p.floor), 0)), 0)::bigint END
 FROM page p
 LEFT JOIN LATERAL (
   SELECT e.balance_after, e.account_seq FROM ledger_entry e

@@ -4,6 +4,7 @@
 use base::Role;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor};
+use uuid::Uuid;
 
 use super::session::caller;
 use crate::{Db, Who, breaks, testing};
@@ -392,6 +393,47 @@ async fn the_writer_may_use_the_doors_and_nothing_else() {
     ] {
         assert!(attempt(wall).await.contains("permission denied"), "{wall}");
     }
+}
+
+/// Posts `kind` from `from` to another account of `owner`, as `who`; what the database says.
+async fn post(db: &Db, who: &Who, kind: &str, from: u8, owner: u128) -> String {
+    let to = if kind == "adjustment" { 27 } else { from + 1 };
+    let (nobody, owner) = (Uuid::nil(), Uuid::from_u128(owner));
+    let other = if to == 27 { nobody } else { owner };
+    let sql = format!(
+        "SELECT * FROM ledger_post(gen_random_uuid(), gen_random_uuid()::text, '{kind}', \
+         gen_random_uuid(), 'authorising', NULL, '{{{from},{to}}}', '{{{owner},{other}}}', \
+         '{{-1,1}}', '{{NULL,NULL}}')"
+    );
+    let mut tx = db.begin(who).await.unwrap();
+    let refused = tx.execute(AssertSqlSafe(sql)).await.err();
+    refused.map(|error| error.to_string()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn whoever_rides_or_drives_sets_his_own_money_aside_and_no_more() {
+    let db = city().await;
+    let (rider, driver) = (caller(RIDER, Role::Rider), caller(DRIVER, Role::Driver));
+    assert_eq!(post(&db, &rider, "hold", 1, RIDER).await, "");
+    assert!(post(&db, &driver, "withdraw_requested", 10, DRIVER).await.contains("can not move"));
+    for (who, kind, from, owner) in [
+        (&rider, "hold", 1, OTHER),
+        (&rider, "adjustment", 1, RIDER),
+        (&rider, "withdraw_requested", 10, DRIVER),
+        (&driver, "withdraw_requested", 10, ASKED),
+        (&driver, "adjustment", 10, DRIVER),
+        (&driver, "hold", 1, RIDER),
+    ] {
+        let said = post(&db, who, kind, from, owner).await;
+        assert!(said.contains("posts for himself alone"), "{kind} {owner:x}: {said}");
+    }
+    let look = async |who: &Who, rider: u128| {
+        let sql = format!("SELECT * FROM ledger_lock('{{{}}}')", Uuid::from_u128(rider));
+        let mut tx = db.begin(who).await.unwrap();
+        tx.execute(AssertSqlSafe(sql)).await.is_ok()
+    };
+    assert!(look(&rider, RIDER).await && look(&Who::System, OTHER).await);
+    assert!(!look(&rider, OTHER).await && !look(&driver, RIDER).await);
 }
 
 /// A table of a later migration can't be forgotten: it is closed or it is listed here.

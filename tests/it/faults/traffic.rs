@@ -111,7 +111,9 @@ impl Pair {
             let booked = booked.unwrap_or_else(|refused| panic!("{refused:?}"));
             let trip = booked.booked().expect("a booking").to_owned();
             asked.push(booked);
-            self.take(&trip).await;
+            if !self.take(&trip).await {
+                continue;
+            }
             for status in ["arrived", "started", "completed"] {
                 asked.push(self.advance(&street, &trip, status).await);
             }
@@ -119,8 +121,9 @@ impl Pair {
         asked
     }
 
-    /// Returns when the driver has the trip. He says yes until he was asked and was heard.
-    async fn take(&mut self, trip: &str) {
+    /// Returns when the driver has the trip. He says yes until he was asked and was heard. False
+    /// where the search has ended without him: it may, when all was down for too long.
+    async fn take(&mut self, trip: &str) -> bool {
         let response = format!("/trips/{trip}/driver-response");
         let mut looks = Looks::at("the driver's turn");
         loop {
@@ -129,7 +132,8 @@ impl Pair {
             let key = new_key();
             self.driver.try_post(&response, &json!({"action": "accept"}), &key).await.ok();
             match self.rider.try_get(&format!("/trips/{trip}")).await {
-                Ok(seen) if seen.body["data"]["status"] == "accepted" => return,
+                Ok(seen) if seen.body["data"]["status"] == "accepted" => return true,
+                Ok(seen) if seen.body["data"]["status"] == "no_drivers" => return false,
                 Ok(seen) if seen.status == 401 => self.rider.log_in_again().await,
                 Ok(_) | Err(_) => {}
             }
