@@ -260,7 +260,7 @@ async fn what_waits_for_money_is_found_by_index() {
          FOR NO KEY UPDATE SKIP LOCKED";
     uses(&db, Some(Who::System), deposits, "deposits_to_look_up").await;
     let first = "SELECT id FROM trips WHERE rider_id = '00000000-0000-0000-0000-000000000001' \
-         AND payment_status = 'failed' AND payment_method = 'wallet' \
+         AND payment_status = 'failed' AND payment_method IN ('wallet', 'card') \
          ORDER BY ended_at, id LIMIT 1";
     finds_by(&db, Some(Who::System), first, "trips_unpaid").await;
     let riders = "SELECT DISTINCT rider_id FROM trips WHERE payment_status = 'failed' \
