@@ -88,7 +88,7 @@ impl Flows {
         self.payments.open_card(rider, amount, once).await
     }
 
-    /// An operator says what became of a capture whose answer got lost, as the gateway's page shows.
+    /// An operator says what became of a capture whose answer got lost, by the gateway's own page.
     pub async fn settle_card(
         &self,
         admin: &Caller,
@@ -382,7 +382,7 @@ impl CardCashier {
         Ok(settled)
     }
 
-    /// The gateway took what no trip waited for: it is in the rider's wallet, and pays what he owes.
+    /// The gateway took what no trip waited for: it is in the rider's wallet and pays what he owes.
     async fn charged(
         &self,
         tx: &mut Tx,

@@ -128,7 +128,8 @@ pub(crate) async fn unpaid(db: &Db, rider: RiderId) -> Result<Option<TripId>, Fa
     let mut tx = db.begin(&Who::System).await?;
     let id: Option<Uuid> = sqlx::query_scalar(
         "SELECT id FROM trips \
-         WHERE rider_id = $1 AND payment_status = 'failed' AND payment_method IN ('wallet', 'card') \
+         WHERE rider_id = $1 AND payment_status = 'failed' \
+           AND payment_method IN ('wallet', 'card') \
          ORDER BY ended_at, id LIMIT 1",
     )
     .bind(rider.0)

@@ -112,9 +112,10 @@ async fn one_authorisation_is_bound_to_one_trip_whoever_asks_at_the_same_time() 
           version, epoch, pickup_lat, pickup_lng, destination_lat, destination_lng, price, hold, \
           commission_bp, surge, quoted_distance_m, quoted_duration_s, requested_at, created_at, \
           ended_at) \
-        SELECT gen_random_uuid(), city_id, rider_id, 'cancelled', 'card', tier, strategy, 1, epoch, \
-          pickup_lat, pickup_lng, destination_lat, destination_lng, price, 0, commission_bp, surge, \
-          quoted_distance_m, quoted_duration_s, requested_at, created_at, now() \
+        SELECT gen_random_uuid(), city_id, rider_id, 'cancelled', 'card', tier, strategy, 1, \
+          epoch, pickup_lat, pickup_lng, destination_lat, destination_lng, price, 0, \
+          commission_bp, surge, quoted_distance_m, quoted_duration_s, requested_at, \
+          created_at, now() \
         FROM trips WHERE id = $1::uuid RETURNING id::text";
     let second: String = sqlx::query_scalar(second)
         .bind(trip.as_str())
