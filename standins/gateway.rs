@@ -45,6 +45,8 @@ pub struct Payment {
     pub status: String,
     pub webhook: String,
     pub redirect: String,
+    /// The page reserves the money; it is taken when that is asked for.
+    pub manual: bool,
     pub(crate) tries: Vec<Try>,
 }
 
@@ -56,6 +58,23 @@ pub(crate) struct Try {
     pub status: &'static str,
     pub amount: Value,
     pub at: Timestamp,
+}
+
+impl Payment {
+    /// The try that succeeded at one of these.
+    pub(crate) fn done(&self, operations: &[&str]) -> Option<&Try> {
+        let mut tries = self.tries.iter();
+        tries.find(|one| operations.contains(&one.operation) && one.status == "SUCCESS")
+    }
+
+    /// What was taken, each amount as it was asked for.
+    pub fn taken(&self) -> Vec<String> {
+        let taken = self
+            .tries
+            .iter()
+            .filter(|one| matches!(one.operation, "pay" | "capture") && one.status == "SUCCESS");
+        taken.map(|one| one.amount.to_string()).collect()
+    }
 }
 
 /// A notice, signed; what a test changes in it is no longer what was signed.
@@ -161,6 +180,23 @@ impl Gateway {
     /// The money is reserved only.
     pub fn authorize(&self, order: &str) -> Told {
         self.note(order, "authorize", "SUCCESS", "AUTHORIZED")
+    }
+
+    /// What it tells of the last thing that was done to an order.
+    pub fn told_of_last(&self, order: &str) -> Told {
+        let payment = self.payment(order);
+        let last = payment.tries.last().unwrap_or_else(|| panic!("nothing was done to {order}"));
+        let mut data = notice(&payment, &last.id, last.status);
+        data["amount"] = last.amount.clone();
+        let (event, webhook) = (last.operation.to_owned(), payment.webhook.clone());
+        let mut told = Told { event, data, signature: String::new(), webhook };
+        self.sign(&mut told);
+        told
+    }
+
+    /// The bank lets go what it reserved.
+    pub fn lapse(&self, order: &str) -> Told {
+        self.note(order, "reversal", "SUCCESS", "REVERSED")
     }
 
     /// Somebody gives it back by hand.

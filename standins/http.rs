@@ -113,6 +113,7 @@ async fn open(State(gateway): State<Gateway>, headers: HeaderMap, body: Bytes) -
         status: "CREATED".to_owned(),
         webhook: text("serverWebhook"),
         redirect: text("merchantRedirect"),
+        manual: asked["manualCapture"] == true,
         tries: Vec::new(),
     });
     let url = format!("{}/session/{session}?mode=test", gateway.0.url);
@@ -154,7 +155,10 @@ async fn order(State(gateway): State<Gateway>, Path(order): Path<String>) -> Res
     let Some(payment) = state.payments.iter().find(|payment| payment.order == order) else {
         return refused(StatusCode::NOT_FOUND, "no such order");
     };
-    let captured = if payment.status == "PAID" { number(&payment.amount) } else { json!(0) };
+    let captured = match payment.done(&["pay", "capture"]) {
+        Some(taken) => taken.amount.clone(),
+        None => json!(0),
+    };
     said(&json!({"response": {"orderId": payment.gateway_order,
         "totalCapturedAmount": captured, "totalRefundedAmount": 0}}))
 }
@@ -181,7 +185,8 @@ async fn transactions(State(gateway): State<Gateway>, Query(asked): Query<Asked>
     said(&json!({"body": rows, "pagination": {"page": page, "total": total}}))
 }
 
-/// Refunds and voids: each call is carried out, a repeated one again.
+/// Refunds, voids and captures: each call is carried out, a repeated one again. What is reserved is
+/// taken or let go once.
 async fn reverse(
     State(gateway): State<Gateway>,
     Path(order): Path<String>,
@@ -191,16 +196,26 @@ async fn reverse(
     let operation = match asked["apiOperation"].as_str() {
         Some("REFUND") => "refund",
         Some("VOID") => "void",
+        Some("CAPTURE") => "capture",
         _ => return refused(StatusCode::BAD_REQUEST, "apiOperation"),
     };
     let amount = asked["transaction"]["amount"].clone();
     gateway.must(amount.is_number(), "transaction.amount is a number");
     let target = asked["transaction"]["targetTransactionId"].is_string();
-    gateway.must(operation == "refund" || target, "targetTransactionId");
+    gateway.must(operation != "void" || target, "targetTransactionId");
     let (id, _) = names();
     let mut state = gateway.0.state.lock();
     let found = state.payments.iter_mut().find(|payment| payment.gateway_order == order);
     let Some(payment) = found else { return refused(StatusCode::NOT_FOUND, "no such order") };
+    if payment.manual && operation != "refund" {
+        let held = payment.done(&["authorize"]);
+        let over = payment.done(&["pay", "capture", "void", "reversal"]).is_some();
+        let fits = amount.as_f64() <= number(&payment.amount).as_f64();
+        if held.is_none() || over || !fits {
+            return refused(StatusCode::BAD_REQUEST, "nothing of that is reserved");
+        }
+        payment.status = if operation == "void" { "VOIDED" } else { "PAID" }.to_owned();
+    }
     let transaction = format!("TX-{id}");
     payment.tries.push(Try {
         id: transaction.clone(),

@@ -36,6 +36,7 @@ pub(crate) async fn done(
 ) -> Response {
     let Some(payment) = payment_of(&gateway, &session) else { return no_page() };
     let told = match what.as_str() {
+        "pay" if payment.manual => gateway.authorize(&payment.order),
         "pay" => gateway.pay(&payment.order),
         "decline" => gateway.decline(&payment.order),
         _ => return no_page(),

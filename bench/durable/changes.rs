@@ -223,6 +223,7 @@ fn booking(rider: UserId) -> anyhow::Result<NewTrip> {
         method: PaymentMethod::Cash,
         strategy: "first_accept".to_owned(),
         price: Piasters(10_000),
+        card: None,
         promo: None,
         due_allowed: Piasters::ZERO,
         commission: BasisPoints(1500),

@@ -45,7 +45,7 @@ pub(crate) fn limit(method: &Method, route: &str) -> Limit {
         ("POST", "/location/batch-update") => Limit::LocationBatch,
         ("GET" | "HEAD", "/location/nearby") => Limit::Nearby,
         ("POST", "/pricing/estimate") => Limit::Estimate,
-        ("POST", "/payment/deposit/init") => Limit::Deposit,
+        ("POST", "/payment/deposit/init" | "/payment/card/init") => Limit::Deposit,
         ("POST", "/payment/callback" | "/payment/payout/callback") => Limit::GatewayNotice,
         ("POST", "/payment/withdraw/request") => Limit::Withdrawal,
         ("POST", "/trips/{id}/dispute") => Limit::Dispute,

@@ -1,14 +1,18 @@
 //! How people pay in, from the configuration. A gateway with half of its settings is a mistake and
 //! no absence.
 
+use std::time::Duration;
+
 use anyhow::{Context, ensure};
 use base::Piasters;
 use clap::{Args, ValueEnum};
 use ops::BreakerPolicy;
-use payments::{DepositLimits, GatewayMode, KashierConfig, PayPage, PaymentsConfig};
+use payments::{CardLimits, DepositLimits, GatewayMode, KashierConfig, PayPage, PaymentsConfig};
 use secrecy::SecretString;
 
 use crate::config::{Secrets, Stage};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
@@ -58,6 +62,11 @@ pub struct GatewayArgs {
     /// Most that is paid in at once, pounds.
     #[arg(long, env = "KASHIER_DEPOSIT_MAX", value_parser = pounds, default_value = "20000")]
     pub kashier_deposit_max: Piasters,
+    /// How long what a rider authorised on a card may be used for a trip, days; banks let it fall
+    /// after 7 days, some after 30.
+    #[arg(long, env = "KASHIER_HOLD_DAYS", default_value = "6",
+          value_parser = clap::value_parser!(u32).range(2..=30))]
+    pub kashier_hold_days: u32,
 }
 
 fn pounds(text: &str) -> Result<Piasters, base::MoneyError> {
@@ -74,6 +83,7 @@ impl GatewayArgs {
         Ok(PaymentsConfig {
             gateway: self.gateway(secrets)?,
             deposits: DepositLimits { least, most },
+            cards: CardLimits { good_for: DAY * self.kashier_hold_days },
             calls: BreakerPolicy::DEFAULT,
         })
     }

@@ -135,6 +135,8 @@ codes! {
     AlreadyDisputed = "ALREADY_DISPUTED", 409;
     /// The payment method is not served.
     PaymentMethodUnavailable = "PAYMENT_METHOD_UNAVAILABLE", 409;
+    /// No card was authorised so that it pays for the trip; `details.reason` says why.
+    CardNotAuthorised = "CARD_NOT_AUTHORISED", 409;
     /// The payment gateway is not set up here, or doesn't answer.
     GatewayUnavailable = "GATEWAY_UNAVAILABLE", 503;
     /// What calls itself the payment gateway did not sign this.

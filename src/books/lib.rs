@@ -25,8 +25,8 @@ use storage::Db;
 
 pub use reconcile::{
     AskedBy, Captured, Compared, Discrepancy, FindingFilter, FindingKind, FindingStatus,
-    FindingView, FindingsPage, GatewaySide, OpenFindings, PaidDeposit, Resolution, RunView,
-    RunsPage,
+    FindingView, FindingsPage, GatewaySide, OpenFindings, PaidDeposit, PaidKind, Resolution,
+    RunView, RunsPage,
 };
 pub use reports::{CompanyDay, DailyReport, ReportAsked, TripDay};
 pub use statements::{DriverTotals, KindTotal, Standing, StatementLine, StatementView};

@@ -9,6 +9,6 @@ mod wire;
 
 pub use model::{
     AskedBy, Captured, Compared, Discrepancy, FindingFilter, FindingKind, FindingStatus,
-    GatewaySide, PaidDeposit, Resolution,
+    GatewaySide, PaidDeposit, PaidKind, Resolution,
 };
 pub use wire::{FindingView, FindingsPage, OpenFindings, RunView, RunsPage};

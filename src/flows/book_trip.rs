@@ -10,6 +10,7 @@ use base::{Code, Dice};
 use events::Once;
 use fleet::City;
 use fraud::{Movement, Note};
+use payments::CardId;
 use pricing::{Booking, Quote, QuoteRefused};
 use serde::Serialize;
 use storage::Who;
@@ -30,6 +31,8 @@ pub struct TripRequest {
     pub stops: Vec<Place>,
     pub tier: Tier,
     pub method: PaymentMethod,
+    /// What pays for a trip by card.
+    pub card: Option<CardId>,
     pub quote_id: Option<String>,
     /// Checked against the quote, never taken as the price.
     pub price: Option<Piasters>,
@@ -98,8 +101,7 @@ impl Flows {
         city: &City,
     ) -> Result<Vec<Credit>, Problem> {
         if request.method == PaymentMethod::Card {
-            let why = "cards are not taken yet, pay with cash or wallet";
-            return Err(Problem::new(Code::PaymentMethodUnavailable, why));
+            self.check_card(request)?;
         }
         let mut tx = self.db.begin(&Who::Caller(*caller)).await?;
         let wallet = ledger::wallet(&mut tx, caller.user, caller.role).await?;
@@ -112,6 +114,18 @@ impl Flows {
                 let (rider, now) = (caller.user.as_rider(), self.clock.now());
                 Ok(::promo::credits_in_tx(&mut tx, rider, now).await?)
             }
+        }
+    }
+
+    /// Whether what was authorised pays for the trip is decided in the creating transaction.
+    fn check_card(&self, request: &TripRequest) -> Result<(), Problem> {
+        if !self.payments.takes_cards() {
+            let why = "cards are not taken here, pay with cash or wallet";
+            return Err(Problem::new(Code::PaymentMethodUnavailable, why));
+        }
+        match request.card {
+            Some(_) => Ok(()),
+            None => Err(TripError::CardUnfit { why: "missing".to_owned() }.into()),
         }
     }
 
@@ -195,6 +209,7 @@ fn new_trip(request: TripRequest, caller: &Caller, quote: &Quote, city: &City) -
         method: request.method,
         strategy: FIRST_ACCEPT.to_owned(),
         price: quote.price,
+        card: request.card.map(|card| card.0),
         promo: None,
         due_allowed: city.booking_due_limit,
         commission: quote.commission,

@@ -78,8 +78,9 @@ pub async fn look_at_day(
     books.reconcile(day, asked_by, gateway).await
 }
 
-/// The gateway's list against our deposits. What is paid here and not in the list is asked for by
-/// name: it may have been captured a moment before midnight, and be on the list of another day.
+/// The gateway's list against our deposits and what cards paid. What is paid here and not in the
+/// list is asked for by name: it may have been captured a moment before midnight, and be on the
+/// list of another day.
 async fn compared(
     books: &Books,
     payments: &Payments,
@@ -88,7 +89,7 @@ async fn compared(
 ) -> Result<GatewaySide, Fault> {
     let captured = |capture: Capture| Captured {
         transaction: capture.transaction,
-        deposit: capture.deposit.map(|deposit| deposit.0),
+        of: capture.of,
         kept_as: capture.kept_as,
         amount: capture.amount,
     };
@@ -96,7 +97,7 @@ async fn compared(
     let compared = books.compare_captures(day, &listed).await?;
     let mut found = compared.found;
     for deposit in &compared.unlisted {
-        match payments.was_captured(deposit.id, deposit.attempt).await {
+        match payments.was_captured(deposit.kind.name(), deposit.id, deposit.attempt).await {
             Ok(true) => {}
             Ok(false) => found.push(Discrepancy::from(deposit)),
             Err(failed) => return Ok(GatewaySide::Unreadable(failed.to_string())),

@@ -16,6 +16,7 @@ mod audit;
 mod book_trip;
 mod bookkeeping;
 mod cancel_trip;
+mod cards;
 mod city_map;
 mod dead_letters;
 mod deposits;
@@ -76,6 +77,7 @@ pub use book_trip::{TripRequest, TripRequested};
 pub use bookkeeping::{
     BOOKS_ARE_CLOSED, BOOKS_ARE_COMPARED, Bookkeeper, CLOSE_DAYS, RECONCILE_DAYS, look_at_day,
 };
+pub use cards::{CARD_TRIP, CardCashier, CardTrips};
 pub use city_map::{CityMapView, CityName, CityView, Feature, FeatureFacts, Features, Shape};
 pub use deposits::Cashier;
 pub use disputes::Resolve;

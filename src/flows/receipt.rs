@@ -158,7 +158,7 @@ fn charge(trip: &Trip, lines: &[TripLine]) -> ChargeView {
     charge.change = moved(lines, Kind::CashDifference, is_wallet);
     if trip.payment_status == PaymentStatus::Paid {
         charge.paid = charge.to_pay - charge.owed;
-    } else if trip.cancel_fee > Piasters::ZERO {
+    } else if lines.iter().any(|line| line.kind == Kind::CancelFee) {
         charge.paid = trip.cancel_fee - charge.owed;
     }
     charge.tip = -moved(lines, Kind::Tip, is_wallet);

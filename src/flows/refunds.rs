@@ -18,11 +18,20 @@ use tracing::error;
 use crate::Flows;
 use crate::acts::Acted;
 
-/// What an operator found out about a refund whose answer got lost.
+/// What an operator found out about a refund, or a capture, whose answer got lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FoundOut {
     Done,
     Failed,
+}
+
+impl FoundOut {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 impl Flows {

@@ -74,7 +74,8 @@ impl Flows {
     /// Sends the rider of a completed and paid trip his receipt. Told twice, it is told once.
     pub(crate) async fn tell_receipt_in_tx(&self, tx: &mut Tx, trip: &Trip) -> Result<(), Fault> {
         let Some((price, at)) = trip.final_price.zip(trip.ended_at) else { return Ok(()) };
-        if trip.payment_status == PaymentStatus::Failed {
+        // One that is paid later is told of it then.
+        if trip.payment_status != PaymentStatus::Paid {
             return Ok(());
         }
         let distance_m = trip.distance_m.unwrap_or(trip.quoted_distance_m);
@@ -132,6 +133,7 @@ fn news_of(rider: UserId, price: Piasters, event: &TripEvent) -> Vec<(UserId, Ne
             news
         }
         EventName::Paid => vec![(rider, News::PaymentSucceeded { amount: price })],
+        EventName::PaymentFailed => vec![(rider, News::PaymentFailed { amount: price })],
         EventName::Cancelled => cancelled(rider, event),
         EventName::DriverCancelled => vec![(rider, News::TripDriverCancelled)],
         EventName::NoDrivers => vec![(rider, News::TripNoDrivers)],
@@ -203,6 +205,7 @@ mod tests {
         check("completed", "driver", json!({"finalPrice": 50}), "rider arrived, 50");
         check("paid", "system", json!({"finalPrice": 50}), "rider payment_succeeded");
         let unpaid = json!({"finalPrice": 50, "paymentStatus": "failed"});
+        check("payment_failed", "system", unpaid.clone(), "rider payment_failed");
         check("completed", "driver", unpaid, "rider arrived, 50; rider payment_failed");
     }
 

@@ -3,6 +3,7 @@
 
 use base::{Fields, Millis, PaymentMethod, Piasters, Problem, PromoCreditId, Tier, limits};
 use base::{trimmed, trimmed_option};
+use payments::CardId;
 use serde::Deserialize;
 use trips::{Passenger, Place};
 use utoipa::ToSchema;
@@ -32,6 +33,8 @@ pub struct TripForm {
     vehicle_type: Tier,
     /// Cash when absent.
     payment_method: Option<PaymentMethod>,
+    /// What was authorised on the gateway's page, of a trip that is paid by card.
+    card_authorisation: Option<CardId>,
     /// From an estimate; without one the trip is priced now.
     #[serde(default, deserialize_with = "trimmed_option")]
     quote_id: Option<String>,
@@ -87,6 +90,7 @@ impl TripForm {
             stops,
             tier: self.vehicle_type,
             method: self.payment_method.unwrap_or(PaymentMethod::Cash),
+            card: self.card_authorisation,
             quote_id: self.quote_id,
             price: self.price,
             passenger: self.passenger.map(|p| Passenger { name: p.name, phone: p.phone }),
@@ -101,6 +105,10 @@ impl TripForm {
     fn check(&self, fields: &mut Fields) {
         if self.stops.len() > STOPS_MAX {
             fields.wrong("stops", "too_many", &format!("at most {STOPS_MAX} stops"));
+        }
+        if self.card_authorisation.is_some() && self.payment_method != Some(PaymentMethod::Card) {
+            let text = "only a trip that is paid by card has one";
+            fields.wrong("cardAuthorisation", "unsupported", text);
         }
         let fare = 0..=limits::FARE_MAX;
         if self.price.is_some_and(|price| !fare.contains(&price.0)) {

@@ -72,6 +72,7 @@ fn is_news(kind: &str) -> bool {
         EventName::Started,
         EventName::Completed,
         EventName::Paid,
+        EventName::PaymentFailed,
         EventName::Cancelled,
         EventName::DriverCancelled,
         EventName::NoDrivers,

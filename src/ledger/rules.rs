@@ -25,8 +25,9 @@ pub use deposit::{
 };
 pub use refund::{Burden, Refund, RefundTo, refund};
 pub use trip::{
-    CashTaken, Insufficient, OverDueLimit, PaymentFailed, Settlement, Shares, TripMoney, captured,
-    cash_difference, decide, hold_for, hold_journal, shares, tip,
+    CancelFee, CashTaken, Insufficient, OverDueLimit, PaymentFailed, Settlement, Shares, TripMoney,
+    captured, cash_difference, decide, fee_captured, hold_for, hold_journal, is_covered, shares,
+    tip,
 };
 pub use withdrawal::{WithdrawStep, withdrawal};
 

@@ -302,7 +302,9 @@ impl Client {
             true => Settlement { method: PaymentMethod::Card, ..fare },
             false => fare,
         };
-        let journal = cash.filter(|_| !by_card).unwrap_or_else(|| captured(&fare));
+        let journal = cash
+            .filter(|_| !by_card)
+            .unwrap_or_else(|| captured(&fare, fare.to_pay(), &RiderFunds::default()));
         if self.ridden.len() == MEMORY {
             self.ridden.pop_front();
         }

@@ -10,6 +10,7 @@ use storage::Tx;
 use uuid::Uuid;
 
 use crate::Payments;
+use crate::cards::{self, CardReference};
 use crate::facts::{PaymentCompleted, PaymentFailed, PaymentInitiated};
 use crate::model::{Claim, Deposit, DepositId, DepositStatus, News, Reference};
 use crate::refunds::{self, CardRefund};
@@ -86,6 +87,12 @@ impl Payments {
                 Some(why) => NoticeApplied::StrangeBefore(why.to_owned()),
                 None => NoticeApplied::Before,
             });
+        }
+        if let Ok(CardReference { card, .. }) = kept.notice.order.parse() {
+            // What it says of a card is a reason to look: its event is not signed.
+            events::add_in_tx(tx, &[cards::look_at(card)?]).await?;
+            store::notice_applied_in_tx(tx, id, "looked_up", self.clock().now()).await?;
+            return Ok(NoticeApplied::Now(Applied::Nothing("looked_up")));
         }
         let deposit = kept.notice.order.parse::<Reference>().ok();
         let news = News::from(&kept.notice);

@@ -6,14 +6,14 @@ use uuid::Uuid;
 use crate::Payments;
 use crate::apply::capture_of;
 use crate::kashier::{CallFailed, Currency, ListFailed, Listed};
-use crate::model::{Claim, DepositId, News, Reference};
+use crate::model::{Claim, News, name_of, read_name};
 
 /// Money that was taken, as the gateway lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capture {
     pub transaction: String,
-    /// The deposit that its order names, where it is one of ours.
-    pub deposit: Option<DepositId>,
+    /// The deposit or the authorisation that its order names, where it is one of ours.
+    pub of: Option<Uuid>,
     /// The ledger's name of it, should it be in suspense.
     pub kept_as: Uuid,
     /// `None` for one that could not have been asked for.
@@ -28,11 +28,17 @@ impl Payments {
         Ok(Some(listed.into_iter().filter(is_capture).map(capture).collect()))
     }
 
-    /// Did the gateway take money for a deposit, under any of the names that it had?
-    pub async fn was_captured(&self, id: Uuid, attempts: i16) -> Result<bool, CallFailed> {
+    /// Did the gateway take money for a deposit (`dep`) or an authorisation (`card`), under any of
+    /// the names that it had?
+    pub async fn was_captured(
+        &self,
+        kind: &str,
+        id: Uuid,
+        attempts: i16,
+    ) -> Result<bool, CallFailed> {
         let Ok(gateway) = self.gateway() else { return Ok(false) };
         for attempt in (1..=attempts).rev() {
-            let reference = Reference { deposit: DepositId(id), attempt }.to_string();
+            let reference = name_of(kind, id, attempt);
             let found = gateway.look_up(&reference, None).await?.map(News::from);
             if found.is_some_and(|news| news.claim == Claim::Paid) {
                 return Ok(true);
@@ -50,10 +56,11 @@ fn is_capture(row: &Listed) -> bool {
 }
 
 fn capture(row: Listed) -> Capture {
-    let order = row.order.and_then(|order| order.parse::<Reference>().ok());
+    let order = row.order.as_deref();
+    let named = order.and_then(|name| read_name("dep", name).or_else(|| read_name("card", name)));
     Capture {
         kept_as: capture_of(&row.transaction),
-        deposit: order.map(|reference| reference.deposit),
+        of: named.map(|(id, _)| id),
         // Of another currency it is no amount of ours.
         amount: row.amount.filter(|_| row.currency == Some(Currency::Egp)),
         transaction: row.transaction,
@@ -104,7 +111,9 @@ mod tests {
         };
         let read = capture(row.clone());
         let id = Uuid::from_u128(0x0190_b8a0_0000_7000_8000_0000_0000_dead);
-        assert_eq!((read.amount, read.deposit), (None, Some(DepositId(id))));
+        assert_eq!((read.amount, read.of), (None, Some(id)));
+        let card = "card-0190b8a000007000800000000000dead-1".to_owned();
+        assert_eq!(capture(Listed { order: Some(card), ..row.clone() }).of, Some(id));
         let ours = capture(Listed { currency: Some(Currency::Egp), ..row });
         assert_eq!(ours.amount, Some(Piasters(500)));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Caller, Clock, Code, Dice, Fault, Piasters, Problem};
-use events::{Jobs, Once, Superseded};
+use events::{Jobs, NewJob, Once, Superseded};
 use metrics::counter;
 use ops::{BreakerPolicy, Breakers};
 use storage::{Db, Who};
@@ -12,20 +12,23 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::apply::initiated_in_tx;
+use crate::cards::{self, CardLimits, CardReference};
 use crate::job;
-use crate::kashier::{CallFailed, Currency, Kashier, KashierConfig, NotGenuine, Notice, Order};
-use crate::model::{Claim, Deposit, DepositId, DepositStatus, News, Reference};
+use crate::kashier::{
+    CallFailed, Currency, Intent, Kashier, KashierConfig, NotGenuine, Notice, Order,
+};
+use crate::model::{Claim, Deposit, DepositId, DepositStatus, News, NoReference, Reference};
 use crate::rules::next_look;
 use crate::store::{self, NewDeposit};
 use crate::wire::{DepositOpened, DepositView};
 
 /// Attempts at a page within one request. With the breaker's time-out and the rests between them
 /// they stay within what a person waits.
-const TRIES: u32 = 3;
+pub(crate) const TRIES: u32 = 3;
 /// Longest rest between two attempts.
-const REST: Duration = Duration::from_millis(400);
+pub(crate) const REST: Duration = Duration::from_millis(400);
 /// How long a page may be paid on.
-const PAGE_OPEN: Duration = Duration::from_secs(30 * 60);
+pub(crate) const PAGE_OPEN: Duration = Duration::from_secs(30 * 60);
 /// Deposits taken up by one run of the schedule.
 pub(crate) const LOOKS: i64 = 500;
 /// When a look that got lost is made up for.
@@ -49,6 +52,7 @@ impl Default for DepositLimits {
 pub struct PaymentsConfig {
     pub gateway: Option<KashierConfig>,
     pub deposits: DepositLimits,
+    pub cards: CardLimits,
     pub calls: BreakerPolicy,
 }
 
@@ -62,6 +66,7 @@ struct Inner {
     dice: Dice,
     gateway: Option<Kashier>,
     limits: DepositLimits,
+    cards: CardLimits,
 }
 
 /// What a look at the gateway brought.
@@ -83,11 +88,11 @@ impl Payments {
         breakers: &Breakers,
         config: PaymentsConfig,
     ) -> Result<Self, Fault> {
-        let PaymentsConfig { gateway, deposits: limits, calls } = config;
+        let PaymentsConfig { gateway, deposits: limits, cards, calls } = config;
         let gateway = gateway
             .map(|config| Kashier::new(config, breakers, calls, clock.clone()))
             .transpose()?;
-        Ok(Self(Arc::new(Inner { db, clock, dice, gateway, limits })))
+        Ok(Self(Arc::new(Inner { db, clock, dice, gateway, limits, cards })))
     }
 
     /// The line to the gateway, where there is one.
@@ -106,16 +111,21 @@ impl Payments {
         once: Once,
     ) -> Result<DepositOpened, Problem> {
         let gateway = self.gateway()?;
-        let DepositLimits { least, most } = self.0.limits;
-        if amount < least || amount > most {
-            let text = format!("must be between {least} and {most}");
-            return Err(Problem::field("amount", "out_of_range", &text));
-        }
+        self.check_amount(amount)?;
         let deposit = match once.applied() {
             Some(id) => self.begun(DepositId(id)).await?,
             None => self.begin(caller, amount, once).await?,
         };
         Ok(DepositOpened::of(&self.with_page(gateway, deposit).await?))
+    }
+
+    pub(crate) fn check_amount(&self, amount: Piasters) -> Result<(), Problem> {
+        let DepositLimits { least, most } = self.0.limits;
+        if amount < least || amount > most {
+            let text = format!("must be between {least} and {most}");
+            return Err(Problem::field("amount", "out_of_range", &text));
+        }
+        Ok(())
     }
 
     /// One of the caller's own.
@@ -183,6 +193,7 @@ impl Payments {
                 currency: deposit.currency,
                 customer: deposit.user,
                 expires: deposit.expires_at,
+                intent: Intent::Charge,
             };
             let failed = match gateway.open(&order).await {
                 Ok(page) => {
@@ -200,12 +211,7 @@ impl Payments {
             };
             warn!(deposit.id = %deposit.id, attempt = deposit.attempt, "no page to pay on: {failed}");
             tries += 1;
-            let is_passing = match &failed {
-                CallFailed::NotDone { after, .. } => after.is_none(),
-                CallFailed::Lost { .. } => true,
-                CallFailed::Refused { .. } => false,
-            };
-            if tries >= TRIES || !is_passing {
+            if tries >= TRIES || !failed.passes() {
                 return Err(unavailable(&failed));
             }
             tokio::time::sleep(REST.mul_f64(self.0.dice.unit())).await;
@@ -271,10 +277,14 @@ impl Payments {
         let gateway = self.gateway()?;
         let name = form_urlencoded::parse(query.as_bytes())
             .find(|(name, _)| name == "merchantOrderId")
-            .and_then(|(_, value)| value.parse::<Reference>().ok());
+            .map(|(_, value)| value.into_owned());
         let genuine = name.filter(|_| gateway.key().is_genuine_redirect(query));
-        if let Some(reference) = genuine {
-            let job = job::look_up(reference.deposit)?;
+        let look = match &genuine {
+            Some(name) => look_at_name(name)?,
+            None => None,
+        };
+        let genuine = genuine.filter(|_| look.is_some());
+        if let Some(job) = look {
             jobs.add(&[job]).await?;
         }
         let app = &gateway.config().app_url;
@@ -343,13 +353,32 @@ impl Payments {
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.clock
     }
+
+    pub(crate) fn dice(&self) -> &Dice {
+        &self.0.dice
+    }
+
+    pub(crate) fn cards(&self) -> CardLimits {
+        self.0.cards
+    }
+}
+
+/// A look at what bears this name, where it is one of ours.
+fn look_at_name(name: &str) -> Result<Option<NewJob>, Fault> {
+    if let Ok(Reference { deposit, .. }) = name.parse() {
+        return job::look_up(deposit).map(Some);
+    }
+    match name.parse() {
+        Ok(CardReference { card, .. }) => cards::look_at(card).map(Some),
+        Err(NoReference) => Ok(None),
+    }
 }
 
 fn must(deposit: Option<Deposit>) -> Result<Deposit, Fault> {
     deposit.ok_or_else(|| Fault::internal("a deposit that was stored is not there"))
 }
 
-fn unavailable(failed: &CallFailed) -> Problem {
+pub(crate) fn unavailable(failed: &CallFailed) -> Problem {
     let mut problem =
         Problem::new(Code::GatewayUnavailable, "the payment gateway doesn't answer, try again");
     problem.cause = Some(failed.to_string());

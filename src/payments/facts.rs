@@ -17,6 +17,10 @@ pub const WITHDRAWAL_FACTS: [&str; 6] = [
     withdrawal_fact(WithdrawalStatus::Failed),
 ];
 
+/// Facts of the aggregate `card`.
+pub const CARD_FACTS: [&str; 4] =
+    ["CARD_AUTHORISED", "CARD_CAPTURED", "CARD_CHARGED", "CARD_RELEASED"];
+
 /// The fact that a withdrawal got there.
 pub(crate) const fn withdrawal_fact(status: WithdrawalStatus) -> &'static str {
     match status {

@@ -21,10 +21,10 @@ mod sign;
 mod tests;
 
 pub(crate) use client::call;
-pub use client::{CallFailed, GatewayMode, Kashier, KashierConfig, Order, Page, PayPage};
+pub use client::{CallFailed, GatewayMode, Intent, Kashier, KashierConfig, Order, Page, PayPage};
 pub use listing::{ListFailed, Listed};
 pub use notice::{Event, NotGenuine, Notice, NoticeStatus};
-pub use replies::{Found, Reversal, Standing};
+pub use replies::{Found, Hold, HoldStanding, Reversal, Standing};
 pub use sign::SigningKey;
 
 use base::Piasters;

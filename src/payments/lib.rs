@@ -1,7 +1,8 @@
 //! Money from and to the world outside: what the gateway is asked, what it says, what becomes of
 //! it.
 //!
-//! Owns the gateway's protocol and client, deposits, and what the gateway told. Does not own
+//! Owns the gateway's protocol and client, deposits, what riders authorise on cards, and what the
+//! gateway told. Does not own
 //! balances: every movement is a journal of `ledger`. Tells nobody: who applies news (the flows)
 //! tells in the same transaction.
 //!
@@ -16,6 +17,7 @@
 mod acts;
 mod apply;
 mod captures;
+mod cards;
 mod desk;
 mod disputes;
 mod facts;
@@ -37,6 +39,10 @@ pub use acts::{
 };
 pub use apply::{Applied, ApplyError, NoticeApplied, Paid};
 pub use captures::Capture;
+pub use cards::{
+    CARD, CARD_LOOKS, CARDS_EVERY_MINUTE, CardAuthorisation, CardId, CardJob, CardLimits,
+    CardLooked, CardMoved, CardOpened, CardOutcome, CardReference, CardStatus, CardView, CardWord,
+};
 pub use desk::{DepositLimits, Looked, Payments, PaymentsConfig};
 pub use disputes::{
     Dispute, DisputeFilter, DisputeId, DisputeReason, DisputeStatus, DisputeView, DisputesPage,
@@ -45,13 +51,14 @@ pub use disputes::{
     remedy,
 };
 pub use facts::{
-    PaymentCompleted, PaymentFailed, PaymentInitiated, PaymentRefunded, WITHDRAWAL_FACTS,
-    WithdrawalMoved,
+    CARD_FACTS, PaymentCompleted, PaymentFailed, PaymentInitiated, PaymentRefunded,
+    WITHDRAWAL_FACTS, WithdrawalMoved,
 };
 pub use job::{DEPOSIT_LOOK, DEPOSIT_LOOKS, EVERY_MINUTE, LookJob, NoticeJob, PAYMENT_NOTICE};
 pub use kashier::{
-    CallFailed, Currency, Event, Found, GatewayMode, Kashier, KashierConfig, ListFailed, Listed,
-    NotGenuine, Notice, NoticeStatus, Order, Page, PayPage, Reversal, SigningKey, Standing,
+    CallFailed, Currency, Event, Found, GatewayMode, Hold, HoldStanding, Intent, Kashier,
+    KashierConfig, ListFailed, Listed, NotGenuine, Notice, NoticeStatus, Order, Page, PayPage,
+    Reversal, SigningKey, Standing,
 };
 pub use model::{Claim, Deposit, DepositId, DepositStatus, News, NoReference, Reference};
 pub use payouts::{

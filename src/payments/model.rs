@@ -46,7 +46,7 @@ pub struct Reference {
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "dep-{}-{}", self.deposit.0.simple(), self.attempt)
+        f.write_str(&name_of("dep", self.deposit.0, self.attempt))
     }
 }
 
@@ -59,15 +59,23 @@ impl FromStr for Reference {
     type Err = NoReference;
 
     fn from_str(text: &str) -> Result<Self, NoReference> {
-        let (id, attempt) =
-            text.strip_prefix("dep-").and_then(|rest| rest.split_once('-')).ok_or(NoReference)?;
-        let read = Self {
-            deposit: DepositId(Uuid::try_parse(id).map_err(|_| NoReference)?),
-            attempt: attempt.parse().map_err(|_| NoReference)?,
-        };
-        // One spelling each, so that nobody finds a deposit under a name we never gave.
-        if read.to_string() == text { Ok(read) } else { Err(NoReference) }
+        let (id, attempt) = read_name("dep", text).ok_or(NoReference)?;
+        Ok(Self { deposit: DepositId(id), attempt })
     }
+}
+
+/// The name of an attempt at a page.
+pub(crate) fn name_of(kind: &str, id: Uuid, attempt: i16) -> String {
+    format!("{kind}-{}-{attempt}", id.simple())
+}
+
+/// What [`name_of`] was made of.
+pub(crate) fn read_name(kind: &str, text: &str) -> Option<(Uuid, i16)> {
+    let rest = text.strip_prefix(kind)?.strip_prefix('-')?;
+    let (id, attempt) = rest.split_once('-')?;
+    let (id, attempt) = (Uuid::try_parse(id).ok()?, attempt.parse().ok()?);
+    // One spelling each, so that nobody finds anything under a name we never gave.
+    (name_of(kind, id, attempt) == text).then_some((id, attempt))
 }
 
 /// A top-up of a rider's wallet, or of a driver's account.

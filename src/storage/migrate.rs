@@ -52,6 +52,7 @@ const FILES: &[File] = &[
     file!(15, "trip_money", "0015_trip_money"),
     file!(16, "books", "0016_books"),
     file!(17, "fraud", "0017_fraud"),
+    file!(18, "cards", "0018_cards"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

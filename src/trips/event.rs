@@ -28,8 +28,10 @@ pub enum EventName {
     Arrived,
     Started,
     Completed,
-    /// A completed trip that could not be paid was paid after all.
+    /// A completed trip is paid after its end: by its card, or after it could not be paid.
     Paid,
+    /// The card of a completed trip did not pay.
+    PaymentFailed,
     Cancelled,
     /// The driver gave the trip back; another is searched.
     DriverCancelled,
@@ -39,7 +41,7 @@ pub enum EventName {
 }
 
 impl EventName {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Scheduled,
         Self::Requested,
         Self::Accepted,
@@ -53,6 +55,7 @@ impl EventName {
         Self::Reassigned,
         Self::NoDrivers,
         Self::Paid,
+        Self::PaymentFailed,
     ];
 
     /// The name in trip rooms.
@@ -67,6 +70,7 @@ impl EventName {
             Self::Started => "started",
             Self::Completed => "completed",
             Self::Paid => "paid",
+            Self::PaymentFailed => "payment_failed",
             Self::Cancelled => "cancelled",
             Self::DriverCancelled => "driver_cancelled",
             Self::Reassigned => "reassigned",
@@ -86,6 +90,7 @@ impl EventName {
             Self::Started => "TRIP_STARTED",
             Self::Completed => "TRIP_COMPLETED",
             Self::Paid => "TRIP_PAID",
+            Self::PaymentFailed => "TRIP_PAYMENT_FAILED",
             Self::Cancelled => "TRIP_CANCELLED",
             Self::DriverCancelled => "TRIP_DRIVER_CANCELLED",
             Self::Reassigned => "TRIP_REASSIGNED",
@@ -155,6 +160,10 @@ pub struct TripEvent {
     /// What the driver says he was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cash_collected: Option<Piasters>,
+    /// Of a trip paid by card: what is to be taken of what the rider authorised, once nothing more
+    /// comes; 0 lets it go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card_due: Option<Piasters>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened: Option<Opened>,
 }
@@ -180,6 +189,7 @@ impl TripEvent {
             duration_s: None,
             cancel_fee: None,
             cash_collected: None,
+            card_due: None,
             opened: None,
         }
     }
@@ -221,7 +231,7 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
     trip.driver = event.driver_id;
     trip.rounds = event.rounds.unwrap_or(trip.rounds);
     match event.event {
-        EventName::Scheduled | EventName::Paid => {}
+        EventName::Scheduled | EventName::Paid | EventName::PaymentFailed => {}
         EventName::Requested => trip.requested_at = event.at,
         EventName::Accepted | EventName::Queued => {
             trip.accepted_at = Some(event.at);

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use base::{Clock, Fault, PaymentMethod, Piasters, RiderId, TripId};
-use ledger::{Account, TripMoney};
+use ledger::{Account, Settlement, TripMoney};
 use metrics::counter;
 use storage::{Db, Tx};
 
+use crate::card;
 use crate::event::{EventName, TripEvent, evolve};
 use crate::model::{PaymentStatus, Side, Trip};
 use crate::store;
@@ -51,6 +52,7 @@ async fn pay(
     let event = TripEvent {
         payment_status: PaymentStatus::Paid,
         final_price: trip.final_price,
+        card_due: card::due(&trip, Piasters::ZERO),
         ..TripEvent::next(&trip, EventName::Paid, trip.status, Side::System, clock.now())
     };
     if !store::pay_late_in_tx(&mut tx, &event).await? {
@@ -73,11 +75,12 @@ async fn pay(
 
 /// What the trip's completion would have posted. Its hold was given back then.
 fn settlement(trip: &Trip) -> Option<TripMoney> {
-    // Cash is in the driver's hand, and a card is its gateway's affair.
-    if trip.payment_status != PaymentStatus::Failed || trip.method != PaymentMethod::Wallet {
+    // Cash is in the driver's hand. A card that failed to pay leaves it to the wallet.
+    if trip.payment_status != PaymentStatus::Failed || trip.method == PaymentMethod::Cash {
         return None;
     }
-    trip.driver.map(|driver| TripMoney::Settle(trip.settlement(driver)))
+    let fare = trip.settlement(trip.driver?);
+    Some(TripMoney::Settle(Settlement { method: PaymentMethod::Wallet, ..fare }))
 }
 
 async fn post(

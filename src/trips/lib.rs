@@ -13,6 +13,7 @@
 
 mod actor;
 mod booking;
+mod card;
 mod cash;
 mod effect;
 mod event;
@@ -31,6 +32,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use card::{CardDue, CardSettled, card_settle_in_tx, trip_in_tx};
 pub use cash::{CASH_OVER_MAX, CASH_WITHIN_MS};
 pub use effect::Effect;
 pub use event::{EventName, Opened, TripEvent, evolve};

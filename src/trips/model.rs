@@ -10,6 +10,7 @@ use base::{
 use ledger::Settlement;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 words! {
     /// Where a trip stands.
@@ -253,6 +254,16 @@ impl Trip {
         !self.status.is_live() && settled
     }
 
+    /// What its rider pays who calls it off at `now`. Free within the window; at its end the fee is
+    /// due. A driver still on another trip costs nothing.
+    pub(crate) fn late_fee(&self, now: Millis) -> Piasters {
+        let free_ms = i64::from(self.terms.free_cancel_s) * 1000;
+        match self.accepted_at {
+            Some(at) if !self.is_queued() && now.since(at) >= free_ms => self.terms.cancel_fee,
+            Some(_) | None => Piasters::ZERO,
+        }
+    }
+
     /// Accepted by a driver who is still ending another trip.
     pub const fn is_queued(&self) -> bool {
         self.queued_behind.is_some()
@@ -299,6 +310,8 @@ pub struct NewTrip {
     pub method: PaymentMethod,
     pub strategy: String,
     pub price: Piasters,
+    /// What its rider authorised on a card, where it is paid so; bound meanwhile, it is not booked.
+    pub card: Option<Uuid>,
     /// Taken off the price; gone meanwhile, the trip is not booked.
     pub promo: Option<promo::Offer>,
     /// What the rider may owe and still book.

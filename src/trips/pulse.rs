@@ -64,7 +64,8 @@ impl Pulse {
             | EventName::Started
             | EventName::DriverCancelled
             | EventName::Reassigned
-            | EventName::Paid => {}
+            | EventName::Paid
+            | EventName::PaymentFailed => {}
         }
         if !trip.status.is_live() {
             beat.ends.push_back((now, trip.id, trip.status));

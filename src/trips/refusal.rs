@@ -59,6 +59,9 @@ pub enum TripError {
     /// With what earlier trips that could not be paid cost.
     #[error("the rider owes {due}")]
     PaymentDue { due: Piasters },
+    /// What was authorised on a card does not pay for this trip.
+    #[error("the card does not pay for it: {why}")]
+    CardUnfit { why: String },
     /// Between choosing it and booking with it.
     #[error("the promo is used up")]
     PromoGone,
@@ -140,6 +143,10 @@ impl From<TripError> for Problem {
             TripError::PaymentDue { due } => {
                 let text = "an earlier trip is not fully paid, top up your wallet first";
                 Self::new(Code::PaymentDue, text).with("due", due)
+            }
+            TripError::CardUnfit { why } => {
+                let text = "authorise the trip's price on the card first, each trip anew";
+                Self::new(Code::CardNotAuthorised, text).with("reason", why)
             }
             TripError::PromoGone => {
                 Self::new(Code::PromoUnfit, "the promo is used up").with("reason", "used_up")

@@ -23,6 +23,7 @@ use tracing::info;
 
 use crate::actor::{Actor, Answer, Entry, Gone, Message, World};
 use crate::booking::{self, Begin};
+use crate::card::CardSettled;
 use crate::effect::Effect;
 use crate::event::TripEvent;
 use crate::late::{self, PaidLate};
@@ -228,6 +229,12 @@ impl Trips {
             all.push(paid);
         }
         Ok(all)
+    }
+
+    /// Tells what a card's answer made of its trip, once that is committed.
+    pub async fn card_settled(&self, settled: &CardSettled) {
+        let CardSettled { trip, event } = settled.clone();
+        self.tell(Effect::Event { trip, event }).await;
     }
 
     /// Riders after `after` with completed trips that could not be paid, in the order of their ids.

@@ -10,13 +10,13 @@
 
 use std::sync::Arc;
 
-use base::{DriverId, Millis, Piasters, Point, RiderId, TripId};
+use base::{DriverId, Millis, PaymentMethod, Piasters, Point, RiderId, TripId};
 use ledger::{CashTaken, TripMoney};
 
-use crate::cash;
 use crate::event::{EventName, TripEvent, evolve};
 use crate::model::{CancelReason, Freed, OfferOutcome, Party, PaymentStatus, Side, Status, Trip};
 use crate::refusal::Refusal;
+use crate::{card, cash};
 
 // The table of `step` is read side by side: short names, for this file.
 use Command as C;
@@ -360,7 +360,10 @@ fn too_late(state: &State, driver: DriverId) -> Refusal {
 }
 
 fn no_drivers(state: &State, now: Millis) -> Step {
-    let event = state.event(EventName::NoDrivers, Status::NoDrivers, Side::System, now);
+    let event = TripEvent {
+        card_due: card::due(&state.trip, Piasters::ZERO),
+        ..state.event(EventName::NoDrivers, Status::NoDrivers, Side::System, now)
+    };
     let mut step = state.recorded(event, Party::System, released(&state.trip));
     step.tells.extend(state.revoked(None));
     step.tells.extend([Tell::SearchOver, Tell::Ended]);
@@ -444,9 +447,11 @@ fn complete(
     let trip = &state.trip;
     let taken = cash.map(|given| cash::taken(trip, driver, given)).transpose()?;
     let driven_ms = now.since(trip.started_at.unwrap_or(now)).max(0);
+    let by_card = card::pays_for(trip);
     let event = TripEvent {
-        // What the settlement finds out may turn this into `failed`, in the same commit.
-        payment_status: PaymentStatus::Paid,
+        // What the settlement finds out may turn `paid` into `failed`, in the same commit.
+        payment_status: if by_card { trip.payment_status } else { PaymentStatus::Paid },
+        card_due: card::due(trip, trip.to_pay()),
         // The quoted price is the price.
         final_price: Some(trip.price),
         cash_collected: cash,
@@ -455,8 +460,8 @@ fn complete(
         duration_s: Some(u32::try_from(driven_ms / 1000).unwrap_or(i32::MAX.unsigned_abs())),
         ..state.event(EventName::Completed, Status::Completed, Side::Driver, now)
     };
-    let money = TripMoney::Settle(trip.settlement(driver));
-    let mut step = state.recorded(event, Party::Driver(driver), Some(money));
+    let money = (!by_card).then(|| TripMoney::Settle(trip.settlement(driver)));
+    let mut step = state.recorded(event, Party::Driver(driver), money);
     step.record.iter_mut().for_each(|record| record.cash.clone_from(&taken));
     step.tells.push(Tell::Completed);
     step.tells.push(Tell::DriverFreed { driver, how: Freed::Completed });
@@ -495,6 +500,7 @@ fn call_off(state: &State, by: Party, reason: CancelReason, now: Millis) -> Resu
     }
     let event = TripEvent {
         reason: Some(reason),
+        card_due: card::due(&state.trip, Piasters::ZERO),
         ..state.event(EventName::Cancelled, Status::Cancelled, by.side(), now)
     };
     let mut step = state.recorded(event, by, released(&state.trip));
@@ -512,7 +518,7 @@ fn cancel(state: &State, by: Party, reason: CancelReason, now: Millis) -> Result
         return Err(Refusal::NotYours);
     }
     let fee = match by {
-        Party::Rider(_) => late_fee(&state.trip, now),
+        Party::Rider(_) => state.trip.late_fee(now),
         Party::Driver(_) | Party::Admin(_) | Party::System => Piasters::ZERO,
     };
     Ok(end_with_fee(state, by, reason, fee, Freed::Cancelled, now))
@@ -566,9 +572,11 @@ fn end_with_fee(
     let event = TripEvent {
         reason: Some(reason),
         cancel_fee: (fee > Piasters::ZERO).then_some(fee),
+        card_due: card::due(trip, fee),
         ..state.event(EventName::Cancelled, Status::Cancelled, by.side(), now)
     };
-    let money = if fee > Piasters::ZERO {
+    // A card pays its fee once the gateway has answered.
+    let money = if fee > Piasters::ZERO && trip.method != PaymentMethod::Card {
         Some(TripMoney::CancelFee {
             trip: trip.id,
             rider: trip.rider,
@@ -583,15 +591,6 @@ fn end_with_fee(
     step.tells.extend(trip.driver.map(|driver| Tell::DriverFreed { driver, how }));
     step.tells.push(Tell::Ended);
     step
-}
-
-/// Free within the window; at its end the fee is due. A driver still on another trip costs nothing.
-fn late_fee(trip: &Trip, now: Millis) -> Piasters {
-    let free_ms = i64::from(trip.terms.free_cancel_s) * 1000;
-    match trip.accepted_at {
-        Some(at) if !trip.is_queued() && now.since(at) >= free_ms => trip.terms.cancel_fee,
-        Some(_) | None => Piasters::ZERO,
-    }
 }
 
 fn released(trip: &Trip) -> Option<TripMoney> {

@@ -108,12 +108,28 @@ pub(crate) async fn pay_late_in_tx(tx: &mut Tx, event: &TripEvent) -> Result<boo
         .map_err(fault)
 }
 
-/// The rider's oldest completed trip that could not be paid from his wallet.
+/// Marks a trip that is paid by card as `event` says; false when it is not where that thinks.
+pub(crate) async fn card_settle_in_tx(tx: &mut Tx, event: &TripEvent) -> Result<bool, Fault> {
+    tx.rings(events::FACTS);
+    sqlx::query_scalar("SELECT trip_card_settle($1, $2, $3, $4::text::jsonb, $5, $6)")
+        .bind(event.trip_id.0)
+        .bind(event.seq)
+        .bind(event.event.domain())
+        .bind(json(event)?)
+        .bind(at(event.at))
+        .bind(event.payment_status.name())
+        .fetch_one(tx.conn())
+        .await
+        .map_err(fault)
+}
+
+/// The rider's oldest completed trip that could not be paid, and that his wallet may pay.
 pub(crate) async fn unpaid(db: &Db, rider: RiderId) -> Result<Option<TripId>, Fault> {
     let mut tx = db.begin(&Who::System).await?;
     let id: Option<Uuid> = sqlx::query_scalar(
         "SELECT id FROM trips \
-         WHERE rider_id = $1 AND payment_status = 'failed' AND payment_method = 'wallet' \
+         WHERE rider_id = $1 AND payment_status = 'failed' \
+           AND payment_method IN ('wallet', 'card') \
          ORDER BY ended_at, id LIMIT 1",
     )
     .bind(rider.0)
@@ -192,12 +208,18 @@ pub(crate) async fn expire_offers(
 /// One trip, as far as `who` may see it.
 pub(crate) async fn get(db: &Db, who: &Who, id: TripId) -> Result<Option<Trip>, Fault> {
     let mut tx = db.begin(who).await?;
+    let found = get_in_tx(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(found)
+}
+
+/// The same, in a transaction of the caller's.
+pub(crate) async fn get_in_tx(tx: &mut Tx, id: TripId) -> Result<Option<Trip>, Fault> {
     let row = sqlx::query("SELECT * FROM trips WHERE id = $1")
         .bind(id.0)
         .fetch_optional(tx.conn())
         .await
         .map_err(fault)?;
-    tx.commit().await?;
     row.map(|row| trip(&row).map_err(fault)).transpose()
 }
 

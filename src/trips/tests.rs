@@ -63,6 +63,7 @@ fn new_trip(rider: RiderId, method: PaymentMethod) -> NewTrip {
         method,
         strategy: "first_accept".to_owned(),
         price: Piasters(10_000),
+        card: None,
         promo: None,
         due_allowed: Piasters::ZERO,
         commission: BasisPoints(1500),

@@ -31,6 +31,9 @@ pub fn facts() -> Value {
     for name in payments::WITHDRAWAL_FACTS {
         book.add::<payments::WithdrawalMoved>("withdrawal", name, 1);
     }
+    for name in payments::CARD_FACTS {
+        book.add::<payments::CardMoved>("card", name, 1);
+    }
     for name in ["PROMO_GRANTED", "PROMO_REDEEMED"] {
         book.add::<flows::PromoFact>("promo", name, 1);
     }

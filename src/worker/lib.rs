@@ -15,16 +15,18 @@ use std::sync::Arc;
 
 use events::{Handlers, Relay, SagaRunner, WorkerConfig};
 use flows::{
-    AFTERMATH, Aftermath, BOOKS_ARE_CLOSED, BOOKS_ARE_COMPARED, Bookkeeper, CLOSE_DAYS, Cashier,
-    Completions, DOCUMENT_REMINDERS, EVERY_MORNING, EVERY_SIX_HOURS, FRAUD_SWEEP, FRAUD_SWEEPS,
-    FRAUD_WATCH, Flows, FraudWatch, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer, Payer,
-    RECONCILE_DAYS, Refunder, TRIP_NEWS, Teller, TripNews, Watcher,
+    AFTERMATH, Aftermath, BOOKS_ARE_CLOSED, BOOKS_ARE_COMPARED, Bookkeeper, CARD_TRIP, CLOSE_DAYS,
+    CardCashier, CardTrips, Cashier, Completions, DOCUMENT_REMINDERS, EVERY_MORNING,
+    EVERY_SIX_HOURS, FRAUD_SWEEP, FRAUD_SWEEPS, FRAUD_WATCH, Flows, FraudWatch, LATE_PAYMENTS,
+    LATE_PAYMENTS_OF_ALL, LatePayer, Payer, RECONCILE_DAYS, Refunder, TRIP_NEWS, Teller, TripNews,
+    Watcher,
 };
 use notify::{CALM_NOTIFICATION, NOTIFICATION};
 use ops::Tasks;
 use payments::{
-    DEPOSIT_LOOK, DEPOSIT_LOOKS, EVERY_MINUTE, PAYMENT_NOTICE, PAYOUT, PAYOUT_LOOKS,
-    PAYOUTS_EVERY_MINUTE, REFUND, REFUND_LOOKS, REFUNDS_EVERY_MINUTE,
+    CARD, CARD_LOOKS, CARDS_EVERY_MINUTE, DEPOSIT_LOOK, DEPOSIT_LOOKS, EVERY_MINUTE,
+    PAYMENT_NOTICE, PAYOUT, PAYOUT_LOOKS, PAYOUTS_EVERY_MINUTE, REFUND, REFUND_LOOKS,
+    REFUNDS_EVERY_MINUTE,
 };
 
 pub use facts::facts;
@@ -33,13 +35,14 @@ pub use facts::facts;
 pub fn start(flows: &Flows, tasks: &Tasks) {
     let relay = Relay::new(
         flows.db.clone(),
-        vec![Arc::new(Completions), Arc::new(TripNews), Arc::new(FraudWatch)],
+        vec![Arc::new(Completions), Arc::new(TripNews), Arc::new(FraudWatch), Arc::new(CardTrips)],
     );
     relay.start(tasks);
     let aftermath = SagaRunner::new(flows.db.clone(), Arc::new(Aftermath(flows.clone())));
     let (teller, notify) = (Arc::new(Teller(flows.clone())), Arc::new(flows.notify.clone()));
     let (cashier, payer) = (Arc::new(Cashier(flows.clone())), Arc::new(LatePayer(flows.clone())));
     let (payouts, refunder) = (Arc::new(Payer(flows.clone())), Arc::new(Refunder(flows.clone())));
+    let cards = Arc::new(CardCashier(flows.clone()));
     let watcher = Arc::new(Watcher(flows.clone()));
     let seal_days = upkeep::SealDays { db: flows.slow.clone(), clock: flows.clock.clone() };
     let bookkeeper = Arc::new(Bookkeeper(flows.clone()));
@@ -64,6 +67,10 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
         .on(&PAYOUT_LOOKS, payouts)
         .on(&REFUND, Arc::clone(&refunder) as _)
         .on(&REFUND_LOOKS, refunder)
+        .on(&CARD_TRIP, Arc::clone(&cards) as _)
+        .on(&CARD, Arc::clone(&cards) as _)
+        .on(&CARD_LOOKS, cards)
+        .every(&CARDS_EVERY_MINUTE)
         .every(&EVERY_MINUTE)
         .every(&PAYOUTS_EVERY_MINUTE)
         .every(&REFUNDS_EVERY_MINUTE)

@@ -93,6 +93,10 @@ impl Stage {
         }
     }
 
+    pub const fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
     async fn journals(&self) -> i64 {
         let sql = "SELECT count(*) FROM ledger_journal WHERE kind = 'deposit'";
         sqlx::query_scalar(sql).fetch_one(&mut self.owner().await).await.expect("a count")

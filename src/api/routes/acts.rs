@@ -5,8 +5,8 @@ use base::{Piasters, Problem, TripId, UserId, trimmed, trimmed_option};
 use flows::{Acted, Flows, FoundOut};
 use ledger::AdjustmentView;
 use payments::{
-    ActFilter, ActId, ActStatus, ActView, ActsPage, AtFault, Reference, RefundId, RefundStatus,
-    RefundView, RefundsPage, Verdict,
+    ActFilter, ActId, ActStatus, ActView, ActsPage, AtFault, CardId, CardView, Reference, RefundId,
+    RefundStatus, RefundView, RefundsPage, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -31,6 +31,7 @@ pub(crate) fn routes() -> OpenApiRouter<Flows> {
         .routes(routes!(refund_deposit))
         .routes(routes!(refunds))
         .routes(routes!(settle_refund))
+        .routes(routes!(settle_card))
         .routes(routes!(acts))
         .routes(routes!(decide))
 }
@@ -258,8 +259,17 @@ async fn refunds(
 #[serde(rename_all = "snake_case")]
 enum SettleOutcome {
     Done,
-    /// The amount goes back to the wallet.
+    /// A refund's amount goes back to the wallet; a trip is left to it, and the card let go.
     Failed,
+}
+
+impl From<SettleOutcome> for FoundOut {
+    fn from(outcome: SettleOutcome) -> Self {
+        match outcome {
+            SettleOutcome::Done => Self::Done,
+            SettleOutcome::Failed => Self::Failed,
+        }
+    }
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -295,12 +305,33 @@ async fn settle_refund(
     Id(id): Id<RefundId>,
     Valid(body): Valid<SettleBody>,
 ) -> Answer<RefundReply> {
-    let found_out = match body.outcome {
-        SettleOutcome::Done => FoundOut::Done,
-        SettleOutcome::Failed => FoundOut::Failed,
-    };
-    let refund = flows.settle_card_refund(&caller, id, found_out, &body.reason).await?;
+    let outcome = body.outcome.into();
+    let refund = flows.settle_card_refund(&caller, id, outcome, &body.reason).await?;
     Ok(Reply::ok(RefundReply { refund }))
+}
+
+#[derive(Serialize, ToSchema)]
+struct SettledCardReply {
+    authorisation: CardView,
+}
+
+/// Says what became of a trip's capture whose answer got lost, as the gateway's own page shows it.
+/// Admins only.
+#[utoipa::path(
+    post, path = "/admin/cards/{id}/settle", tag = "admin", params(("id" = CardId, Path)),
+    request_body = SettleBody,
+    responses((status = 200, body = Success<'static, SettledCardReply>)),
+    security(("bearer" = []))
+)]
+async fn settle_card(
+    Admin(caller): Admin,
+    State(flows): State<Flows>,
+    Id(id): Id<CardId>,
+    Valid(body): Valid<SettleBody>,
+) -> Answer<SettledCardReply> {
+    let outcome = body.outcome.into();
+    let authorisation = flows.settle_card(&caller, id, outcome, &body.reason).await?;
+    Ok(Reply::ok(SettledCardReply { authorisation }))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -5,7 +5,7 @@ use axum::extract::{RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use base::{Code, Piasters, Problem, limits};
 use flows::Flows;
-use payments::{DepositOpened, DepositView, Reference};
+use payments::{CardId, CardOpened, CardView, DepositOpened, DepositView, Reference};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::asked::Id;
 use crate::body::{Valid, too_large};
-use crate::callers::Member;
+use crate::callers::{Member, Rider};
 use crate::envelope::{Failure, Success};
 use crate::fields::{Check, Fields};
 use crate::keyed::Attempt;
@@ -26,13 +26,16 @@ pub(crate) fn routes() -> OpenApiRouter<Flows> {
     OpenApiRouter::new()
         .routes(routes!(open_deposit))
         .routes(routes!(deposit))
+        .routes(routes!(open_card))
+        .routes(routes!(card))
         .routes(routes!(callback))
         .routes(routes!(back))
 }
 
 #[derive(Deserialize, ToSchema)]
 struct DepositBody {
-    /// Added to the rider's wallet, or to the driver's account, once it is paid.
+    /// Added to the rider's wallet, or to the driver's account, once it is paid; of a card's
+    /// authorisation: reserved, to pay for a trip.
     amount: Piasters,
 }
 
@@ -89,6 +92,42 @@ async fn deposit(
 ) -> Answer<DepositReply> {
     let reference: Reference = order.parse().map_err(|_| Problem::not_found())?;
     Ok(Reply::ok(DepositReply { deposit: flows.deposit(&caller, reference).await? }))
+}
+
+#[derive(Serialize, ToSchema)]
+struct CardReply {
+    authorisation: CardView,
+}
+
+/// Begins what is authorised on a card before a trip is booked that it pays for: the rider goes to
+/// the gateway's page, and books with `cardAuthorisation` once it is `authorised`. Each pays for
+/// one trip; what the trip does not need is let go. Needs an `Idempotency-Key`. Riders only.
+#[utoipa::path(
+    post, path = "/payment/card/init", tag = "payment", request_body = DepositBody,
+    responses((status = 201, body = Success<'static, CardOpened>)),
+    security(("bearer" = []))
+)]
+async fn open_card(
+    Rider(caller): Rider,
+    State(flows): State<Flows>,
+    Attempt(once): Attempt,
+    Valid(body): Valid<DepositBody>,
+) -> Answer<CardOpened> {
+    Ok(Reply::created(flows.open_card(&caller, body.amount, once).await?))
+}
+
+/// How an authorisation of the caller's stands, as after the gateway's page. Riders only.
+#[utoipa::path(
+    get, path = "/payment/card/{id}", tag = "payment", params(("id" = CardId, Path)),
+    responses((status = 200, body = Success<'static, CardReply>)),
+    security(("bearer" = []))
+)]
+async fn card(
+    Rider(caller): Rider,
+    State(flows): State<Flows>,
+    Id(id): Id<CardId>,
+) -> Answer<CardReply> {
+    Ok(Reply::ok(CardReply { authorisation: flows.card(&caller, id).await? }))
 }
 
 /// What became of a payment, told by the gateway, who signs what it says in `x-kashier-signature`.

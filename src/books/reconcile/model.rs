@@ -89,23 +89,44 @@ pub struct Discrepancy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Captured {
     pub transaction: String,
-    /// The deposit that its order names, where it is one of ours.
-    pub deposit: Option<Uuid>,
+    /// The deposit or the card's authorisation that its order names, where it is one of ours.
+    pub of: Option<Uuid>,
     /// What the ledger calls it where it waits in suspense.
     pub kept_as: Uuid,
     /// `None` for one that is no whole number of piasters of our currency.
     pub amount: Option<Piasters>,
 }
 
-/// A deposit as far as the gateway's list is compared with it.
+base::words! {
+    /// What the gateway took money for, as it begins the names of its orders.
+    PaidKind {
+        Deposit = "dep",
+        /// A trip, by what was authorised for it.
+        Card = "card",
+    }
+}
+
+/// A deposit, or what a card paid, as far as the gateway's list is compared with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaidDeposit {
+    pub kind: PaidKind,
     pub id: Uuid,
     pub amount: Piasters,
     /// The number of its newest attempt.
     pub attempt: i16,
     pub transaction: Option<String>,
     pub is_paid: bool,
+}
+
+impl PaidDeposit {
+    /// As findings name it.
+    pub(crate) fn subject(&self) -> String {
+        let kind = match self.kind {
+            PaidKind::Deposit => "deposit",
+            PaidKind::Card => "card",
+        };
+        format!("{kind}:{}", self.id)
+    }
 }
 
 /// What the comparison with the gateway's list brought.

@@ -29,7 +29,7 @@ pub(crate) fn compare(listed: &[Captured], ours: &Ours) -> Compared {
             .iter()
             .find(|deposit| deposit.transaction.as_deref() == Some(capture.transaction.as_str()));
         let by_order = || {
-            let id = capture.deposit?;
+            let id = capture.of?;
             // One that was paid by another payment is not what this one paid for.
             ours.deposits.iter().find(|deposit| deposit.id == id && deposit.transaction.is_none())
         };
@@ -52,7 +52,7 @@ pub(crate) fn compare(listed: &[Captured], ours: &Ours) -> Compared {
 fn wrong_amount(capture: &Captured, deposit: &PaidDeposit) -> Option<Discrepancy> {
     (capture.amount != Some(deposit.amount)).then(|| Discrepancy {
         kind: FindingKind::WrongCapture,
-        subject: format!("deposit:{}", deposit.id),
+        subject: deposit.subject(),
         expected: format!("{} here", deposit.amount),
         actual: format!("{} at the gateway, {}", amount(capture), capture.transaction),
     })
@@ -64,7 +64,7 @@ fn foreign(capture: &Captured, known: Option<&PaidDeposit>) -> Discrepancy {
         subject: format!("capture:{}", capture.transaction),
         expected: format!("a deposit of {} that is paid by it", amount(capture)),
         actual: match known {
-            Some(deposit) => format!("deposit {} is not paid", deposit.id),
+            Some(known) => format!("{} is not paid", known.subject()),
             None => "none".to_owned(),
         },
     }
@@ -79,7 +79,7 @@ impl From<&PaidDeposit> for Discrepancy {
     fn from(deposit: &PaidDeposit) -> Self {
         Self {
             kind: FindingKind::MissingCapture,
-            subject: format!("deposit:{}", deposit.id),
+            subject: deposit.subject(),
             expected: format!("a capture of {}", deposit.amount),
             actual: "none at the gateway".to_owned(),
         }
@@ -144,13 +144,14 @@ impl Balance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reconcile::PaidKind;
 
     const DEPOSIT: Uuid = Uuid::from_u128(1);
 
     fn captured(transaction: &str, deposit: Option<Uuid>, pounds: i64) -> Captured {
         Captured {
             transaction: transaction.to_owned(),
-            deposit,
+            of: deposit,
             kept_as: Uuid::from_u128(transaction.len() as u128),
             amount: Some(Piasters::pounds(pounds)),
         }
@@ -158,6 +159,7 @@ mod tests {
 
     fn deposit(transaction: Option<&str>, is_paid: bool) -> PaidDeposit {
         PaidDeposit {
+            kind: PaidKind::Deposit,
             id: DEPOSIT,
             amount: Piasters::pounds(200),
             attempt: 1,
@@ -189,6 +191,15 @@ mod tests {
         check(&[captured("TX", Some(id), 200)], unpaid, &[], "foreign_capture capture:TX");
         let wrong = format!("wrong_capture deposit:{id}");
         check(&[captured("TX", None, 199)], vec![deposit(Some("TX"), true)], &[], &wrong);
+    }
+
+    #[test]
+    fn what_a_card_paid_is_compared_like_a_deposit() {
+        let paid = PaidDeposit { kind: PaidKind::Card, ..deposit(Some("TX"), true) };
+        check(&[captured("TX", Some(DEPOSIT), 200)], vec![paid.clone()], &[], "");
+        let wrong = format!("wrong_capture card:{DEPOSIT}");
+        check(&[captured("TX", None, 201)], vec![paid.clone()], &[], &wrong);
+        check(&[], vec![paid], &[], "unlisted 1");
     }
 
     #[test]

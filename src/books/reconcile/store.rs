@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 use storage::{Db, Tx, Who, at, fault};
 use uuid::Uuid;
 
-use super::model::{Captured, Discrepancy, FindingKind, PaidDeposit};
+use super::model::{Captured, Discrepancy, FindingKind, PaidDeposit, PaidKind};
 use super::rules::{Balance, Ours};
 
 /// Faults of a kind that one look takes; more are no news.
@@ -92,12 +92,15 @@ CROSS JOIN LATERAL (SELECT coalesce(e.day_seq, l.account_seq, 0) AS seq_before,
 WHERE NOT e.has_balance OR p.seq_before <> e.account_seq - 1
    OR e.balance_after <> coalesce(p.left_before, 0) + e.amount LIMIT $3";
 
-// A fare of which no piaster is the company's moves nothing when it was paid in cash.
+// A fare of which no piaster is the company's moves nothing when it was paid in cash. A card that
+// is being asked may still pay.
 const NOT_SETTLED: &str = "\
 SELECT format('trip:%s', t.id), format('a settlement of %s', t.final_price), 'none'
 FROM trips t LEFT JOIN ledger_journal j ON j.kind = 'settle' AND j.reference = t.id
 WHERE t.ended_at >= $1 AND t.ended_at < $2 AND t.status = 'completed' AND j.id IS NULL
-  AND (t.payment_status = 'paid' OR (t.payment_status = 'pending' AND t.payment_method <> 'card'))
+  AND (t.payment_status = 'paid' OR (t.payment_status = 'pending' AND NOT EXISTS (
+         SELECT FROM card_authorisations a
+         WHERE a.trip_id = t.id AND a.status IN ('bound', 'capturing'))))
   AND t.final_price > 0
   AND (t.payment_method <> 'cash' OR round(t.final_price * t.commission_bp / 10000.0) > 0)
 UNION ALL
@@ -105,6 +108,8 @@ SELECT format('trip:%s', t.id), format('a fee of %s', t.cancel_fee), 'none'
 FROM trips t LEFT JOIN ledger_journal j ON j.kind = 'cancel_fee' AND j.reference = t.id
 WHERE t.ended_at >= $1 AND t.ended_at < $2 AND t.status = 'cancelled' AND t.cancel_fee > 0
   AND j.id IS NULL
+  AND NOT EXISTS (SELECT FROM card_authorisations a
+                  WHERE a.trip_id = t.id AND a.status IN ('bound', 'capturing'))
 LIMIT $3";
 
 const SETTLED_FOR_NOTHING: &str = "\
@@ -162,13 +167,24 @@ SELECT format('deposit:%s', d.id), format('a journal of %s', d.amount),
 FROM deposits d
 LEFT JOIN ledger_journal j ON j.kind = 'deposit' AND j.reference = d.id
 LEFT JOIN ledger_entry e ON e.journal_id = j.id AND e.account = 23
-WHERE d.paid_at >= $1 AND d.paid_at < $2 AND e.amount IS DISTINCT FROM -d.amount LIMIT $3";
+WHERE d.paid_at >= $1 AND d.paid_at < $2 AND e.amount IS DISTINCT FROM -d.amount
+UNION ALL
+SELECT format('card:%s', a.id), format('a journal of %s', a.captured),
+       coalesce((-e.amount)::text, 'none')
+FROM card_authorisations a
+LEFT JOIN ledger_journal j
+  ON (a.status = 'charged' AND j.kind = 'deposit' AND j.reference = a.id)
+  OR (a.status = 'captured' AND j.kind IN ('settle', 'cancel_fee') AND j.reference = a.trip_id)
+LEFT JOIN ledger_entry e ON e.journal_id = j.id AND e.account = 23
+WHERE a.captured IS NOT NULL AND a.ended_at >= $1 AND a.ended_at < $2
+  AND e.amount IS DISTINCT FROM -a.captured LIMIT $3";
 
 const DEPOSITED_FOR_NOTHING: &str = "\
 SELECT format('deposit:%s', j.reference), 'a paid deposit', coalesce(d.status, 'none')
 FROM ledger_journal j LEFT JOIN deposits d ON d.id = j.reference
+LEFT JOIN card_authorisations a ON a.id = j.reference AND a.status = 'charged'
 WHERE j.kind = 'deposit' AND j.created_at >= $1 AND j.created_at < $2
-  AND d.status IS DISTINCT FROM 'paid' LIMIT $3";
+  AND d.status IS DISTINCT FROM 'paid' AND a.id IS NULL LIMIT $3";
 
 // A withdrawal of which anything happened on the day has exactly the steps of its status.
 const WITHDRAWALS: &str = "\
@@ -240,10 +256,16 @@ WHERE e.account_seq IS DISTINCT FROM nullif(p.last_seq, 0)
 ORDER BY p.account, p.owner";
 
 const OURS: &str = "\
-SELECT id, amount, attempt, transaction, status = 'paid' AS is_paid,
+SELECT 'dep' AS kind, id, amount, attempt, transaction, status = 'paid' AS is_paid,
        coalesce(paid_at >= $3 AND paid_at < $4, false) AS of_the_day
 FROM deposits
-WHERE id = ANY ($1) OR transaction = ANY ($2) OR (paid_at >= $3 AND paid_at < $4)";
+WHERE id = ANY ($1) OR transaction = ANY ($2) OR (paid_at >= $3 AND paid_at < $4)
+UNION ALL
+SELECT 'card', id, coalesce(captured, amount), attempt, capture, captured IS NOT NULL,
+       coalesce(captured IS NOT NULL AND ended_at >= $3 AND ended_at < $4, false)
+FROM card_authorisations
+WHERE id = ANY ($1) OR capture = ANY ($2)
+   OR (captured IS NOT NULL AND ended_at >= $3 AND ended_at < $4)";
 
 const KEPT: &str = "SELECT reference FROM ledger_journal \
                     WHERE kind = 'suspense' AND reference = ANY ($1)";
@@ -301,7 +323,7 @@ pub(crate) async fn look_at_balances(db: &Db) -> Result<Vec<Discrepancy>, Fault>
 
 /// What is known here of the captures in the gateway's list of `day`.
 pub(crate) async fn ours(db: &Db, day: BusinessDay, listed: &[Captured]) -> Result<Ours, Fault> {
-    let deposits: Vec<Uuid> = listed.iter().filter_map(|capture| capture.deposit).collect();
+    let deposits: Vec<Uuid> = listed.iter().filter_map(|capture| capture.of).collect();
     let payments: Vec<&str> = listed.iter().map(|capture| capture.transaction.as_str()).collect();
     let kept: Vec<Uuid> = listed.iter().map(|capture| capture.kept_as).collect();
     let mut tx = reading(db).await?;
@@ -333,6 +355,8 @@ pub(crate) async fn ours(db: &Db, day: BusinessDay, listed: &[Captured]) -> Resu
 
 fn deposit(row: &PgRow) -> Result<PaidDeposit, sqlx::Error> {
     Ok(PaidDeposit {
+        kind: PaidKind::parse(row.try_get("kind")?)
+            .ok_or_else(|| sqlx::Error::Decode("neither a deposit nor a card".into()))?,
         id: row.try_get("id")?,
         amount: Piasters(row.try_get("amount")?),
         attempt: row.try_get("attempt")?,

@@ -156,7 +156,7 @@ async fn a_paid_deposit_without_a_journal_is_found() {
 async fn a_booked_deposit_that_nobody_paid_is_found() {
     let mut stand = Stand::busy().await;
     let id = stand.deposit;
-    stand.listed.retain(|capture| capture.deposit != Some(id));
+    stand.listed.retain(|capture| capture.of != Some(id));
     stand.tamper(&format!("DELETE FROM deposits WHERE id = '{id}'")).await;
     stand.reconcile().await;
     assert_eq!(stand.open().await, [format!("unbacked_deposit deposit:{id}")]);
@@ -171,13 +171,13 @@ async fn what_only_the_gateway_knows_and_what_it_does_not_know_is_found() {
     assert_eq!(stand.open().await, ["foreign_capture capture:TX-STRANGER"]);
 
     let mut stand = Stand::busy().await;
-    let lost = stand.listed.remove(0).deposit.expect("a deposit");
+    let lost = stand.listed.remove(0).of.expect("a deposit");
     stand.reconcile().await;
     assert_eq!(stand.open().await, [format!("missing_capture deposit:{lost}")]);
 
     let mut stand = Stand::busy().await;
     stand.listed[0].amount = Some(Piasters::pounds(499));
-    let wrong = stand.listed[0].deposit.expect("a deposit");
+    let wrong = stand.listed[0].of.expect("a deposit");
     stand.reconcile().await;
     assert_eq!(stand.open().await, [format!("wrong_capture deposit:{wrong}")]);
 }

@@ -336,7 +336,7 @@ impl Stand {
 pub(super) fn captured(transaction: &str, deposit: Option<Uuid>, amount: Piasters) -> Captured {
     Captured {
         transaction: transaction.to_owned(),
-        deposit,
+        of: deposit,
         kept_as: Uuid::new_v4(),
         amount: Some(amount),
     }

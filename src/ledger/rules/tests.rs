@@ -1,5 +1,7 @@
 //! DESIGN 7's table, leg by leg.
 
+mod cards;
+
 use base::{BasisPoints, PaymentMethod, TripId};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -264,11 +266,14 @@ fn cash_is_rounded_to_what_can_be_handed_over() {
 #[test]
 fn a_late_capture_settles_what_was_completed() {
     let late = Settlement { hold: Piasters(500), ..fare(Wallet, 10_000, 0) };
+    let none = RiderFunds::default();
+    let journal = captured(&late, Piasters(10_000), &none);
     assert_eq!(
-        text(&captured(&late)),
+        text(&journal),
         "settle obligation: driver +8500, commission +1316, vat +184, gateway_receivable -10000"
     );
-    assert_eq!(captured(&late).key, format!("settle:{TRIP}"));
+    assert_eq!(journal.key, format!("settle:{TRIP}"));
+    assert_eq!(journal.paid, Some(Piasters(10_000)));
 }
 
 #[test]

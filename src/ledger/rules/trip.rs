@@ -154,11 +154,37 @@ pub fn decide(step: &TripMoney, funds: &RiderFunds) -> Result<Vec<Journal>, Paym
     }
 }
 
-/// The settlement of a trip that is completed already and whose card was captured now, however it
-/// was to be paid at first. The trip's hold is gone by then. Key `settle:<trip>`.
-pub fn captured(fare: &Settlement) -> Journal {
+/// The settlement of a trip that is completed already and of whose card the gateway took `taken`
+/// now, however it was to be paid at first. The trip's hold is gone by then. What the card does not
+/// cover comes from the wallet or is owed, whatever the limit: the money was taken, and
+/// [`is_covered`] was asked before. What is too much goes into the wallet. Key `settle:<trip>`.
+pub fn captured(fare: &Settlement, taken: Piasters, funds: &RiderFunds) -> Journal {
     let fare = Settlement { method: PaymentMethod::Card, ..fare.clone() };
-    settled(&fare, from_card(&fare))
+    let legs = by_card(fare.rider, fare.to_pay(), taken, funds);
+    settled(&fare, legs)
+}
+
+/// Does a card of which `taken` can be had pay for the trip, with the wallet and what may be owed?
+pub fn is_covered(fare: &Settlement, taken: Piasters, funds: &RiderFunds) -> bool {
+    let fare = Settlement { method: PaymentMethod::Card, ..fare.clone() };
+    let short = fare.to_pay() - taken - funds.wallet;
+    short <= Piasters::ZERO || funds.due + short <= fare.due_limit
+}
+
+/// The fee of a late cancellation of which the gateway took `taken` from the rider's card; the rest
+/// as of any other trip. Key `cancel:<trip>`.
+pub fn fee_captured(fee: &CancelFee, taken: Piasters, funds: &RiderFunds) -> Journal {
+    let legs = by_card(fee.rider, fee.fee, taken, funds);
+    fee_of(fee.trip, fee.driver, fee.fee, legs)
+}
+
+/// What a rider owes for having cancelled late; `driver` was on his way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CancelFee {
+    pub trip: TripId,
+    pub rider: RiderId,
+    pub driver: Option<DriverId>,
+    pub fee: Piasters,
 }
 
 /// From the rider's wallet to the driver, once per trip; key `tip:<trip>`. Cash is given by hand,
@@ -243,6 +269,19 @@ fn from_card(fare: &Settlement) -> Vec<Leg> {
     vec![leg(Account::GatewayReceivable, -fare.to_pay())]
 }
 
+/// `due` by a card of which `taken` was taken: the wallet has what is too much, and pays or owes
+/// what is too little.
+fn by_card(rider: RiderId, due: Piasters, taken: Piasters, funds: &RiderFunds) -> Vec<Leg> {
+    let user = UserId::from(rider);
+    let rest = due - taken;
+    let paid = rest.min(funds.wallet);
+    vec![
+        leg(Account::GatewayReceivable, -taken),
+        leg(Account::RiderWallet(user), -paid),
+        leg(Account::RiderDue(user), paid - rest),
+    ]
+}
+
 /// The hold pays first, then the wallet; what is still missing is owed, up to the limit.
 fn from_wallet(fare: &Settlement, funds: &RiderFunds) -> Result<Vec<Leg>, PaymentFailed> {
     let user = UserId::from(fare.rider);
@@ -268,6 +307,11 @@ fn cancel_fee(
     let mut legs = give_back(rider, hold).to_vec();
     legs.push(leg(Account::RiderWallet(user), -paid));
     legs.push(leg(Account::RiderDue(user), paid - fee));
+    fee_of(trip, driver, fee, legs)
+}
+
+/// The fee that its rider pays by `legs`: driver and company have the same of it in any case.
+fn fee_of(trip: TripId, driver: Option<DriverId>, fee: Piasters, mut legs: Vec<Leg>) -> Journal {
     let kept = match driver {
         Some(_) => fee.part(1, CANCEL_PARTS),
         None => fee,

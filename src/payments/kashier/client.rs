@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use tracing::error;
 
-use super::replies::{self, Found, Reversal, Standing};
+use super::replies::{self, Found, Hold, HoldStanding, Reversal, Standing};
 use super::{Currency, SigningKey, amount_text};
 
 /// Cards that may be declined before the page gives up.
@@ -71,6 +71,16 @@ pub struct Order<'a> {
     pub currency: Currency,
     pub customer: UserId,
     pub expires: Millis,
+    pub intent: Intent,
+}
+
+/// What the page does with the money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// Takes it.
+    Charge,
+    /// Reserves it, to be captured or let go later. Cards only, and only by a session.
+    Hold,
 }
 
 /// Where it is paid.
@@ -95,7 +105,8 @@ pub enum CallFailed {
 }
 
 impl CallFailed {
-    fn passes(&self) -> bool {
+    /// May the next try go better?
+    pub(crate) const fn passes(&self) -> bool {
         matches!(self, Self::NotDone { after: None, .. } | Self::Lost { .. })
     }
 }
@@ -165,7 +176,11 @@ impl Kashier {
             display: "ar",
             mode: self.config.mode,
             failure_redirect: false,
-            allowed_methods: "card,wallet",
+            allowed_methods: match order.intent {
+                Intent::Charge => "card,wallet",
+                Intent::Hold => "card",
+            },
+            manual_capture: order.intent == Intent::Hold,
             customer: Customer { email: format!("{reference}@{}", self.host), reference },
         };
         let request = self.http.post(self.at(&self.config.api_url, "/v3/payment/sessions"));
@@ -242,6 +257,48 @@ impl Kashier {
         Ok(Some(found))
     }
 
+    /// How what is reserved on a card stands; `None` when nothing is known under this reference.
+    /// Its transactions say more than the word for the whole.
+    pub async fn look_up_hold(
+        &self,
+        reference: &str,
+        session: Option<&str>,
+    ) -> Result<Option<Hold>, CallFailed> {
+        let query = [("search", reference), ("limit", "5")];
+        let mut found = match self.ask("/v3/payment/orders", &query).await? {
+            Some(body) => replies::hold_of_orders(&body, reference).ok_or_else(unreadable)?,
+            None => None,
+        };
+        if let Some(session) = session {
+            let path = format!("/v3/payment/sessions/{session}/payment");
+            if let Some(body) = self.ask(&path, &[]).await? {
+                let page = replies::hold_of_session(&body, reference).ok_or_else(unreadable)?;
+                found = Some(match found {
+                    Some(order) => order.with_session(page),
+                    None => page,
+                });
+            }
+        }
+        if let Some(Hold { standing: HoldStanding::Taken { amount, .. }, .. }) = &mut found
+            && amount.is_none()
+        {
+            let older = self.ask(&format!("/payments/orders/{reference}"), &[]).await?;
+            *amount = older.and_then(|body| replies::captured(&body));
+        }
+        Ok(found)
+    }
+
+    /// Takes what is reserved, or a part of it. Asked once.
+    pub async fn capture(
+        &self,
+        gateway_order: &str,
+        amount: Piasters,
+    ) -> Result<Reversal, CallFailed> {
+        let transaction = Part { amount, target_transaction_id: None };
+        let body = Operation { api_operation: "CAPTURE", reason: None, transaction };
+        self.reverse(gateway_order, &body).await
+    }
+
     /// Gives money of an order back. Asked once; when the answer is lost, only looking tells.
     pub async fn refund(
         &self,
@@ -254,7 +311,7 @@ impl Kashier {
         self.reverse(gateway_order, &body).await
     }
 
-    /// Takes a payment back before it is settled. Asked once.
+    /// Takes a payment back before it is settled, or lets go what is reserved. Asked once.
     pub async fn void(
         &self,
         gateway_order: &str,
@@ -366,7 +423,14 @@ struct NewSession<'a> {
     mode: GatewayMode,
     failure_redirect: bool,
     allowed_methods: &'a str,
+    #[serde(skip_serializing_if = "is_false")]
+    manual_capture: bool,
     customer: Customer,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[derive(Serialize)]

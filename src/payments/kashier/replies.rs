@@ -53,6 +53,53 @@ impl Found {
     }
 }
 
+/// What a card was asked to reserve, as the gateway has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    pub standing: HoldStanding,
+    /// The gateway's name for the order.
+    pub order: Option<String>,
+    /// As the page was asked for; only the session says so.
+    pub amount: Option<Piasters>,
+    pub currency: Option<Currency>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HoldStanding {
+    /// The page may still be used.
+    Open,
+    /// It is reserved, and nothing of it was taken.
+    Held { transaction: Option<String> },
+    /// It was taken, in whole or in part.
+    Taken { transaction: Option<String>, amount: Option<Piasters> },
+    /// It was let go.
+    Freed,
+    /// Nothing was reserved and won't be.
+    Over,
+    /// A word that is not documented.
+    Unknown,
+}
+
+impl Hold {
+    /// What the order said, with what only the session knows.
+    pub(super) fn with_session(self, session: Self) -> Self {
+        use HoldStanding::{Open, Over, Unknown};
+        // The order's transactions are what happened; without any it is the page that counts.
+        let standing = match self.standing {
+            Open | Over | Unknown => session.standing,
+            happened @ (HoldStanding::Held { .. }
+            | HoldStanding::Taken { .. }
+            | HoldStanding::Freed) => happened,
+        };
+        Self {
+            standing,
+            order: self.order.or(session.order),
+            amount: session.amount.or(self.amount),
+            currency: session.currency.or(self.currency),
+        }
+    }
+}
+
 fn standing_of(status: &str) -> Standing {
     match status {
         "CREATED" | "OPENED" | "PENDING" => Standing::Open,
@@ -126,14 +173,58 @@ impl Payment<'_> {
     }
 }
 
+impl Payment<'_> {
+    fn hold(self) -> Hold {
+        let done = |words: &[&str]| self.transactions.iter().find(|tried| tried.succeeded(words));
+        let name = |tried: Option<&Tried>| tried.and_then(|tried| tried.transaction_id.clone());
+        let (taken, freed) = (done(&["pay", "capture"]), done(&["void", "reversal"]));
+        let held = done(&["authorize"]);
+        let standing = match standing_of(&self.status) {
+            _ if taken.is_some() => HoldStanding::Taken { transaction: name(taken), amount: None },
+            Standing::Paid | Standing::Returned => {
+                HoldStanding::Taken { transaction: None, amount: None }
+            }
+            _ if freed.is_some() || matches!(self.status.as_str(), "VOIDED" | "REVERSED") => {
+                HoldStanding::Freed
+            }
+            Standing::Authorized => HoldStanding::Held { transaction: name(held) },
+            _ if held.is_some() => HoldStanding::Held { transaction: name(held) },
+            Standing::Open => HoldStanding::Open,
+            Standing::Over => HoldStanding::Over,
+            Standing::Unknown => HoldStanding::Unknown,
+        };
+        Hold {
+            standing,
+            order: self.order_id,
+            amount: self.amount.and_then(amount_of),
+            currency: self.currency.as_deref().and_then(Currency::parse),
+        }
+    }
+}
+
 impl Tried {
     fn is_paid(&self) -> bool {
+        self.succeeded(&["pay", "capture"])
+    }
+
+    fn succeeded(&self, operations: &[&str]) -> bool {
         let is = |text: &Option<String>, word: &str| {
             text.as_deref().is_some_and(|text| text.eq_ignore_ascii_case(word))
         };
-        (is(&self.operation, "pay") || is(&self.operation, "capture"))
-            && is(&self.status, "SUCCESS")
+        operations.iter().any(|word| is(&self.operation, word)) && is(&self.status, "SUCCESS")
     }
+}
+
+/// As [`of_session`], of what is reserved.
+pub(super) fn hold_of_session(body: &[u8], reference: &str) -> Option<Hold> {
+    let Data { data }: Data<Payment<'_>> = serde_json::from_slice(body).ok()?;
+    (data.merchant_order_id == reference).then(|| data.hold())
+}
+
+/// As [`of_orders`], of what is reserved.
+pub(super) fn hold_of_orders(body: &[u8], reference: &str) -> Option<Option<Hold>> {
+    let Data { data }: Data<Vec<Payment<'_>>> = serde_json::from_slice(body).ok()?;
+    Some(data.into_iter().find(|one| one.merchant_order_id == reference).map(Payment::hold))
 }
 
 /// A session's payment, if it is the one of `reference`.

@@ -8,7 +8,7 @@ use serde_json::json;
 use standins::Play;
 
 use super::stand::{CALLS, NOW, client};
-use crate::{CallFailed, Currency, Order, PayPage, Reversal, Standing};
+use crate::{CallFailed, Currency, Intent, Order, PayPage, Reversal, Standing};
 
 fn order(reference: &str) -> Order<'_> {
     Order {
@@ -17,6 +17,7 @@ fn order(reference: &str) -> Order<'_> {
         currency: Currency::Egp,
         customer: UserId::from_u128(1),
         expires: NOW + Duration::from_secs(1800),
+        intent: Intent::Charge,
     }
 }
 

@@ -55,3 +55,7 @@ INSERT INTO deposits (id, user_id, role, amount, currency, status, transaction, 
 SELECT id, id, role, 5000, 'EGP', 'paid', 'TX-' || id, now(), now(), now() FROM users WHERE role <> 'admin';
 INSERT INTO gateway_notices (transaction, status, event, reference, stated, received_at)
 VALUES ('TX-1', 'SUCCESS', 'pay', 'dep-1', '50 EGP', now());
+INSERT INTO card_authorisations (id, rider_id, amount, currency, status, transaction, page_until, created_at,
+  authorised_at, expires_at)
+SELECT id, id, 5000, 'EGP', 'authorised', 'TX-C-' || id, now(), now(), now(), now() FROM users
+WHERE role = 'rider';

@@ -259,8 +259,14 @@ async fn what_waits_for_money_is_found_by_index() {
     let deposits = "SELECT id FROM deposits WHERE look_at <= now() ORDER BY look_at LIMIT 500 \
          FOR NO KEY UPDATE SKIP LOCKED";
     uses(&db, Some(Who::System), deposits, "deposits_to_look_up").await;
+    let cards = "SELECT id FROM card_authorisations WHERE look_at <= now() ORDER BY look_at \
+         LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED";
+    uses(&db, Some(Who::System), cards, "cards_to_look_up").await;
+    let of_trip = "SELECT id FROM card_authorisations \
+         WHERE trip_id = '00000000-0000-0000-0000-000000000001'";
+    uses(&db, Some(Who::System), of_trip, "one_trip_per_card").await;
     let first = "SELECT id FROM trips WHERE rider_id = '00000000-0000-0000-0000-000000000001' \
-         AND payment_status = 'failed' AND payment_method = 'wallet' \
+         AND payment_status = 'failed' AND payment_method IN ('wallet', 'card') \
          ORDER BY ended_at, id LIMIT 1";
     finds_by(&db, Some(Who::System), first, "trips_unpaid").await;
     let riders = "SELECT DISTINCT rider_id FROM trips WHERE payment_status = 'failed' \

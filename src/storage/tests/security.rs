@@ -46,7 +46,7 @@ async fn count(conn: &mut PgConnection, table: &str) -> i64 {
 async fn everybody_sees_his_own_rows_and_nothing_else() {
     let db = city().await;
     //                 rider other driver asked stranger admin system
-    let expected: [(&str, [i64; 7]); 29] = [
+    let expected: [(&str, [i64; 7]); 30] = [
         ("users", [1, 1, 1, 1, 1, 6, 6]),
         ("sessions", [1, 1, 1, 1, 1, 1, 6]),
         ("drivers", [0, 0, 1, 1, 1, 3, 3]),
@@ -77,6 +77,7 @@ async fn everybody_sees_his_own_rows_and_nothing_else() {
         ("notification_deliveries", [1, 1, 1, 1, 1, 6, 6]),
         ("deposits", [1, 1, 1, 1, 1, 5, 5]),
         ("gateway_notices", [0, 0, 0, 0, 0, 1, 1]),
+        ("card_authorisations", [1, 1, 0, 0, 0, 2, 2]),
     ];
     for (table, counts) in expected {
         for ((name, who), expected) in all_people().into_iter().zip(counts) {
@@ -314,6 +315,44 @@ async fn deposits_are_the_programs_to_write_and_a_paid_one_stays_paid() {
         FROM deposits";
     let refused = owner.execute(twice).await.unwrap_err();
     assert!(breaks(&refused, "one_deposit_per_transaction"), "{refused}");
+}
+
+#[tokio::test]
+async fn cards_are_the_programs_to_move_and_go_one_way() {
+    let db = city().await;
+    let (rider, system) = (caller(RIDER, Role::Rider), Who::System);
+    let check = async |who: &Who, sql: &'static str, expected: &str| {
+        assert_eq!(attempt(&db, who, sql).await, expected, "{who:?}: {sql}");
+    };
+    let ask = "INSERT INTO card_authorisations (id, rider_id, amount, currency, page_until, \
+        created_at) VALUES (gen_random_uuid(), lpad('11', 32, '0')::uuid, 1, 'EGP', now(), now())";
+    check(&rider, ask, "not his row").await;
+    check(&system, ask, "1 rows").await;
+    check(&rider, "UPDATE card_authorisations SET status = 'failed'", "0 rows").await;
+    for fixed in [
+        "UPDATE card_authorisations SET amount = 1",
+        "UPDATE card_authorisations SET rider_id = gen_random_uuid()",
+        "UPDATE card_authorisations SET trip_id = gen_random_uuid()",
+        "DELETE FROM card_authorisations",
+    ] {
+        check(&system, fixed, "no permission").await;
+    }
+    let settle = "SELECT trip_card_settle(gen_random_uuid(), 1, 'TRIP_PAID', '{}', now(), 'paid')";
+    let refused = attempt(&db, &rider, settle).await;
+    assert!(refused.contains("only the program settles a trip"), "{refused}");
+    // What was let go is not bound any more, whoever writes it.
+    let mut owner = testing::owner(&db).await;
+    let away = "UPDATE card_authorisations SET status = 'voided' WHERE status = 'authorised'";
+    owner.execute(away).await.unwrap();
+    for back in [
+        "UPDATE card_authorisations SET status = 'authorised' WHERE status = 'voided'",
+        "UPDATE card_authorisations SET status = 'captured', captured = 1, \
+           trip_id = (SELECT id FROM trips LIMIT 1) \
+           WHERE id = (SELECT id FROM card_authorisations LIMIT 1)",
+    ] {
+        let refused = owner.execute(back).await.unwrap_err();
+        assert_eq!(crate::raised(&refused), Some("SL801"), "{back}");
+    }
 }
 
 #[tokio::test]

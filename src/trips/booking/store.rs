@@ -3,7 +3,8 @@
 use base::{Caller, CityId, Fault, Millis, PaymentMethod, Piasters, RiderId, Tier, TripId};
 use events::Once;
 use serde::Serialize;
-use storage::{Db, Tx, Who, breaks, fault, raised};
+use storage::{Db, Tx, Who, at, breaks, fault, raised};
+use uuid::Uuid;
 
 use super::{Begin, draft, side};
 use crate::event::TripEvent;
@@ -13,6 +14,10 @@ use crate::store::{ONE_PER_RIDER, json};
 
 /// The SQLSTATE of a booking by a node whose lease is over.
 const LEASE_LOST: &str = "SL102";
+
+/// So long a card's authorisation must be good from the pickup on: the ride, and a gateway that is
+/// away for a night.
+const CARD_GOOD_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// The booked row as `trip_create` reads it.
 #[derive(Serialize)]
@@ -110,7 +115,7 @@ pub(crate) async fn create(
     if unpaid > Piasters::ZERO || funds.due > new.due_allowed {
         return Err(TripError::PaymentDue { due: funds.due + unpaid });
     }
-    let promo = new.promo;
+    let (promo, card) = (new.promo, new.card);
     let rest = new.price - promo.map_or(Piasters::ZERO, |offer| offer.amount);
     let hold = match new.method {
         PaymentMethod::Wallet => ledger::hold_for(rest, funds.wallet).map_err(|short| {
@@ -123,6 +128,9 @@ pub(crate) async fn create(
     create_in_tx(&mut tx, &trip, &event).await?;
     if hold > Piasters::ZERO {
         hold_in_tx(&mut tx, &trip, funds.wallet).await?;
+    }
+    if trip.method == PaymentMethod::Card {
+        bind_card_in_tx(&mut tx, &trip, card).await?;
     }
     once.mark_in_tx(&mut tx, trip.id.0).await?;
     // Last, so that the campaign's row is held no longer than a commit takes.
@@ -146,6 +154,20 @@ async fn unpaid_in_tx(tx: &mut Tx, rider: RiderId) -> Result<Piasters, Fault> {
     .await
     .map(Piasters)
     .map_err(fault)
+}
+
+/// What the rider authorised pays for this trip from here on, and for no other.
+async fn bind_card_in_tx(tx: &mut Tx, trip: &Trip, card: Option<Uuid>) -> Result<(), TripError> {
+    let Some(card) = card else { return Err(TripError::CardUnfit { why: "missing".to_owned() }) };
+    let pickup = trip.scheduled_at.unwrap_or(trip.created_at);
+    let unfit: Option<String> = sqlx::query_scalar("SELECT card_bind($1, $2, $3)")
+        .bind(card)
+        .bind(trip.id.0)
+        .bind(at(Millis(pickup.0 + CARD_GOOD_MS)))
+        .fetch_one(tx.conn())
+        .await
+        .map_err(fault)?;
+    unfit.map_or(Ok(()), |why| Err(TripError::CardUnfit { why }))
 }
 
 async fn hold_in_tx(tx: &mut Tx, trip: &Trip, available: Piasters) -> Result<(), TripError> {

@@ -1,10 +1,10 @@
 //! The rules as a table: a story so far, a command, what comes of it.
 
-use base::{Piasters, Problem, TripId, UserId};
+use base::{PaymentMethod, Piasters, Problem, TripId, UserId};
 use ledger::TripMoney;
 
 use super::{RIDER, at_s, driver, pickup, point, state, trip};
-use crate::model::{CancelReason, Party, Status};
+use crate::model::{CancelReason, Party, Status, Trip};
 use crate::rules::{Command, State, Step, Tell, step};
 
 fn offer(n: u128, until_s: i64) -> (i64, Command) {
@@ -382,4 +382,42 @@ fn the_graph_is_the_one_of_the_database() {
          requested>no_drivers accepted>requested accepted>accepted accepted>arrived \
          accepted>cancelled arrived>requested arrived>started arrived>cancelled started>completed"
     );
+}
+
+/// What a trip of 100 by card leaves to be taken of it, and what it says of its payment.
+#[track_caller]
+fn card_check(promo: i64, before: &[(i64, Command)], at: (i64, Command), expected: &str) {
+    let card = Trip { method: PaymentMethod::Card, promo: Piasters(promo), ..trip() };
+    let told = tell(state(card), before);
+    let step = step(&told, &at.1, at_s(at.0)).expect("it is legal");
+    let record = step.record.expect("it is stored");
+    let due =
+        record.event.card_due.map_or_else(|| "nothing said".to_owned(), |due| due.to_string());
+    let moves = match record.money {
+        None => "nothing moves",
+        Some(TripMoney::Settle(_)) => "settled",
+        Some(TripMoney::CancelFee { .. } | TripMoney::ReleaseHold { .. }) => "a fee or a hold",
+    };
+    assert_eq!(format!("{}, {due}, {moves}", record.event.payment_status), expected);
+}
+
+#[test]
+fn the_end_of_a_trip_says_what_is_taken_of_its_card() {
+    let rider = || cancel(Party::Rider(RIDER));
+    let by_then = |status| story(status);
+    let offered = by_then(Status::Requested);
+    card_check(0, &offered, (5, accept(1)), "pending, nothing said, nothing moves");
+    card_check(0, &by_then(Status::Started), (690, complete(1)), "pending, 100, nothing moves");
+    card_check(2_000, &by_then(Status::Started), (690, complete(1)), "pending, 80, nothing moves");
+    // A promo that pays for all of it leaves the card nothing.
+    card_check(10_000, &by_then(Status::Started), (690, complete(1)), "paid, 0, settled");
+    card_check(0, &by_then(Status::Requested), (1, rider()), "pending, 0, nothing moves");
+    card_check(
+        0,
+        &by_then(Status::Requested),
+        (60, Command::NoDrivers),
+        "pending, 0, nothing moves",
+    );
+    card_check(0, &by_then(Status::Accepted), (6, rider()), "pending, 0, nothing moves");
+    card_check(0, &by_then(Status::Accepted), (900, rider()), "pending, 15, nothing moves");
 }

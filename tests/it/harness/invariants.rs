@@ -62,7 +62,8 @@ const RULES: &[(&str, &str)] = &[
     (
         "M8 what was captured for deposits is what the paid ones say",
         "SELECT coalesce(d.id, j.reference)::text \
-         FROM (SELECT id, amount FROM deposits WHERE status = 'paid') d \
+         FROM (SELECT id, amount FROM deposits WHERE status = 'paid' \
+           UNION ALL SELECT id, captured FROM card_authorisations WHERE status = 'charged') d \
          FULL JOIN (SELECT j.reference, -e.amount AS amount FROM ledger_journal j \
            JOIN ledger_entry e ON e.journal_id = j.id \
            JOIN ledger_account_kind k ON k.id = e.account AND k.name = 'gateway_receivable' \
@@ -86,6 +87,21 @@ const RULES: &[(&str, &str)] = &[
         "an act that was done stands in the log",
         "SELECT a.id::text FROM admin_acts a WHERE NOT EXISTS (SELECT FROM audit_log l \
            WHERE l.details->>'act' = a.id::text OR l.object_id = a.id::text)",
+    ),
+    (
+        "K1 what a card paid is what its trip has of the gateway",
+        "SELECT a.id::text FROM card_authorisations a LEFT JOIN (SELECT j.reference, \
+           -e.amount AS amount FROM ledger_journal j JOIN ledger_entry e ON e.journal_id = j.id \
+           AND e.account = 23 WHERE j.kind IN ('settle', 'cancel_fee')) s \
+           ON s.reference = a.trip_id \
+         WHERE s.amount IS DISTINCT FROM CASE a.status WHEN 'captured' THEN a.captured END",
+    ),
+    (
+        "K2 a trip that is paid by card has its own authorisation",
+        "SELECT t.id::text FROM trips t LEFT JOIN card_authorisations a ON a.trip_id = t.id \
+         WHERE t.payment_method = 'card' AND (a.id IS NULL OR a.rider_id <> t.rider_id \
+           OR (t.status = 'completed' AND t.payment_status = 'pending' \
+               AND a.status NOT IN ('bound', 'capturing')))",
     ),
     (
         "M7 an ended trip holds nothing",

@@ -17,5 +17,5 @@ pub use person::{CAIRO, Person, Reply, far_from, next_phone, online_driver, poin
 pub use program::{ADMIN, Folder, Program, create_admin, free_address, program};
 pub use server::{Outside, Server};
 pub use socket::Socket;
-pub use till::{Till, deposit_that_is, open};
+pub use till::{Till, authorise, card_that_is, deposit_that_is, open, open_card};
 pub use vault::{Vault, fund, withdraw, withdrawal_that_is};

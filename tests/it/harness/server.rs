@@ -56,14 +56,7 @@ impl Server {
 
     /// Where every trip costs `pounds`, at any hour.
     pub async fn where_trips_cost(pounds: i64) -> Self {
-        let db = storage::testing::database().await;
-        let mut owner = storage::testing::owner(&db).await;
-        let flat =
-            "UPDATE tariffs SET base_fare = $1, per_km = 0, per_minute = 0, minimum_fare = 0";
-        sqlx::query(flat).bind(pounds * 100).execute(&mut owner).await.expect("tariffs");
-        let hours = "DELETE FROM time_multipliers";
-        sqlx::query(hours).execute(&mut owner).await.expect("hours");
-        Self::on(db, |_| {}).await
+        Self::on(flat_city(pounds).await, |_| {}).await
     }
 
     /// Stops it as a deploy does, and starts another one on the same database.
@@ -100,4 +93,15 @@ impl Server {
     pub fn running(&self) -> &Running {
         self.running.as_ref().expect("the server runs until it is stopped")
     }
+}
+
+/// The database of a city where every trip costs `pounds`.
+pub async fn flat_city(pounds: i64) -> Db {
+    let db = storage::testing::database().await;
+    let mut owner = storage::testing::owner(&db).await;
+    let flat = "UPDATE tariffs SET base_fare = $1, per_km = 0, per_minute = 0, minimum_fare = 0";
+    sqlx::query(flat).bind(pounds * 100).execute(&mut owner).await.expect("tariffs");
+    let hours = "DELETE FROM time_multipliers";
+    sqlx::query(hours).execute(&mut owner).await.expect("hours");
+    db
 }

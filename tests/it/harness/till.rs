@@ -13,7 +13,7 @@ use storage::Db;
 
 use super::person::{Person, Reply};
 use super::program::free_address;
-use super::server::Server;
+use super::server::{Server, flat_city};
 
 /// Between two looks at what must come.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -57,6 +57,12 @@ impl Till {
         Self::on(storage::testing::database().await, gateway, free_address()).await
     }
 
+    /// Where every trip costs `pounds`.
+    pub async fn where_trips_cost(pounds: i64) -> Self {
+        let gateway = Gateway::start(Credentials::for_tests()).await;
+        Self::on(flat_city(pounds).await, gateway, free_address()).await
+    }
+
     /// The same city after the program was stopped and `between` happened to its database.
     pub async fn restart(self, between: &'static str) -> Self {
         let Self { server, gateway } = self;
@@ -82,6 +88,15 @@ impl Till {
         let opened = open(person, amount, &key).await;
         assert_eq!(opened.status, 201, "{opened:?}");
         opened.data()["orderId"].as_str().expect("an order").to_owned()
+    }
+
+    /// Something is done about an authorisation now, as when its time has come.
+    pub async fn look_at_card(&self, id: &str) {
+        let sql = "UPDATE card_authorisations SET look_at = now() WHERE id = $1::uuid";
+        let mut owner = storage::testing::owner(self.db()).await;
+        sqlx::query(sql).bind(id).execute(&mut owner).await.expect("the owner may");
+        // Where the schedule was quicker it is under way already.
+        self.running().flows().payments.look_up_due_cards().await.expect("they are found");
     }
 
     /// The ledger's postings of a kind.
@@ -130,6 +145,37 @@ pub async fn deposit_that_is(person: &Person, order: &str, status: &str) -> Valu
         let deposit = reply.data()["deposit"].clone();
         if deposit["status"] == status {
             return deposit;
+        }
+    }
+}
+
+/// A rider lets the gateway reserve `amount` and comes back from its page; authorisation and order.
+pub async fn authorise(gateway: &Gateway, rider: &Person, amount: f64) -> (String, String) {
+    let (id, order) = open_card(rider, amount).await;
+    assert_eq!(gateway.tell(&gateway.authorize(&order)).await, 200);
+    card_that_is(rider, &id, "authorised").await;
+    (id, order)
+}
+
+/// The page only.
+pub async fn open_card(rider: &Person, amount: f64) -> (String, String) {
+    static KEYS: AtomicU32 = AtomicU32::new(0);
+    let key = format!("card-{}", KEYS.fetch_add(1, Ordering::Relaxed));
+    let opened = rider.post_once("/payment/card/init", json!({"amount": amount}), &key).await;
+    assert_eq!(opened.status, 201, "{opened:?}");
+    let text = |name: &str| opened.data()[name].as_str().expect("a text").to_owned();
+    (text("authorisationId"), text("orderId"))
+}
+
+/// The authorisation as its rider sees it, once it is `status`.
+pub async fn card_that_is(rider: &Person, id: &str, status: &str) -> Value {
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tick.tick().await;
+        let reply = rider.get(&format!("/payment/card/{id}")).await;
+        let card = reply.data()["authorisation"].clone();
+        if card["status"] == status {
+            return card;
         }
     }
 }
