@@ -154,9 +154,9 @@ async fn order(State(gateway): State<Gateway>, Path(order): Path<String>) -> Res
     let Some(payment) = state.payments.iter().find(|payment| payment.order == order) else {
         return refused(StatusCode::NOT_FOUND, "no such order");
     };
-    let captured = if payment.status == "PAID" { number(&payment.amount) } else { json!(0) };
     said(&json!({"response": {"orderId": payment.gateway_order,
-        "totalCapturedAmount": captured, "totalRefundedAmount": 0}}))
+        "totalCapturedAmount": payment.total(&["pay", "capture"]),
+        "totalRefundedAmount": payment.total(&["refund"])}}))
 }
 
 /// All transactions, newest first, in pages.
@@ -199,16 +199,18 @@ async fn reverse(
     gateway.must(operation == "refund" || target, "targetTransactionId");
     let (id, _) = names();
     let mut state = gateway.0.state.lock();
+    let status = match (operation, state.refunds_wait) {
+        ("refund", true) => "PENDING",
+        _ => "SUCCESS",
+    };
     let found = state.payments.iter_mut().find(|payment| payment.gateway_order == order);
     let Some(payment) = found else { return refused(StatusCode::NOT_FOUND, "no such order") };
     let transaction = format!("TX-{id}");
-    payment.tries.push(Try {
-        id: transaction.clone(),
-        operation,
-        status: "SUCCESS",
-        amount,
-        at: Timestamp::now(),
-    });
+    let at = Timestamp::now();
+    payment.tries.push(Try { id: transaction.clone(), operation, status, amount, at });
+    if status == "PENDING" {
+        "REFUND_PENDING".clone_into(&mut payment.status);
+    }
     said(&json!({"status": "SUCCESS", "response": {
-        "status": "SUCCESS", "transactionId": transaction}}))
+        "status": status, "transactionId": transaction}}))
 }

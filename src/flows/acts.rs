@@ -248,7 +248,7 @@ impl Flows {
     }
 
     /// What memory has to know of an act that is committed.
-    fn after_act(&self, posted: &Posted) {
+    pub(crate) fn after_act(&self, posted: &Posted) {
         for (account, balance) in &posted.balances {
             if let Account::Driver(user) = account {
                 self.fleet.set_balance(user.as_driver(), *balance);

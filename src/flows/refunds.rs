@@ -78,7 +78,7 @@ impl Flows {
     ) -> Result<RefundView, Problem> {
         let word = match found_out {
             FoundOut::Done => RefundWord::Done { transaction: None },
-            FoundOut::Failed => RefundWord::Failed { why: reason.to_owned() },
+            FoundOut::Failed => RefundWord::Failed { why: reason.to_owned(), transaction: None },
         };
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
         let moved = self.payments.settle_refund_in_tx(&mut tx, id, word).await?;
@@ -113,9 +113,10 @@ impl Flows {
         self.notify.tell_in_tx(tx, &message).await.map(drop)
     }
 
-    fn after_refund(&self, moved: &RefundMoved) {
-        if let Some(balance) = moved.driver_balance {
-            self.fleet.set_balance(moved.refund.user.as_driver(), balance);
+    /// What memory has to know of a refund that is committed.
+    pub(crate) fn after_refund(&self, moved: &RefundMoved) {
+        if let Some(posted) = &moved.posted {
+            self.after_act(posted);
         }
     }
 }

@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use crate::Payments;
 use crate::apply::capture_of;
-use crate::kashier::{CallFailed, Currency, ListFailed, Listed};
-use crate::model::{Claim, DepositId, News, Reference};
+use crate::kashier::{CallFailed, Currency, ListFailed, Listed, Standing};
+use crate::model::{DepositId, Reference};
 
 /// Money that was taken, as the gateway lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +33,9 @@ impl Payments {
         let Ok(gateway) = self.gateway() else { return Ok(false) };
         for attempt in (1..=attempts).rev() {
             let reference = Reference { deposit: DepositId(id), attempt }.to_string();
-            let found = gateway.look_up(&reference, None).await?.map(News::from);
-            if found.is_some_and(|news| news.claim == Claim::Paid) {
+            let found = gateway.look_up(&reference, None).await?.map(|found| found.standing);
+            // What went back had been captured.
+            if let Some(Standing::Paid | Standing::Returned | Standing::Returning) = found {
                 return Ok(true);
             }
         }

@@ -9,7 +9,7 @@ use ledger::{Account, PostError, WithdrawStep};
 use metrics::counter;
 use ops::{BreakerPolicy, Breakers};
 use storage::{Db, Tx, Who};
-use tracing::{error, warn};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::account::PayoutAccount;
@@ -342,20 +342,19 @@ impl Payouts {
             amount: withdrawal.amount,
             account: &withdrawal.account,
         };
-        match provider.send(&order).await {
-            Ok(state) => judge(withdrawal, state),
-            // It has something under this name; what, a look will tell. Or it doesn't know us.
-            Err(failed @ CallFailed::Refused { status: 401 | 403 | 408 | 409 | 425 }) => {
-                error!(withdrawal.id = %withdrawal.id, "the payout provider: {failed}");
-                put_off(withdrawal, &failed)
-            }
-            Err(CallFailed::Refused { status }) => Pursued::Ended {
+        let failed = match provider.send(&order).await {
+            Ok(state) => return judge(withdrawal, state),
+            Err(failed) => failed,
+        };
+        match failed.refused_for_good() {
+            Some(status) => Pursued::Ended {
                 act: Act::Fail,
                 provider_id: None,
                 reason: format!("the provider refused it ({status})"),
                 bank_reference: None,
             },
-            Err(failed) => put_off(withdrawal, &failed),
+            // It may have it under this name; a look will tell.
+            None => put_off(withdrawal, &failed),
         }
     }
 
