@@ -265,7 +265,7 @@ impl Payouts {
         let (status, posts) = step(withdrawal.status, act)?;
         // What the provider has in its hands, the provider ends: it could still arrive.
         let theirs = withdrawal.channel == Some(PayoutChannel::Provider) && self.has_provider();
-        if act == Act::Fail && theirs && with.by.is_some() {
+        if matches!(act, Act::Confirm | Act::Fail) && theirs && with.by.is_some() {
             return Err(Refused { current: withdrawal.status }.into());
         }
         withdrawal.status = status;
