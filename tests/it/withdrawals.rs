@@ -125,6 +125,20 @@ async fn what_is_rejected_or_comes_back_is_the_drivers_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_driver_asks_for_what_he_earned_and_an_admin_decides() {
+    let server = Server::start().await;
+    let (admin, driver) = (Person::admin(&server).await, Person::driver(&server).await);
+    driver.approve(&admin, "economy").await;
+    fund(&admin, &driver, 100.0).await;
+    let suspend = json!({"decision": "suspend", "reason": "complaints"});
+    admin.post(&format!("/admin/drivers/{}/decision", driver.id), suspend).await.data();
+    let id = id_of(&withdraw(&driver, 100.0, "k").await);
+    withdrawal_that_is(&driver, &id, "requested").await;
+    manage(&admin, &id, "approve", json!({})).await.data();
+    server.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_asked_for_is_checked() {
     let server = Server::start().await;
     let (admin, driver) = (Person::admin(&server).await, Person::driver(&server).await);

@@ -375,6 +375,22 @@ impl Payouts {
         Ok(is_overdue)
     }
 
+    /// An approved one that may not go out now is looked at again in a day.
+    pub async fn put_off_in_tx(&self, tx: &mut Tx, id: WithdrawalId) -> Result<(), Fault> {
+        store::withdrawal_wait_in_tx(tx, id, self.0.clock.now() + OVERDUE_REST).await
+    }
+
+    /// What is approved and not sent is looked at soon.
+    pub async fn resume_in_tx(&self, tx: &mut Tx, driver: DriverId) -> Result<(), Fault> {
+        if !self.has_provider() {
+            return Ok(());
+        }
+        match store::withdrawal_open_in_tx(tx, driver).await? {
+            Some(open) => store::withdrawal_wait_in_tx(tx, open.id, self.0.clock.now()).await,
+            None => Ok(()),
+        }
+    }
+
     /// Puts down a job for each payout that is due to be looked at; how many.
     pub async fn look_up_due(&self) -> Result<usize, Fault> {
         if !self.has_provider() {
