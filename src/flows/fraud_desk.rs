@@ -5,6 +5,7 @@
 //! says so; a withdrawal that could not be checked waits for a person.
 
 use base::{Caller, Code, Cursor, Fault, Piasters, Problem, UserId};
+use events::Once;
 use fleet::Barred;
 use fraud::{
     Action, Admission, CaseFilter, Decision, FraudCase, FraudPage, Movement, Note, Told, Turned,
@@ -206,8 +207,14 @@ impl Flows {
         id: Uuid,
         decision: Decision,
         reason: &str,
+        once: Once,
     ) -> Result<FraudCase, Problem> {
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
+        if once.applied().is_some() {
+            // The attempt before did all of it, and its answer got lost.
+            let case = self.fraud.case_in_tx(&mut tx, id).await?;
+            return case.ok_or_else(Problem::not_found);
+        }
         let decided = self.fraud.decide_in_tx(&mut tx, admin.user, id, decision, reason).await?;
         self.carry_out_in_tx(&mut tx, decided.turned).await?;
         let case = &decided.case;
@@ -224,6 +231,7 @@ impl Flows {
         let record = Audit::by(admin, action, AuditObject::new("fraud_case", id))
             .with(json!({"user": case.user_id, "rule": case.rule, "reason": reason}));
         identity::audit_in_tx(&mut tx, &[record]).await?;
+        once.mark_in_tx(&mut tx, id).await?;
         tx.commit().await?;
         self.after_turn(decided.turned).await;
         Ok(decided.case)

@@ -120,7 +120,13 @@ impl Flows {
         admin: &Caller,
         id: WithdrawalId,
         ruling: Ruling,
+        once: Once,
     ) -> Result<WithdrawalView, Problem> {
+        if once.applied().is_some() {
+            // The attempt before did all of it, and its answer got lost.
+            let found = self.payouts.get(&Who::Caller(*admin), id).await?;
+            return Ok(WithdrawalView::for_staff(&found.ok_or_else(Problem::not_found)?));
+        }
         let Ruling { act, reason, bank_reference } = ruling;
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
         let with = With {
@@ -145,6 +151,7 @@ impl Flows {
         let record = Audit::by(admin, action_of(act), withdrawal).with(details);
         identity::audit_in_tx(&mut tx, &[record]).await?;
         self.tell_of_withdrawal_in_tx(&mut tx, &moved.withdrawal).await?;
+        once.mark_in_tx(&mut tx, id.0).await?;
         tx.commit().await?;
         self.after_step(&moved);
         Ok(WithdrawalView::for_staff(&moved.withdrawal))
