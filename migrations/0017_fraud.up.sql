@@ -71,6 +71,8 @@ CREATE UNIQUE INDEX one_case_in_force_per_account_and_rule ON fraud_cases (accou
 CREATE INDEX fraud_cases_by_account ON fraud_cases (account, rule, opened_at DESC);
 CREATE INDEX fraud_cases_by_status ON fraud_cases (status, opened_at DESC, id DESC);
 CREATE INDEX fraud_cases_by_time ON fraud_cases (opened_at DESC, id DESC);
+CREATE INDEX fraud_cases_by_rule ON fraud_cases (rule, opened_at DESC, id DESC);
+CREATE INDEX fraud_cases_by_rule_and_status ON fraud_cases (rule, status, opened_at DESC, id DESC);
 
 CREATE FUNCTION fraud_case_goes_on() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$

@@ -86,6 +86,16 @@ pub struct Told {
     webhook: String,
 }
 
+impl Payment {
+    /// What tries of these operations moved, in pounds and in all.
+    pub(crate) fn total(&self, operations: &[&str]) -> Value {
+        let done = |one: &&Try| one.status == "SUCCESS" && operations.contains(&one.operation);
+        let amounts = self.tries.iter().filter(done).filter_map(|one| one.amount.as_f64());
+        let piasters: f64 = amounts.map(|pounds| (pounds * 100.0).round()).sum();
+        json!(piasters / 100.0)
+    }
+}
+
 impl Told {
     pub fn body(&self) -> String {
         json!({"event": self.event, "data": self.data}).to_string()
@@ -97,6 +107,8 @@ pub(crate) struct State {
     pub payments: Vec<Payment>,
     /// Rows of the transactions' list that belong to no order here.
     pub foreign: Vec<Value>,
+    /// Refunds are not decided at once.
+    pub refunds_wait: bool,
     /// What was not as documented.
     pub wrong: Vec<String>,
     /// Method and path of each request.
@@ -186,8 +198,7 @@ impl Gateway {
     pub fn told_of_last(&self, order: &str) -> Told {
         let payment = self.payment(order);
         let last = payment.tries.last().unwrap_or_else(|| panic!("nothing was done to {order}"));
-        let mut data = notice(&payment, &last.id, last.status);
-        data["amount"] = last.amount.clone();
+        let data = notice(&payment, &last.id, last.status, &last.amount);
         let (event, webhook) = (last.operation.to_owned(), payment.webhook.clone());
         let mut told = Told { event, data, signature: String::new(), webhook };
         self.sign(&mut told);
@@ -204,6 +215,24 @@ impl Gateway {
         self.note(order, "refund", "SUCCESS", "REFUNDED")
     }
 
+    /// Refunds are put off from now on: [`Self::refund`] or [`Self::refuse_refund`] decides.
+    pub fn put_refunds_off(&self) {
+        self.0.state.lock().refunds_wait = true;
+    }
+
+    /// The bank does not take the refund that was put off.
+    pub fn refuse_refund(&self, order: &str) -> Told {
+        self.note(order, "refund", "FAILURE", "PAID")
+    }
+
+    /// What the order's session says from now on, whatever happened to it.
+    pub fn stands(&self, order: &str, status: &str) {
+        let mut state = self.0.state.lock();
+        for payment in state.payments.iter_mut().filter(|payment| payment.order == order) {
+            status.clone_into(&mut payment.status);
+        }
+    }
+
     fn note(&self, order: &str, event: &'static str, status: &'static str, session: &str) -> Told {
         let mut state = self.0.state.lock();
         state.next += 1;
@@ -212,19 +241,20 @@ impl Gateway {
         let payment = found.unwrap_or_else(|| panic!("the gateway knows no order {order}"));
         session.clone_into(&mut payment.status);
         let waiting = payment.tries.iter_mut().find(|one| one.status == "PENDING");
-        let id = match waiting {
+        let (id, amount) = match waiting {
             Some(waiting) => {
                 waiting.status = status;
-                waiting.id.clone()
+                (waiting.id.clone(), waiting.amount.clone())
             }
             None => {
                 let amount = number(&payment.amount);
                 let (id, at) = (fresh.clone(), Timestamp::now());
+                let told = amount.clone();
                 payment.tries.push(Try { id, operation: event, status, amount, at });
-                fresh
+                (fresh, told)
             }
         };
-        let data = notice(payment, &id, status);
+        let data = notice(payment, &id, status, &amount);
         let webhook = payment.webhook.clone();
         drop(state);
         let mut told = Told { event: event.to_owned(), data, signature: String::new(), webhook };
@@ -261,11 +291,12 @@ impl Gateway {
         format!("{text}&signature={signature}&mode=test")
     }
 
-    /// Takes another amount than was asked for.
+    /// Took another amount than was asked for: the session still says what that was.
     pub fn reprice(&self, order: &str, amount: &str) {
         let mut state = self.0.state.lock();
-        for payment in state.payments.iter_mut().filter(|payment| payment.order == order) {
-            amount.clone_into(&mut payment.amount);
+        let of_order = state.payments.iter_mut().filter(|payment| payment.order == order);
+        for one in of_order.flat_map(|payment| &mut payment.tries) {
+            one.amount = number(amount);
         }
     }
 
@@ -280,7 +311,7 @@ pub(crate) fn number(text: &str) -> Value {
 }
 
 /// What Kashier tells of a transaction.
-fn notice(payment: &Payment, transaction: &str, status: &str) -> Value {
+fn notice(payment: &Payment, transaction: &str, status: &str, amount: &Value) -> Value {
     let code = if status == "SUCCESS" { "00" } else { "51" };
     json!({
         "merchantOrderId": payment.order,
@@ -290,7 +321,7 @@ fn notice(payment: &Payment, transaction: &str, status: &str) -> Value {
         "status": status,
         "method": "card",
         "creationDate": Timestamp::now().to_string(),
-        "amount": number(&payment.amount),
+        "amount": amount,
         "currency": payment.currency,
         "transactionResponseCode": code,
         "transactionResponseMessage": {"en": "said", "ar": "قيل"},

@@ -155,12 +155,9 @@ async fn order(State(gateway): State<Gateway>, Path(order): Path<String>) -> Res
     let Some(payment) = state.payments.iter().find(|payment| payment.order == order) else {
         return refused(StatusCode::NOT_FOUND, "no such order");
     };
-    let captured = match payment.done(&["pay", "capture"]) {
-        Some(taken) => taken.amount.clone(),
-        None => json!(0),
-    };
     said(&json!({"response": {"orderId": payment.gateway_order,
-        "totalCapturedAmount": captured, "totalRefundedAmount": 0}}))
+        "totalCapturedAmount": payment.total(&["pay", "capture"]),
+        "totalRefundedAmount": payment.total(&["refund"])}}))
 }
 
 /// All transactions, newest first, in pages.
@@ -205,6 +202,10 @@ async fn reverse(
     gateway.must(operation != "void" || target, "targetTransactionId");
     let (id, _) = names();
     let mut state = gateway.0.state.lock();
+    let status = match (operation, state.refunds_wait) {
+        ("refund", true) => "PENDING",
+        _ => "SUCCESS",
+    };
     let found = state.payments.iter_mut().find(|payment| payment.gateway_order == order);
     let Some(payment) = found else { return refused(StatusCode::NOT_FOUND, "no such order") };
     if payment.manual && operation != "refund" {
@@ -217,13 +218,11 @@ async fn reverse(
         payment.status = if operation == "void" { "VOIDED" } else { "PAID" }.to_owned();
     }
     let transaction = format!("TX-{id}");
-    payment.tries.push(Try {
-        id: transaction.clone(),
-        operation,
-        status: "SUCCESS",
-        amount,
-        at: Timestamp::now(),
-    });
+    let at = Timestamp::now();
+    payment.tries.push(Try { id: transaction.clone(), operation, status, amount, at });
+    if status == "PENDING" {
+        "REFUND_PENDING".clone_into(&mut payment.status);
+    }
     said(&json!({"status": "SUCCESS", "response": {
-        "status": "SUCCESS", "transactionId": transaction}}))
+        "status": status, "transactionId": transaction}}))
 }

@@ -141,10 +141,15 @@ impl Flows {
         id: ActId,
         verdict: Verdict,
         reason: Option<&str>,
+        once: Once,
     ) -> Result<ActView, Problem> {
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
         let act = payments::act_lock_in_tx(&mut tx, id).await?;
         let mut act = act.ok_or_else(Problem::not_found)?;
+        if once.applied().is_some() {
+            // The attempt before did all of it, and its answer got lost.
+            return Ok(ActView::from(&act));
+        }
         act.status = payments::decide(&act, admin.user, verdict)?;
         act.decided_by = Some(admin.user);
         act.decided_at = Some(self.clock.now());
@@ -170,6 +175,7 @@ impl Flows {
         });
         let record = Audit::by(admin, action, AuditObject::new("act", id)).with(details);
         identity::audit_in_tx(&mut tx, &[record]).await?;
+        once.mark_in_tx(&mut tx, id.0).await?;
         tx.commit().await?;
         if let Some(posted) = performed {
             self.after_act(&posted);
@@ -248,7 +254,7 @@ impl Flows {
     }
 
     /// What memory has to know of an act that is committed.
-    fn after_act(&self, posted: &Posted) {
+    pub(crate) fn after_act(&self, posted: &Posted) {
         for (account, balance) in &posted.balances {
             if let Account::Driver(user) = account {
                 self.fleet.set_balance(user.as_driver(), *balance);
@@ -409,7 +415,7 @@ async fn post_in_tx(tx: &mut Tx, journal: &Journal) -> Result<Posted, Problem> {
     Ok(ledger::post_in_tx(tx, journal).await?)
 }
 
-fn positive(amount: Piasters) -> Result<(), Problem> {
+pub(crate) fn positive(amount: Piasters) -> Result<(), Problem> {
     if amount <= Piasters::ZERO || amount > ACT_MAX {
         let text = "must be more than zero, and at most 100000";
         return Err(Problem::field("amount", "out_of_range", text));

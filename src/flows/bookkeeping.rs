@@ -8,7 +8,7 @@ use books::{
     AskedBy, Books, Captured, DailyReport, Discrepancy, FindingFilter, FindingView, FindingsPage,
     GatewaySide, ReportAsked, Resolution, RunView, RunsPage, StatementView,
 };
-use events::{Done, Failure, Handler, Job, Kind, OnDead, Priority, Queue, Schedule};
+use events::{Done, Failure, Handler, Job, Kind, OnDead, Once, Priority, Queue, Schedule};
 use identity::{Audit, AuditObject};
 use payments::{Capture, Payments};
 use serde_json::json;
@@ -152,8 +152,14 @@ impl Flows {
         id: Uuid,
         resolution: Resolution,
         reason: &str,
+        once: Once,
     ) -> Result<FindingView, Problem> {
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
+        if once.applied().is_some() {
+            // The attempt before did all of it, and its answer got lost.
+            let finding = self.books.finding_in_tx(&mut tx, id).await?;
+            return finding.ok_or_else(Problem::not_found);
+        }
         let finding = self.books.resolve_in_tx(&mut tx, admin, id, resolution, reason).await?;
         let details = json!({
             "kind": finding.kind,
@@ -163,6 +169,7 @@ impl Flows {
         });
         let record = Audit::by(admin, "finding.resolve", AuditObject::new("finding", id));
         identity::audit_in_tx(&mut tx, &[record.with(details)]).await?;
+        once.mark_in_tx(&mut tx, id).await?;
         tx.commit().await?;
         self.books.report_open().await?;
         Ok(finding)

@@ -95,13 +95,14 @@ impl Cashier {
         let mut tx = self.0.db.begin(&Who::System).await?;
         match looked {
             Looked::News(news) => {
-                let applied = payments.apply_in_tx(&mut tx, Some(deposit_id), &news).await;
+                let applied = payments.apply_look_in_tx(&mut tx, deposit_id, &news).await;
                 self.book(tx, job, applied.map_err(failure)?, &deposit_id.to_string()).await
             }
             Looked::NotYet => {
                 payments.look_again_in_tx(&mut tx, deposit_id).await?;
                 self.end(tx, job).await
             }
+            Looked::Settled => self.end(tx, job).await,
             Looked::Over => {
                 if let Some(deposit) = payments.expire_in_tx(&mut tx, deposit_id).await? {
                     self.tell_failed_in_tx(&mut tx, &deposit).await?;
@@ -125,9 +126,13 @@ impl Cashier {
                 self.tell_failed_in_tx(&mut tx, &deposit).await?;
                 self.end(tx, job).await
             }
-            Applied::Refunded(refund) => {
-                self.0.tell_card_refund_in_tx(&mut tx, &refund).await?;
-                self.end(tx, job).await
+            Applied::Refunded(moved) => {
+                if moved.ended {
+                    self.0.tell_card_refund_in_tx(&mut tx, &moved.refund).await?;
+                }
+                let done = self.end(tx, job).await?;
+                self.0.after_refund(&moved);
+                Ok(done)
             }
             Applied::Paid(paid) => {
                 self.tell_paid_in_tx(&mut tx, &paid).await?;

@@ -13,6 +13,7 @@ use storage::{Tx, Who};
 use uuid::Uuid;
 
 use crate::Flows;
+use crate::acts::positive;
 
 /// What an operator makes of a complaint.
 #[derive(Clone, Debug)]
@@ -99,17 +100,22 @@ impl Flows {
         admin: &Caller,
         id: DisputeId,
         wish: Resolve,
+        once: Once,
     ) -> Result<DisputeView, Problem> {
         let Resolve { outcome, amount, answer } = wish;
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
         let dispute = payments::dispute_lock_in_tx(&mut tx, id).await?;
         let mut dispute = dispute.ok_or_else(Problem::not_found)?;
+        if once.applied().is_some() {
+            // The attempt before did all of it, and its answer got lost.
+            return Ok(DisputeView::for_staff(&dispute));
+        }
         let remedy = payments::remedy(&dispute, outcome)?;
         let mut acted = None;
         if let Some((kind, fault)) = remedy {
-            let amount = amount.filter(|amount| *amount > Piasters::ZERO);
             let amount =
                 amount.ok_or_else(|| Problem::field("amount", "required", "is required"))?;
+            positive(amount)?;
             let user = match kind {
                 ActKind::Refund => {
                     self.trips.get(&Who::Caller(*admin), dispute.trip).await?.rider.into()
@@ -150,6 +156,7 @@ impl Flows {
         if !waits {
             self.tell_resolved_in_tx(&mut tx, &dispute).await?;
         }
+        once.mark_in_tx(&mut tx, id.0).await?;
         tx.commit().await?;
         if let Some(done) = acted {
             self.acted(done);

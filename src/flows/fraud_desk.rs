@@ -5,6 +5,7 @@
 //! says so; a withdrawal that could not be checked waits for a person.
 
 use base::{Caller, Code, Cursor, Fault, Piasters, Problem, UserId};
+use events::Once;
 use fleet::Barred;
 use fraud::{
     Action, Admission, CaseFilter, Decision, FraudCase, FraudPage, Movement, Note, Told, Turned,
@@ -53,14 +54,22 @@ impl Flows {
         self.after_turn(turned).await;
         match admission {
             Admission::Go | Admission::Waits => Ok(Checked::Done),
-            Admission::UnderReview => {
-                let why = "the account is being looked at, pay in cash until that is done";
-                Err(Problem::new(Code::AccountUnderReview, why))
-            }
-            Admission::Blocked => {
-                let why = "no money moves on this account, contact support";
-                Err(Problem::new(Code::AccountBlocked, why))
-            }
+            Admission::UnderReview => Err(under_review()),
+            Admission::Blocked => Err(blocked()),
+        }
+    }
+
+    /// Money that leaves an account for somebody else's, beside what is booked: nothing of it is
+    /// counted, but it stays where it is while somebody has to decide about the account.
+    pub(crate) async fn admit_gift_in_tx(
+        &self,
+        tx: &mut Tx,
+        account: UserId,
+    ) -> Result<(), Problem> {
+        match self.fraud.standing_in_tx(tx, account).await? {
+            None | Some(Action::Flag) => Ok(()),
+            Some(Action::Hold) => Err(under_review()),
+            Some(Action::Block) => Err(blocked()),
         }
     }
 
@@ -119,8 +128,8 @@ impl Flows {
         Ok(turned)
     }
 
-    /// Nothing is paid out while somebody has to decide about the account. No case is opened until
-    /// the transaction of the approval ends.
+    /// Nothing is paid out while somebody has to decide about the account: asked when a withdrawal
+    /// is approved, and again when it goes out. No case is opened until the transaction ends.
     pub(crate) async fn admit_payout_in_tx(
         &self,
         tx: &mut Tx,
@@ -198,11 +207,22 @@ impl Flows {
         id: Uuid,
         decision: Decision,
         reason: &str,
+        once: Once,
     ) -> Result<FraudCase, Problem> {
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
+        if once.applied().is_some() {
+            // The attempt before did all of it, and its answer got lost.
+            let case = self.fraud.case_in_tx(&mut tx, id).await?;
+            return case.ok_or_else(Problem::not_found);
+        }
         let decided = self.fraud.decide_in_tx(&mut tx, admin.user, id, decision, reason).await?;
         self.carry_out_in_tx(&mut tx, decided.turned).await?;
         let case = &decided.case;
+        let stops = |standing: Option<Action>| standing.is_some_and(Action::stops_money);
+        if decided.turned.is_some_and(|turned| !stops(turned.after)) {
+            // What was approved before and waited for this goes on.
+            self.payouts.resume_in_tx(&mut tx, case.user_id.as_driver()).await?;
+        }
         let action = match decision {
             Decision::Clear => "fraud.clear",
             Decision::Confirm => "fraud.confirm",
@@ -211,6 +231,7 @@ impl Flows {
         let record = Audit::by(admin, action, AuditObject::new("fraud_case", id))
             .with(json!({"user": case.user_id, "rule": case.rule, "reason": reason}));
         identity::audit_in_tx(&mut tx, &[record]).await?;
+        once.mark_in_tx(&mut tx, id).await?;
         tx.commit().await?;
         self.after_turn(decided.turned).await;
         Ok(decided.case)
@@ -225,6 +246,15 @@ fn barred(turned: &Turned) -> Option<Barred> {
         (true, false) => Some(Barred::No),
         (true, true) | (false, false) => None,
     }
+}
+
+fn under_review() -> Problem {
+    let why = "the account is being looked at, pay in cash until that is done";
+    Problem::new(Code::AccountUnderReview, why)
+}
+
+fn blocked() -> Problem {
+    Problem::new(Code::AccountBlocked, "no money moves on this account, contact support")
 }
 
 fn let_go(why: &str) {

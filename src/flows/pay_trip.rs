@@ -88,6 +88,7 @@ impl Flows {
         let driver = self.may_tip(&trip, amount)?;
         let journal = ledger::tip(id, trip.rider, driver, amount);
         let mut tx = self.db.begin(&Who::System).await?;
+        self.admit_gift_in_tx(&mut tx, rider.user).await?;
         let posted = first(ledger::post_in_tx(&mut tx, &journal).await, "the driver has his tip")?;
         let message = Message {
             to: driver.into(),

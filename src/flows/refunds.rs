@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use base::{Caller, Cursor, Piasters, Problem};
 use events::{Done, Failure, Handler, Job, Once};
 use identity::{Audit, AuditObject};
@@ -17,6 +19,10 @@ use tracing::error;
 
 use crate::Flows;
 use crate::acts::Acted;
+
+/// The gateway's word about a refund is stored in so many tries; all of them take half a minute.
+const STORE_TRIES: usize = 8;
+const STORE_AGAIN: Duration = Duration::from_millis(100);
 
 /// What an operator found out about a refund, or a capture, whose answer got lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +93,7 @@ impl Flows {
     ) -> Result<RefundView, Problem> {
         let word = match found_out {
             FoundOut::Done => RefundWord::Done { transaction: None },
-            FoundOut::Failed => RefundWord::Failed { why: reason.to_owned() },
+            FoundOut::Failed => RefundWord::Failed { why: reason.to_owned(), transaction: None },
         };
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
         let moved = self.payments.settle_refund_in_tx(&mut tx, id, word).await?;
@@ -122,9 +128,10 @@ impl Flows {
         self.notify.tell_in_tx(tx, &message).await.map(drop)
     }
 
-    fn after_refund(&self, moved: &RefundMoved) {
-        if let Some(balance) = moved.driver_balance {
-            self.fleet.set_balance(moved.refund.user.as_driver(), balance);
+    /// What memory has to know of a refund that is committed.
+    pub(crate) fn after_refund(&self, moved: &RefundMoved) {
+        if let Some(posted) = &moved.posted {
+            self.after_act(posted);
         }
     }
 }
@@ -164,18 +171,29 @@ impl Refunder {
             RefundStatus::Pending => return Ok(Done::Finished),
             RefundStatus::Sent => payments.look_up_refund(&refund).await?,
         };
-        let mut tx = self.0.db.begin(&Who::System).await?;
-        let moved = payments.settle_refund_in_tx(&mut tx, id, word).await;
-        let moved = moved.map_err(|problem| Failure::again(problem.to_string()))?;
-        if moved.ended {
-            self.0.tell_card_refund_in_tx(&mut tx, &moved.refund).await?;
-        }
-        tx.commit().await?;
+        // Nobody asks a second time, and a look can't say no: what is known is not let go easily.
+        let patient = ExponentialBuilder::default()
+            .with_min_delay(STORE_AGAIN)
+            .with_max_times(STORE_TRIES)
+            .with_jitter();
+        let store = || self.store(id, word.clone());
+        let moved = store.retry(patient).await?;
         self.0.after_refund(&moved);
         if moved.is_overdue {
             error!(refund.id = %id, "a refund to a card has no answer for a day");
             return Err(Failure::never(format!("no answer for a day: refund {id}")));
         }
         Ok(Done::Finished)
+    }
+
+    async fn store(&self, id: RefundId, word: RefundWord) -> Result<RefundMoved, Failure> {
+        let mut tx = self.0.db.begin(&Who::System).await?;
+        let moved = self.0.payments.settle_refund_in_tx(&mut tx, id, word).await;
+        let moved = moved.map_err(|problem| Failure::again(problem.to_string()))?;
+        if moved.ended {
+            self.0.tell_card_refund_in_tx(&mut tx, &moved.refund).await?;
+        }
+        tx.commit().await?;
+        Ok(moved)
     }
 }

@@ -29,7 +29,8 @@ pub struct Ruling {
 }
 
 impl Flows {
-    /// Sets `amount` of the driver's aside until an admin has decided.
+    /// Sets `amount` of the driver's aside until an admin has decided. A suspended driver may ask
+    /// too: what he earned is his, and nothing goes out without an admin's word.
     pub async fn request_withdrawal(
         &self,
         driver: &Caller,
@@ -119,7 +120,13 @@ impl Flows {
         admin: &Caller,
         id: WithdrawalId,
         ruling: Ruling,
+        once: Once,
     ) -> Result<WithdrawalView, Problem> {
+        if once.applied().is_some() {
+            // The attempt before did all of it, and its answer got lost.
+            let found = self.payouts.get(&Who::Caller(*admin), id).await?;
+            return Ok(WithdrawalView::for_staff(&found.ok_or_else(Problem::not_found)?));
+        }
         let Ruling { act, reason, bank_reference } = ruling;
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
         let with = With {
@@ -130,7 +137,7 @@ impl Flows {
             provider_id: None,
         };
         let moved = self.payouts.advance_in_tx(&mut tx, id, act, with).await?;
-        if act == Act::Approve {
+        if matches!(act, Act::Approve | Act::Send(_)) {
             self.admit_payout_in_tx(&mut tx, moved.withdrawal.driver.into()).await?;
         }
         let details = json!({
@@ -144,6 +151,7 @@ impl Flows {
         let record = Audit::by(admin, action_of(act), withdrawal).with(details);
         identity::audit_in_tx(&mut tx, &[record]).await?;
         self.tell_of_withdrawal_in_tx(&mut tx, &moved.withdrawal).await?;
+        once.mark_in_tx(&mut tx, id.0).await?;
         tx.commit().await?;
         self.after_step(&moved);
         Ok(WithdrawalView::for_staff(&moved.withdrawal))
@@ -234,7 +242,7 @@ impl Payer {
         let mut asked = Asked::Before;
         if withdrawal.status == WithdrawalStatus::Approved {
             // Noted before the provider is asked: whoever finds it sent asks what became of it.
-            match self.step(id, Act::Send(PayoutChannel::Provider), With::default()).await? {
+            match self.send(id).await? {
                 Some(sent) => (withdrawal, asked) = (sent, Asked::Never),
                 // An operator was quicker.
                 None => return Ok(Done::Finished),
@@ -267,6 +275,28 @@ impl Payer {
         }
     }
 
+    /// Notes that the provider will be asked. Not while somebody has to decide about the driver,
+    /// whatever was found about him since the approval: then it waits, and operators find a letter.
+    async fn send(&self, id: WithdrawalId) -> Result<Option<Withdrawal>, Failure> {
+        let mut tx = self.0.db.begin(&Who::System).await?;
+        let act = Act::Send(PayoutChannel::Provider);
+        let Some(moved) = self.advance(&mut tx, id, act, With::default()).await? else {
+            return Ok(None);
+        };
+        let driver = moved.withdrawal.driver;
+        if let Err(problem) = self.0.admit_payout_in_tx(&mut tx, driver.into()).await {
+            if !matches!(problem.code, Code::AccountUnderReview | Code::AccountBlocked) {
+                return Err(Failure::again(problem.to_string()));
+            }
+            drop(tx);
+            let mut tx = self.0.db.begin(&Who::System).await?;
+            self.0.payouts.put_off_in_tx(&mut tx, id).await?;
+            tx.commit().await?;
+            return Err(strange(id, &problem.to_string()));
+        }
+        self.stored(tx, act, moved).await.map(Some)
+    }
+
     /// One step by the program itself; `None` when the withdrawal is no longer where it was.
     async fn step(
         &self,
@@ -275,12 +305,29 @@ impl Payer {
         with: With,
     ) -> Result<Option<Withdrawal>, Failure> {
         let mut tx = self.0.db.begin(&Who::System).await?;
-        let moved = match self.0.payouts.advance_in_tx(&mut tx, id, act, with).await {
-            Ok(moved) => moved,
-            Err(AdvanceError::Refused(_)) => return Ok(None),
-            Err(AdvanceError::Fault(fault)) => return Err(fault.into()),
-            Err(error) => return Err(Failure::again(error.to_string())),
-        };
+        match self.advance(&mut tx, id, act, with).await? {
+            Some(moved) => self.stored(tx, act, moved).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn advance(
+        &self,
+        tx: &mut Tx,
+        id: WithdrawalId,
+        act: Act,
+        with: With,
+    ) -> Result<Option<Advanced>, Failure> {
+        match self.0.payouts.advance_in_tx(tx, id, act, with).await {
+            Ok(moved) => Ok(Some(moved)),
+            Err(AdvanceError::Refused(_)) => Ok(None),
+            Err(AdvanceError::Fault(fault)) => Err(fault.into()),
+            Err(error) => Err(Failure::again(error.to_string())),
+        }
+    }
+
+    async fn stored(&self, mut tx: Tx, act: Act, moved: Advanced) -> Result<Withdrawal, Failure> {
+        let id = moved.withdrawal.id;
         let details = json!({"by": "provider", "status": moved.withdrawal.status});
         let withdrawal = AuditObject::new("withdrawal", id);
         let record = Audit::by_terminal(action_of(act), withdrawal).with(details);
@@ -288,7 +335,7 @@ impl Payer {
         self.0.tell_of_withdrawal_in_tx(&mut tx, &moved.withdrawal).await?;
         tx.commit().await?;
         self.0.after_step(&moved);
-        Ok(Some(moved.withdrawal))
+        Ok(moved.withdrawal)
     }
 }
 

@@ -212,6 +212,10 @@ impl Fraud {
         Ok(FraudPage { cases, next_cursor })
     }
 
+    pub async fn case_in_tx(&self, tx: &mut Tx, id: Uuid) -> Result<Option<FraudCase>, Fault> {
+        store::case_in_tx(tx, id).await
+    }
+
     /// Decides about a case in the transaction of the admin who does.
     pub async fn decide_in_tx(
         &self,

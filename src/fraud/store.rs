@@ -204,15 +204,36 @@ pub(crate) async fn case_grow_in_tx(
     Ok(())
 }
 
-const CASES: &str = "SELECT id, account, rule, action, status, reasons, times, opened_at, seen_at, \
-  decided_by, decided_at, decision_reason FROM fraud_cases";
+macro_rules! cases {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, account, rule, action, status, reasons, times, opened_at, seen_at, ",
+            "decided_by, decided_at, decision_reason FROM fraud_cases WHERE ",
+            $rest
+        )
+    };
+}
+
+/// A page, newest first, of the cases for which `rest` holds.
+macro_rules! page {
+    ($rest:literal) => {
+        concat!(
+            cases!("(opened_at, id) < ($1, $2)"),
+            $rest,
+            " ORDER BY opened_at DESC, id DESC LIMIT $3"
+        )
+    };
+}
+
+const CASE: &str = cases!("id = $1");
+// A statement for each filter, so that each has an index whatever it is asked for.
+pub(crate) const ALL: &str = page!("");
+pub(crate) const IN_STATUS: &str = page!(" AND status = $4");
+pub(crate) const OF_RULE: &str = page!(" AND rule = $4");
+pub(crate) const OF_RULE_IN_STATUS: &str = page!(" AND rule = $4 AND status = $5");
 
 pub(crate) async fn case_in_tx(tx: &mut Tx, id: Uuid) -> Result<Option<FraudCase>, Fault> {
-    let row = sqlx::query(sqlx::AssertSqlSafe(format!("{CASES} WHERE id = $1")))
-        .bind(id)
-        .fetch_optional(tx.conn())
-        .await
-        .map_err(fault)?;
+    let row = sqlx::query(CASE).bind(id).fetch_optional(tx.conn()).await.map_err(fault)?;
     row.map(|row| case(&row).map_err(fault)).transpose()
 }
 
@@ -223,19 +244,17 @@ pub(crate) async fn cases_in_tx(
     after: Option<Cursor>,
     limit: i64,
 ) -> Result<Vec<FraudCase>, Fault> {
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-        "{CASES} WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR rule = $2) \
-           AND ($3::timestamptz IS NULL OR (opened_at, id) < ($3, $4)) \
-         ORDER BY opened_at DESC, id DESC LIMIT $5"
-    )))
-    .bind(filter.status.map(Status::name))
-    .bind(filter.rule.map(Rule::name))
-    .bind(after.map(|last| at(last.at)))
-    .bind(after.map(|last| last.id))
-    .bind(limit)
-    .fetch_all(tx.conn())
-    .await
-    .map_err(fault)?;
+    let (rule, status) = (filter.rule.map(Rule::name), filter.status.map(Status::name));
+    let sql = match (rule, status) {
+        (None, None) => ALL,
+        (None, Some(_)) => IN_STATUS,
+        (Some(_), None) => OF_RULE,
+        (Some(_), Some(_)) => OF_RULE_IN_STATUS,
+    };
+    let (before, id) = storage::before(after);
+    let query = sqlx::query(sql).bind(before).bind(id).bind(limit);
+    let query = [rule, status].into_iter().flatten().fold(query, |query, word| query.bind(word));
+    let rows = query.fetch_all(tx.conn()).await.map_err(fault)?;
     rows.iter().map(|row| case(row).map_err(fault)).collect()
 }
 

@@ -13,8 +13,8 @@ use crate::Payments;
 use crate::cards::{self, CardReference};
 use crate::facts::{PaymentCompleted, PaymentFailed, PaymentInitiated};
 use crate::model::{Claim, Deposit, DepositId, DepositStatus, News, Reference};
-use crate::refunds::{self, CardRefund};
-use crate::rules::{Verdict, judge, next_look};
+use crate::refunds::{self, RefundMoved, RefundWord, Told};
+use crate::rules::{Verdict, judge, next_look, waits_for_person};
 use crate::store::{self, NewDeposit, Payment};
 
 /// What news of a payment changed.
@@ -22,8 +22,8 @@ use crate::store::{self, NewDeposit, Payment};
 pub enum Applied {
     Paid(Paid),
     Failed(Deposit),
-    /// A refund of ours arrived at its card.
-    Refunded(CardRefund),
+    /// A refund of ours arrived at its card, or did not and is on the wallet again.
+    Refunded(RefundMoved),
     Nothing(&'static str),
     /// Somebody has to look: money came, or went, that nobody here asked for.
     Strange {
@@ -117,8 +117,12 @@ impl Payments {
             None => None,
         };
         let now = self.clock().now();
-        if let Some(refund) = self.refunded_in_tx(tx, deposit.as_ref(), news).await? {
-            return Ok(Applied::Refunded(refund));
+        match self.refunded_in_tx(tx, deposit.as_ref(), news).await? {
+            Told::OfNone => {}
+            Told::Of(moved) => return Ok(Applied::Refunded(*moved)),
+            Told::Against => {
+                return Ok(Applied::Strange { why: "refund_contradicted", deposit });
+            }
         }
         let verdict = judge(deposit.as_ref(), news, self.merchant());
         let applied = match (verdict, deposit) {
@@ -153,20 +157,45 @@ impl Payments {
         Ok(applied)
     }
 
+    /// Makes what a look brought true, unless a notice was quicker and left the deposit to a
+    /// person.
+    pub async fn apply_look_in_tx(
+        &self,
+        tx: &mut Tx,
+        id: DepositId,
+        news: &News,
+    ) -> Result<Applied, ApplyError> {
+        let deposit = store::deposit_lock_in_tx(tx, id).await?;
+        if deposit.as_ref().is_some_and(waits_for_person) {
+            return Ok(Applied::Nothing("waits_for_person"));
+        }
+        self.apply_in_tx(tx, Some(id), news).await
+    }
+
     /// The refund of ours that `news` is about, where it is one.
     async fn refunded_in_tx(
         &self,
         tx: &mut Tx,
         deposit: Option<&Deposit>,
         news: &News,
-    ) -> Result<Option<CardRefund>, ApplyError> {
+    ) -> Result<Told, ApplyError> {
+        let transaction = news.transaction.clone();
+        let word = match news.claim {
+            Claim::Returned => RefundWord::Done { transaction },
+            Claim::NotReturned => {
+                let why =
+                    format!("the gateway refused it ({})", news.code.as_deref().unwrap_or("-"));
+                RefundWord::Failed { why, transaction }
+            }
+            Claim::Paid | Claim::Failed | Claim::Nothing => return Ok(Told::OfNone),
+        };
         let is_ours = news.merchant.as_deref().is_none_or(|theirs| theirs == self.merchant());
         match deposit {
-            Some(deposit) if is_ours && news.claim == Claim::Returned => {
-                let (name, amount) = (news.transaction.as_deref(), news.amount);
-                Ok(refunds::told_in_tx(tx, deposit.id, name, amount, self.clock().now()).await?)
+            Some(deposit) if is_ours => {
+                let now = self.clock().now();
+                Ok(refunds::told_in_tx(tx, deposit.id, word, news.amount, now).await?)
             }
-            Some(_) | None => Ok(None),
+            Some(_) | None => Ok(Told::OfNone),
         }
     }
 

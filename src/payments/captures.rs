@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use crate::Payments;
 use crate::apply::capture_of;
-use crate::kashier::{CallFailed, Currency, ListFailed, Listed};
-use crate::model::{Claim, News, name_of, read_name};
+use crate::kashier::{CallFailed, Currency, ListFailed, Listed, Standing};
+use crate::model::{name_of, read_name};
 
 /// Money that was taken, as the gateway lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +39,9 @@ impl Payments {
         let Ok(gateway) = self.gateway() else { return Ok(false) };
         for attempt in (1..=attempts).rev() {
             let reference = name_of(kind, id, attempt);
-            let found = gateway.look_up(&reference, None).await?.map(News::from);
-            if found.is_some_and(|news| news.claim == Claim::Paid) {
+            let found = gateway.look_up(&reference, None).await?.map(|found| found.standing);
+            // What went back had been captured.
+            if let Some(Standing::Paid | Standing::Returned | Standing::Returning) = found {
                 return Ok(true);
             }
         }

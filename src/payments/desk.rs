@@ -18,7 +18,7 @@ use crate::kashier::{
     CallFailed, Currency, Intent, Kashier, KashierConfig, NotGenuine, Notice, Order,
 };
 use crate::model::{Claim, Deposit, DepositId, DepositStatus, News, NoReference, Reference};
-use crate::rules::next_look;
+use crate::rules::{next_look, waits_for_person};
 use crate::store::{self, NewDeposit};
 use crate::wire::{DepositOpened, DepositView};
 
@@ -76,6 +76,8 @@ pub enum Looked {
     News(News),
     /// It has not been paid yet, or the gateway could not be asked.
     NotYet,
+    /// It is paid, or a person settles it: the gateway was not asked.
+    Settled,
     /// It was not paid, and its time is over.
     Over,
 }
@@ -315,9 +317,9 @@ impl Payments {
         let mut tx = self.0.db.begin(&Who::System).await?;
         let found = store::deposit_in_tx(&mut tx, id).await?;
         drop(tx);
-        let Some(deposit) = found.filter(|deposit| deposit.status != DepositStatus::Paid) else {
-            return Ok(Looked::NotYet);
-        };
+        let is_open =
+            |deposit: &Deposit| deposit.status != DepositStatus::Paid && !waits_for_person(deposit);
+        let Some(deposit) = found.filter(is_open) else { return Ok(Looked::Settled) };
         let reference = deposit.reference().to_string();
         match gateway.look_up(&reference, deposit.session.as_deref()).await {
             Ok(Some(found)) => {

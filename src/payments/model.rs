@@ -115,6 +115,8 @@ pub enum Claim {
     Failed,
     /// Money that had been taken went back.
     Returned,
+    /// It was to go back, and did not.
+    NotReturned,
     /// Nothing that is booked.
     Nothing,
 }
@@ -157,7 +159,8 @@ fn claim_of(event: Event, status: NoticeStatus) -> Claim {
         (Pay | Capture, NoticeStatus::Success) => Claim::Paid,
         (Refund | PartialRefund | Void | Reversal, NoticeStatus::Success) => Claim::Returned,
         (Pay | Authorize | Capture | Reject, NoticeStatus::Failure) => Claim::Failed,
-        (Refund | PartialRefund | Void | Reversal | Unknown, NoticeStatus::Failure)
+        (Refund | PartialRefund, NoticeStatus::Failure) => Claim::NotReturned,
+        (Void | Reversal | Unknown, NoticeStatus::Failure)
         | (Authorize | Reject | Unknown, NoticeStatus::Success)
         | (_, NoticeStatus::Pending | NoticeStatus::Unknown) => Claim::Nothing,
     }
@@ -169,9 +172,11 @@ impl From<Found> for News {
             Standing::Paid => Claim::Paid,
             Standing::Returned => Claim::Returned,
             // A session that is over says so at its end; what ends the deposit is its time.
-            Standing::Open | Standing::Authorized | Standing::Over | Standing::Unknown => {
-                Claim::Nothing
-            }
+            Standing::Open
+            | Standing::Returning
+            | Standing::Authorized
+            | Standing::Over
+            | Standing::Unknown => Claim::Nothing,
         };
         Self {
             claim,
@@ -222,7 +227,10 @@ mod tests {
         check(Event::Refund, Success, Claim::Returned);
         check(Event::Void, Success, Claim::Returned);
         check(Event::Pay, Failure, Claim::Failed);
-        check(Event::Refund, Failure, Claim::Nothing);
+        check(Event::Refund, Failure, Claim::NotReturned);
+        check(Event::PartialRefund, Failure, Claim::NotReturned);
+        check(Event::Void, Failure, Claim::Nothing);
+        check(Event::Refund, Pending, Claim::Nothing);
         check(Event::Pay, Pending, Claim::Nothing);
         check(Event::Pay, Unknown, Claim::Nothing);
     }

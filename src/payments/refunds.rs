@@ -5,7 +5,8 @@
 //! look, or an operator, and never by asking again.
 //!
 //! Guarantees:
-//! - the money leaves the wallet before the gateway is asked, and comes back if that says no;
+//! - the money leaves the wallet before the gateway is asked, and comes back once if that says no,
+//!   at once or later;
 //! - one refund of a deposit at a time, and together no more than was paid;
 //! - the gateway is asked only by who noted that it will be, in a commit before the call.
 //!   (test: `a_refund_is_asked_for_once_whatever_becomes_of_the_answer`)
@@ -18,7 +19,7 @@ mod store;
 mod wire;
 
 pub use desk::RefundMoved;
-pub(crate) use desk::told_in_tx;
+pub(crate) use desk::{Told, told_in_tx};
 pub use job::{REFUND, REFUND_LOOKS, REFUNDS_EVERY_MINUTE, RefundJob};
 pub use model::{CardRefund, RefundId, RefundStatus};
 pub use rules::RefundWord;

@@ -18,6 +18,20 @@ pub(crate) const GRACE: Duration = Duration::from_secs(15 * 60);
 const FIRST_LOOK: Duration = Duration::from_secs(60);
 const LONGEST_REST: Duration = Duration::from_secs(10 * 60);
 
+// Why a deposit waits for a person.
+const OTHER_AMOUNT: &str = "other_amount";
+const OTHER_CURRENCY: &str = "other_currency";
+const OTHER_MERCHANT: &str = "other_merchant";
+const RETURNED: &str = "returned_at_gateway";
+const STRANGE: [&str; 4] = [OTHER_AMOUNT, OTHER_CURRENCY, OTHER_MERCHANT, RETURNED];
+
+/// Did it end by something that a person settles? Its money may be in suspense already: a look
+/// would book it a second time.
+pub(crate) fn waits_for_person(deposit: &Deposit) -> bool {
+    let why = deposit.failure.as_deref().unwrap_or_default();
+    deposit.status == DepositStatus::Failed && STRANGE.contains(&why)
+}
+
 /// What is to be done about news.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -40,12 +54,14 @@ pub(crate) fn judge(deposit: Option<&Deposit>, news: &News, merchant: &str) -> V
     };
     match (news.claim, deposit) {
         (Claim::Nothing, _) => Verdict::Ignore("nothing_booked"),
+        // By hand at the gateway: there was nothing to book.
+        (Claim::NotReturned, _) => Verdict::Ignore("not_returned"),
         (Claim::Failed, None) => Verdict::Ignore("unknown_order"),
         (Claim::Failed, Some(deposit)) => fail(deposit, news),
         // Another's money is none of our books.
-        (Claim::Paid | Claim::Returned, _) if !ours => strange("other_merchant", None),
+        (Claim::Paid | Claim::Returned, _) if !ours => strange(OTHER_MERCHANT, None),
         // What is sent back by hand at the gateway is to be booked by hand here.
-        (Claim::Returned, _) => strange("returned_at_gateway", None),
+        (Claim::Returned, _) => strange(RETURNED, None),
         (Claim::Paid, None) => strange("unknown_order", bookable),
         (Claim::Paid, Some(deposit)) => pay(deposit, news, bookable),
     }
@@ -56,10 +72,10 @@ fn pay(deposit: &Deposit, news: &News, bookable: Option<Piasters>) -> Verdict {
         return Verdict::Ignore("paid_already");
     }
     if news.currency != Some(deposit.currency) {
-        return strange("other_currency", None);
+        return strange(OTHER_CURRENCY, None);
     }
     if news.amount != Some(deposit.amount) {
-        return strange("other_amount", bookable);
+        return strange(OTHER_AMOUNT, bookable);
     }
     match deposit.status {
         // Declined first, or too late by our clock: the money was taken all the same.
@@ -186,6 +202,26 @@ mod tests {
         check(Some(deposit("paid")), &news(Claim::Failed), "ignore paid_already");
         check(Some(deposit("paid")), &news(Claim::Nothing), "ignore nothing_booked");
         check(Some(deposit("paid")), &news(Claim::Returned), "strange returned_at_gateway");
+        check(Some(deposit("paid")), &news(Claim::NotReturned), "ignore not_returned");
+    }
+
+    #[test]
+    fn what_ended_strangely_waits_for_a_person() {
+        let check = |status, failure: Option<&str>, expected| {
+            let failure = failure.map(str::to_owned);
+            let deposit = Deposit { failure, ..deposit(status) };
+            assert_eq!(waits_for_person(&deposit), expected, "{deposit:?}");
+        };
+        for why in STRANGE {
+            check("failed", Some(why), true);
+            // It was begun anew under another name.
+            check("pending", Some(why), false);
+        }
+        check("failed", Some("51"), false);
+        check("failed", None, false);
+        check("expired", Some("expired"), false);
+        check("pending", None, false);
+        check("paid", None, false);
     }
 
     #[test]

@@ -257,6 +257,30 @@ async fn a_rider_who_comes_back_is_looked_up_and_a_forged_return_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rider_who_comes_back_is_not_paid_what_a_notice_put_in_suspense() {
+    let till = Till::start().await;
+    let (admin, rider) = (Person::admin(&till).await, Person::rider(&till).await);
+    let order = till.order(&rider, 20.0).await;
+    // Fifteen were taken where twenty had been asked for.
+    let mut told = till.gateway.pay(&order);
+    till.gateway.reprice(&order, "15.00");
+    told.data["amount"] = json!(15);
+    till.gateway.sign(&mut told);
+    assert_eq!(till.gateway.tell(&told).await, 200);
+    assert!(till.letter(&admin, &order).await.starts_with("other_amount"));
+    let path = format!("/api/v1/payment/return?{}", till.gateway.redirect(&order));
+    let answer = till.http.get(till.url(&path)).send().await.expect("the server answers");
+    assert_eq!(answer.status().as_u16(), 303);
+    let looks = "SELECT count(*) FROM jobs WHERE kind = $1";
+    while till.count(looks, "deposit_look").await > 0 {
+        tokio::task::yield_now().await;
+    }
+    deposit_that_is(&rider, &order, "failed").await;
+    assert_eq!((till.suspense().await, balance(&rider).await), (1500, json!(0)));
+    till.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_got_lost_uses_up_a_name_and_no_money() {
     let till = Till::start().await;
     let rider = Person::rider(&till).await;

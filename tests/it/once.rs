@@ -1,10 +1,14 @@
 //! One request, one effect, one answer: over REST and sockets, at once and after a crash.
 
+use base::Piasters;
 use futures_util::future::join_all;
+use payments::ActLimits;
 use serde_json::{Value, json};
 
+use crate::acts::completed_trip;
 use crate::harness::{
     ADMIN, CAIRO, Folder, Outside, Person, Program, Server, Socket, far_from, online_driver, point,
+    withdraw,
 };
 
 fn wish(from: (f64, f64)) -> Value {
@@ -125,4 +129,77 @@ async fn after_a_crash_the_same_request_has_the_same_answer() {
     assert_eq!(admin.post_once(&path, gift, "gift").await.data(), &given);
     assert_eq!(rider.get("/wallet").await.data()["balance"], 50);
     program.stop();
+}
+
+/// The node dies after the commit and before the answer is kept: so it looks then.
+async fn lose_answers(server: &Server) {
+    let lose = "UPDATE idempotency SET state = CASE WHEN subject IS NULL THEN 'running' \
+        ELSE 'applied' END, status = NULL, answer = NULL, lease_until = now() - interval '1 second'";
+    let mut owner = storage::testing::owner(server.db()).await;
+    sqlx::query(lose).execute(&mut owner).await.expect("the owner may");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_admin_decided_is_told_again_when_its_answer_got_lost() {
+    let server = Server::with(|setup| {
+        setup.act_limits =
+            ActLimits { alone: Piasters::pounds(100), alone_per_day: Piasters::pounds(10_000) };
+    })
+    .await;
+    let (admin, other) = (Person::admin(&server).await, Person::admin(&server).await);
+    let driver = online_driver(&server, &admin, CAIRO).await;
+    let rider = Person::rider(&server).await;
+    let again = async |by: &Person, path: &str, body: Value| {
+        let first = by.post_once(path, body.clone(), "once").await;
+        let said = first.data().clone();
+        lose_answers(&server).await;
+        let second = by.post_once(path, body, "once").await;
+        assert_eq!((second.status, second.data()), (first.status, &said), "{path}");
+        said
+    };
+    let text = |value: &Value| value.as_str().expect("an id").to_owned();
+
+    // An act.
+    let gift = json!({"amount": 200, "reason": "a present"});
+    let asked = admin.post(&format!("/admin/wallets/{}/adjust", driver.id), gift).await;
+    let act = text(&asked.data()["act"]["id"]);
+    let path = format!("/admin/approvals/{act}/decide");
+    again(&other, &path, json!({"decision": "approve", "reason": "seen"})).await;
+
+    // A withdrawal: each step has its own key.
+    let request = withdraw(&driver, 100.0, "k").await.data()["request"]["id"].clone();
+    for (key, action) in [("approve", "approve"), ("sent", "sent"), ("confirm", "confirm")] {
+        let body = json!({"requestId": request, "action": action, "bankReference": "FT-1"});
+        let first = admin.post_once("/payment/withdraw/manage", body.clone(), key).await;
+        lose_answers(&server).await;
+        let second = admin.post_once("/payment/withdraw/manage", body, key).await;
+        assert_eq!(second.data(), first.data(), "{action}");
+    }
+
+    // A complaint.
+    let (trip, _) = completed_trip(&server, &rider, &driver).await;
+    let body = json!({"reason": "fare", "text": "It was not as agreed."});
+    let opened = rider.post(&format!("/trips/{trip}/dispute"), body).await;
+    let dispute = text(&opened.data()["dispute"]["id"]);
+    let answer = json!({"resolution": "refund", "amount": 3, "reason": "we looked at it"});
+    again(&admin, &format!("/admin/disputes/{dispute}/resolve"), answer).await;
+    assert_eq!(rider.get("/wallet").await.data()["balance"], 3, "once");
+
+    // An account that met a rule, and a finding.
+    let mut owner = storage::testing::owner(server.db()).await;
+    let case = "INSERT INTO fraud_cases (id, account, rule, action, weight, reasons, opened_at, \
+        seen_at) VALUES (gen_random_uuid(), $1::uuid, 'velocity', 'hold', 1, '{}', now(), now()) \
+        RETURNING id::text";
+    let case: String =
+        sqlx::query_scalar(case).bind(&rider.id).fetch_one(&mut owner).await.expect("a case");
+    let clear = json!({"decision": "clear", "reason": "looked at it"});
+    again(&admin, &format!("/admin/fraud/{case}/decide"), clear).await;
+    let finding = "INSERT INTO reconciliation_findings (id, kind, subject, day, expected, actual, \
+        first_seen, last_seen, opened_at) SELECT gen_random_uuid(), 'missing_settlement', 'x', \
+        current_date, '1', '2', now(), now(), now() RETURNING id::text";
+    let finding: String =
+        sqlx::query_scalar(finding).fetch_one(&mut owner).await.expect("a finding");
+    let fixed = json!({"resolution": "accepted", "reason": "a test"});
+    again(&admin, &format!("/admin/reconciliation/findings/{finding}/resolve"), fixed).await;
+    server.check_invariants().await;
 }

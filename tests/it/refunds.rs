@@ -45,6 +45,23 @@ async fn refund_that_is(admin: &Person, id: &str, status: &str) -> Value {
     }
 }
 
+/// Looks at a refund now, as its schedule would later.
+async fn look(till: &Till, id: &str) {
+    let jobs = "SELECT count(*) FROM jobs WHERE kind = $1";
+    let idle = async || {
+        while till.count(jobs, "card_refund").await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    idle().await;
+    let again = "INSERT INTO jobs (queue, kind, version, payload, priority, run_at, rank_at, \
+        max_attempts, on_dead) VALUES ('payment-processing', 'card_refund', 1, \
+        jsonb_build_object('refundId', $1), 1, now(), now(), 3, 'by_hand')";
+    let mut owner = storage::testing::owner(till.db()).await;
+    sqlx::query(again).bind(id).execute(&mut owner).await.expect("the owner may");
+    idle().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deposit_goes_back_to_its_card_in_parts_and_no_more_than_it_was() {
     let till = Till::start().await;
@@ -84,16 +101,8 @@ async fn a_refund_is_asked_for_once_whatever_becomes_of_the_answer() {
     refund_that_is(&admin, &id, "sent").await;
     refund(&admin, &order, Some(1.0), "b").await.refused(409, "INSUFFICIENT_BALANCE");
     // Looked at again and again it is never asked for again.
-    let mut owner = storage::testing::owner(till.db()).await;
     for _ in 0..3 {
-        let again = "INSERT INTO jobs (queue, kind, version, payload, priority, run_at, rank_at, \
-            max_attempts, on_dead) VALUES ('payment-processing', 'card_refund', 1, \
-            jsonb_build_object('refundId', $1), 1, now(), now(), 3, 'by_hand')";
-        sqlx::query(again).bind(&id).execute(&mut owner).await.expect("the owner may");
-    }
-    let jobs = "SELECT count(*) FROM jobs WHERE kind = $1";
-    while till.count(jobs, "card_refund").await > 0 {
-        tokio::task::yield_now().await;
+        look(&till, &id).await;
     }
     assert_eq!(till.gateway.seen("PUT /v3/orders"), 1);
     let before = refund_that_is(&admin, &id, "sent").await;
@@ -140,5 +149,101 @@ async fn what_the_gateway_refuses_is_on_the_wallet_again() {
     let spent = json!({"amount": -80, "reason": "spent"});
     admin.post(&format!("/admin/wallets/{}/adjust", rider.id), spent).await.data();
     refund(&admin, &order, None, "c").await.refused(409, "INSUFFICIENT_BALANCE");
+    till.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_is_put_off_ends_by_the_gateways_last_word() {
+    let till = Till::start().await;
+    let (admin, rider) = (Person::admin(&till).await, Person::rider(&till).await);
+    let order = paid(&till, &rider).await;
+    till.gateway.put_refunds_off();
+    let id = act_of(&refund(&admin, &order, Some(40.0), "a").await);
+    look(&till, &id).await;
+    let sent = refund_that_is(&admin, &id, "sent").await;
+    assert!(sent["transaction"].is_string(), "{sent}");
+    assert_eq!(balance(&rider).await, json!(60));
+    // The bank says no in the end, and says it twice.
+    let told = till.gateway.refuse_refund(&order);
+    assert_eq!(told.data["transactionId"], sent["transaction"]);
+    for _ in 0..2 {
+        assert_eq!(till.gateway.tell(&told).await, 200);
+    }
+    let failed = refund_that_is(&admin, &id, "failed").await;
+    assert_eq!(failed["failure"], "the gateway refused it (51)");
+    assert_eq!(
+        till.postings("deposit_refund_failed", &id).await,
+        "rider_wallet +4000, gateway_receivable -4000"
+    );
+    assert_eq!(balance(&rider).await, json!(100));
+    // Should it say later that the money went all the same, a person looks.
+    let mut late = told;
+    late.data["status"] = json!("SUCCESS");
+    till.gateway.sign(&mut late);
+    assert_eq!(till.gateway.tell(&late).await, 200);
+    assert!(till.letter(&admin, &order).await.starts_with("refund_contradicted"));
+    assert_eq!(balance(&rider).await, json!(100));
+
+    // The next one arrives.
+    let next = act_of(&refund(&admin, &order, Some(70.0), "b").await);
+    look(&till, &next).await;
+    assert_eq!(till.gateway.tell(&till.gateway.refund(&order)).await, 200);
+    refund_that_is(&admin, &next, "done").await;
+    assert_eq!(
+        (balance(&rider).await, till.journals("deposit_refund_failed").await),
+        (json!(30), 1)
+    );
+    till.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_known_by_the_sum_that_went_back() {
+    let till = Till::start().await;
+    let (admin, rider) = (Person::admin(&till).await, Person::rider(&till).await);
+    let order = paid(&till, &rider).await;
+    // Nothing came of the first, and somebody gave something back by hand.
+    till.gateway.play("/v3/orders", Play::Refuse(502));
+    let first = act_of(&refund(&admin, &order, Some(30.0), "a").await);
+    till.gateway.stands(&order, "PARTIALLY_REFUNDED");
+    look(&till, &first).await;
+    refund_that_is(&admin, &first, "sent").await;
+    let settle = json!({"outcome": "failed", "reason": "the gateway has no refund of ours"});
+    admin.post(&format!("/admin/refunds/{first}/settle"), settle).await.data();
+    assert_eq!(balance(&rider).await, json!(100));
+    for (key, amount, left) in [("b", 45.0, 55), ("c", 55.0, 0)] {
+        till.gateway.play("/v3/orders", Play::Lose);
+        let id = act_of(&refund(&admin, &order, Some(amount), key).await);
+        look(&till, &id).await;
+        refund_that_is(&admin, &id, "done").await;
+        assert_eq!(balance(&rider).await, json!(left));
+    }
+    assert_eq!(till.gateway.seen("PUT /v3/orders"), 3);
+    till.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_not_forgotten_when_it_can_not_be_stored_at_once() {
+    let till = Till::start().await;
+    let (admin, rider) = (Person::admin(&till).await, Person::rider(&till).await);
+    let order = paid(&till, &rider).await;
+    // A sequence counts on whatever is rolled back: three tries break.
+    let breaks = [
+        "CREATE SEQUENCE tries",
+        "CREATE FUNCTION break_thrice() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ \
+         BEGIN IF nextval('public.tries') <= 3 THEN RAISE EXCEPTION 'broken'; END IF; \
+         RETURN NEW; END $$",
+        "CREATE TRIGGER break_thrice BEFORE UPDATE ON refunds FOR EACH ROW \
+         WHEN (NEW.status = 'failed') EXECUTE FUNCTION break_thrice()",
+    ];
+    let mut owner = storage::testing::owner(till.db()).await;
+    for sql in breaks {
+        sqlx::query(sql).execute(&mut owner).await.expect("the owner may");
+    }
+    till.gateway.play("/v3/orders", Play::Refuse(400));
+    let id = act_of(&refund(&admin, &order, Some(30.0), "a").await);
+    refund_that_is(&admin, &id, "failed").await;
+    let tries = "SELECT last_value FROM tries WHERE $1 <> ''";
+    assert_eq!(till.count(tries, "x").await, 4);
+    assert_eq!((balance(&rider).await, till.gateway.seen("PUT /v3/orders")), (json!(100), 1));
     till.check_invariants().await;
 }

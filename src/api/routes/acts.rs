@@ -391,8 +391,9 @@ async fn decide(
     Admin(caller): Admin,
     State(flows): State<Flows>,
     Id(id): Id<ActId>,
+    Attempt(once): Attempt,
     Valid(body): Valid<DecideBody>,
 ) -> Answer<ActReply> {
-    let act = flows.decide_act(&caller, id, body.decision, body.reason.as_deref()).await?;
+    let act = flows.decide_act(&caller, id, body.decision, body.reason.as_deref(), once).await?;
     Ok(Reply::ok(ActReply { act }))
 }

@@ -18,6 +18,7 @@ use crate::body::Valid;
 use crate::callers::{Admin, Member};
 use crate::envelope::Success;
 use crate::fields::{Check, Fields};
+use crate::keyed::Attempt;
 use crate::reply::{Answer, Refusal, Reply, Sheet};
 
 /// Longest reason, characters.
@@ -238,7 +239,9 @@ async fn resolve(
     Admin(caller): Admin,
     State(flows): State<Flows>,
     Id(id): Id<Uuid>,
+    Attempt(once): Attempt,
     Valid(body): Valid<ResolveBody>,
 ) -> Answer<FindingView> {
-    Ok(Reply::ok(flows.resolve_finding(&caller, id, body.resolution, &body.reason).await?))
+    let ResolveBody { resolution, reason } = body;
+    Ok(Reply::ok(flows.resolve_finding(&caller, id, resolution, &reason, once).await?))
 }

@@ -137,10 +137,11 @@ async fn resolve(
     Admin(caller): Admin,
     State(flows): State<Flows>,
     Id(id): Id<DisputeId>,
+    Attempt(once): Attempt,
     Valid(body): Valid<ResolveBody>,
 ) -> Answer<DisputeReply> {
     let ResolveBody { resolution, amount, reason } = body;
     let answer = Resolve { outcome: resolution, amount, answer: reason };
-    let dispute = flows.resolve_dispute(&caller, id, answer).await?;
+    let dispute = flows.resolve_dispute(&caller, id, answer, once).await?;
     Ok(Reply::ok(DisputeReply { dispute }))
 }

@@ -15,6 +15,7 @@ use crate::body::Valid;
 use crate::callers::Admin;
 use crate::envelope::Success;
 use crate::fields::{Check, Fields};
+use crate::keyed::Attempt;
 use crate::reply::{Answer, Reply};
 
 /// Longest reason, characters.
@@ -78,7 +79,8 @@ async fn decide(
     Admin(caller): Admin,
     State(flows): State<Flows>,
     Id(id): Id<Uuid>,
+    Attempt(once): Attempt,
     Valid(body): Valid<DecideBody>,
 ) -> Answer<FraudCase> {
-    Ok(Reply::ok(flows.decide_fraud(&caller, id, body.decision, &body.reason).await?))
+    Ok(Reply::ok(flows.decide_fraud(&caller, id, body.decision, &body.reason, once).await?))
 }

@@ -174,6 +174,7 @@ async fn own(
 async fn manage(
     Admin(caller): Admin,
     State(flows): State<Flows>,
+    Attempt(once): Attempt,
     Valid(body): Valid<ManageBody>,
 ) -> Answer<WithdrawalReply> {
     let act = match body.action {
@@ -185,7 +186,7 @@ async fn manage(
     };
     let ManageBody { request_id, reason, bank_reference, .. } = body;
     let ruling = Ruling { act, reason, bank_reference };
-    let request = flows.rule_on_withdrawal(&caller, request_id, ruling).await?;
+    let request = flows.rule_on_withdrawal(&caller, request_id, ruling, once).await?;
     Ok(Reply::ok(WithdrawalReply { request }))
 }
 

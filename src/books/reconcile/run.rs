@@ -140,6 +140,10 @@ impl Books {
         kept::open_of_day_in_tx(&mut tx, day).await
     }
 
+    pub async fn finding_in_tx(&self, tx: &mut Tx, id: Uuid) -> Result<Option<FindingView>, Fault> {
+        kept::finding_in_tx(tx, id).await
+    }
+
     /// Closes an open finding in the caller's transaction, which may also say so in the audit log.
     pub async fn resolve_in_tx(
         &self,

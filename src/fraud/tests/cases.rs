@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use base::{Caller, Clock, Millis, Piasters, Role, SessionId, UserId};
-use sqlx::Executor;
+use sqlx::{Executor, Row};
 use storage::{Db, Who, testing};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::*;
+use crate::{store, *};
 
 const START: Millis = Millis(1_800_000_000_000);
 
@@ -268,6 +268,64 @@ async fn nobody_sees_or_moves_a_case_but_who_may() {
     let open = "UPDATE fraud_cases SET status = 'open', decided_by = NULL, decided_at = NULL, \
                 decision_reason = NULL";
     check(Who::System, open, "it can not become open").await;
+}
+
+/// Many accounts, each with an open case and two that were cleared.
+const MANY: [&str; 3] = [
+    "INSERT INTO users (id, phone, name, role, password_hash) \
+     SELECT gen_random_uuid(), '+2011' || lpad(n::text, 8, '0'), 'Ali', 'driver', 'x' \
+     FROM generate_series(1, 3000) n",
+    "INSERT INTO fraud_cases (id, account, rule, action, status, weight, reasons, opened_at, \
+       seen_at, decided_by, decided_at, decision_reason) \
+     SELECT gen_random_uuid(), u.id, r.rule, 'flag', CASE k WHEN 1 THEN 'open' ELSE 'cleared' END, \
+       1, '{}', t.at, t.at, CASE WHEN k > 1 THEN u.id END, CASE WHEN k > 1 THEN t.at END, \
+       CASE WHEN k > 1 THEN 'looked' END \
+     FROM users u, generate_series(1, 3) k, \
+       LATERAL (SELECT abs(hashtext(u.id::text || k)) AS n) h, \
+       LATERAL (SELECT now() - h.n % 2592000 * interval '1 second' AS at) t, \
+       LATERAL (SELECT (ARRAY['velocity', 'amount_anomaly', 'deposit_withdraw', 'circular_trips', \
+         'shared_device', 'repeated_failures'])[1 + h.n % 6] AS rule) r",
+    "ANALYZE fraud_cases",
+];
+
+#[tokio::test]
+async fn each_filter_of_the_queue_goes_by_an_index_whatever_it_is_asked_for() {
+    let stand = Stand::new().await;
+    let mut owner = testing::owner(&stand.db).await;
+    for sql in MANY {
+        owner.execute(sql).await.expect("the owner may");
+    }
+    let check = async |sql: &str, index: &str| {
+        let mut tx = stand.db.begin(&Who::Caller(admin())).await.expect("a transaction");
+        // One plan for all values, as a statement that is asked often has it.
+        let prepared = format!("PREPARE page (timestamptz, uuid, bigint, text, text) AS {sql}");
+        for sql in ["SET LOCAL plan_cache_mode = force_generic_plan", &prepared] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(tx.conn()).await.expect("it is set");
+        }
+        let page = "EXPLAIN EXECUTE page ('infinity', gen_random_uuid(), 100, 'velocity', 'open')";
+        let rows = sqlx::raw_sql(page).fetch_all(tx.conn()).await.expect("a plan");
+        let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains(&format!("using {index} ")), "{sql}\n{plan}");
+        assert!(!plan.contains("Sort"), "{sql}\n{plan}");
+    };
+    check(store::ALL, "fraud_cases_by_time").await;
+    check(store::IN_STATUS, "fraud_cases_by_status").await;
+    check(store::OF_RULE, "fraud_cases_by_rule").await;
+    check(store::OF_RULE_IN_STATUS, "fraud_cases_by_rule_and_status").await;
+    // And it is these cases that are found.
+    let found = async |status, rule| {
+        let filter = CaseFilter { status, rule };
+        let page = stand.fraud.list(&admin(), &filter, None, 100).await.expect("a page");
+        assert!(page.cases.len() == 100 && page.next_cursor.is_some());
+        page.cases
+    };
+    let (open, velocity) = (Some(Status::Open), Some(Rule::Velocity));
+    found(None, None).await;
+    assert!(found(open, None).await.iter().all(|case| case.status == Status::Open));
+    assert!(found(None, velocity).await.iter().all(|case| case.rule == Rule::Velocity));
+    let both = found(open, velocity).await;
+    assert!(both.iter().all(|c| (c.status, c.rule) == (Status::Open, Rule::Velocity)));
 }
 
 impl Stand {

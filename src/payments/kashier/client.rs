@@ -99,12 +99,23 @@ pub enum CallFailed {
     /// It may have had one.
     #[error("the gateway's answer is lost: {why}")]
     Lost { why: String },
-    /// It had none, and never will.
+    /// It was refused; [`Self::refused_for_good`] says whether that is the end of it.
     #[error("the gateway refused with {status}")]
     Refused { status: u16 },
 }
 
 impl CallFailed {
+    /// The status of a refusal that had no effect and never will have one. Who doesn't know us,
+    /// who thinks that it came too early or too late, and who has something under this name
+    /// already says nothing about the money.
+    pub(crate) const fn refused_for_good(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status: 401 | 403 | 408 | 409 | 425 } => None,
+            Self::Refused { status } => Some(*status),
+            Self::NotDone { .. } | Self::Lost { .. } => None,
+        }
+    }
+
     /// May the next try go better?
     pub(crate) const fn passes(&self) -> bool {
         matches!(self, Self::NotDone { after: None, .. } | Self::Lost { .. })
@@ -222,15 +233,17 @@ impl Kashier {
             None => None,
         };
         if let Some(found) = &found
-            && found.standing != Standing::Paid
+            && !matches!(found.standing, Standing::Paid | Standing::Returned)
         {
             return Ok(Some(found.clone()));
         }
         let order = self.order_found(reference).await?;
-        Ok(match (found, order) {
-            (Some(found), Some(order)) => Some(found.with_order(order)),
-            (found, order) => found.or(order),
-        })
+        match (found, order) {
+            (Some(found), Some(order)) => Ok(Some(found.with_order(order))),
+            // Only the order says what was captured.
+            (Some(_), None) => Err(unreadable()),
+            (None, order) => Ok(order),
+        }
     }
 
     async fn session_found(
@@ -249,10 +262,12 @@ impl Kashier {
         let Some(mut found) = replies::of_orders(&body, reference).ok_or_else(unreadable)? else {
             return Ok(None);
         };
-        if found.standing == Standing::Paid && found.amount.is_none() {
-            // Only the older route says how much was captured.
+        if matches!(found.standing, Standing::Paid | Standing::Returned | Standing::Unknown) {
+            // Only the older route says how much was captured and went back. Without its word
+            // nothing is known: what was asked for is no answer.
             let older = self.ask(&format!("/payments/orders/{reference}"), &[]).await?;
-            found.amount = older.and_then(|body| replies::captured(&body));
+            let totals = older.and_then(|body| replies::totals(&body)).ok_or_else(unreadable)?;
+            (found.amount, found.returned) = (Some(totals.0), totals.1);
         }
         Ok(Some(found))
     }
@@ -283,7 +298,7 @@ impl Kashier {
             && amount.is_none()
         {
             let older = self.ask(&format!("/payments/orders/{reference}"), &[]).await?;
-            *amount = older.and_then(|body| replies::captured(&body));
+            *amount = older.and_then(|body| replies::totals(&body)).map(|totals| totals.0);
         }
         Ok(found)
     }

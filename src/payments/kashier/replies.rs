@@ -17,6 +17,8 @@ pub enum Standing {
     Authorized,
     /// It was paid, and some or all of it went back.
     Returned,
+    /// It was paid, and whether any of it goes back is not decided.
+    Returning,
     /// It was not paid and won't be.
     Over,
     /// A word that is not documented.
@@ -31,7 +33,10 @@ pub struct Found {
     pub order: Option<String>,
     /// The payment that succeeded.
     pub transaction: Option<String>,
+    /// What was captured; of one that is not paid, what was asked for.
     pub amount: Option<Piasters>,
+    /// What of it went back.
+    pub returned: Option<Piasters>,
     pub currency: Option<Currency>,
     pub method: Option<String>,
 }
@@ -39,14 +44,21 @@ pub struct Found {
 impl Found {
     /// What the session said, with what only the order knows.
     pub(super) fn with_order(self, order: Self) -> Self {
-        // They disagree after a refund: the order is the newer word.
-        let standing =
-            if order.standing == Standing::Returned { Standing::Returned } else { self.standing };
+        use Standing::{Authorized, Open, Over, Paid, Returned, Returning, Unknown};
+        let standing = match (self.standing, order.standing) {
+            // They disagree after a refund: the order is the newer word.
+            (_, newer @ (Returned | Returning)) => newer,
+            // An order that is not paid captured nothing yet.
+            (Paid, behind @ (Open | Authorized | Over)) => behind,
+            (known, Open | Paid | Authorized | Over | Unknown) => known,
+        };
         Self {
             standing,
             order: order.order.or(self.order),
             transaction: order.transaction.or(self.transaction),
-            amount: self.amount.or(order.amount),
+            // The session's is what was asked for.
+            amount: order.amount,
+            returned: order.returned,
             currency: self.currency.or(order.currency),
             method: self.method.or(order.method),
         }
@@ -105,7 +117,8 @@ fn standing_of(status: &str) -> Standing {
         "CREATED" | "OPENED" | "PENDING" => Standing::Open,
         "PAID" | "CAPTURED" => Standing::Paid,
         "AUTHORIZED" => Standing::Authorized,
-        "REFUNDED" | "PARTIALLY_REFUNDED" | "REFUND_PENDING" => Standing::Returned,
+        "REFUNDED" | "PARTIALLY_REFUNDED" => Standing::Returned,
+        "REFUND_PENDING" => Standing::Returning,
         "FAILED" | "EXPIRED" | "ABANDONED" | "REJECTED" | "VOIDED" | "REVERSED" => Standing::Over,
         _ => Standing::Unknown,
     }
@@ -167,6 +180,7 @@ impl Payment<'_> {
             order: self.order_id,
             transaction: transaction.and_then(|tried| tried.transaction_id),
             amount: self.amount.and_then(amount_of),
+            returned: None,
             currency: self.currency.as_deref().and_then(Currency::parse),
             method: self.method,
         }
@@ -181,7 +195,7 @@ impl Payment<'_> {
         let held = done(&["authorize"]);
         let standing = match standing_of(&self.status) {
             _ if taken.is_some() => HoldStanding::Taken { transaction: name(taken), amount: None },
-            Standing::Paid | Standing::Returned => {
+            Standing::Paid | Standing::Returned | Standing::Returning => {
                 HoldStanding::Taken { transaction: None, amount: None }
             }
             _ if freed.is_some() || matches!(self.status.as_str(), "VOIDED" | "REVERSED") => {
@@ -241,9 +255,11 @@ pub(super) fn of_orders(body: &[u8], reference: &str) -> Option<Option<Found>> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Captured<'a> {
+struct Totals<'a> {
     #[serde(borrow)]
     total_captured_amount: &'a RawValue,
+    #[serde(borrow)]
+    total_refunded_amount: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -251,10 +267,11 @@ struct Response<T> {
     response: T,
 }
 
-/// How much of an order was captured.
-pub(super) fn captured(body: &[u8]) -> Option<Piasters> {
-    let Response { response }: Response<Captured<'_>> = serde_json::from_slice(body).ok()?;
-    amount_of(response.total_captured_amount)
+/// How much of an order was captured, and how much went back where that is told.
+pub(super) fn totals(body: &[u8]) -> Option<(Piasters, Option<Piasters>)> {
+    let Response { response }: Response<Totals<'_>> = serde_json::from_slice(body).ok()?;
+    let captured = amount_of(response.total_captured_amount)?;
+    Some((captured, response.total_refunded_amount.and_then(amount_of)))
 }
 
 /// What became of a refund or a void.

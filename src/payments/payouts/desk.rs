@@ -9,7 +9,7 @@ use ledger::{Account, PostError, WithdrawStep};
 use metrics::counter;
 use ops::{BreakerPolicy, Breakers};
 use storage::{Db, Tx, Who};
-use tracing::{error, warn};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::account::PayoutAccount;
@@ -265,7 +265,7 @@ impl Payouts {
         let (status, posts) = step(withdrawal.status, act)?;
         // What the provider has in its hands, the provider ends: it could still arrive.
         let theirs = withdrawal.channel == Some(PayoutChannel::Provider) && self.has_provider();
-        if act == Act::Fail && theirs && with.by.is_some() {
+        if matches!(act, Act::Confirm | Act::Fail) && theirs && with.by.is_some() {
             return Err(Refused { current: withdrawal.status }.into());
         }
         withdrawal.status = status;
@@ -342,20 +342,19 @@ impl Payouts {
             amount: withdrawal.amount,
             account: &withdrawal.account,
         };
-        match provider.send(&order).await {
-            Ok(state) => judge(withdrawal, state),
-            // It has something under this name; what, a look will tell. Or it doesn't know us.
-            Err(failed @ CallFailed::Refused { status: 401 | 403 | 408 | 409 | 425 }) => {
-                error!(withdrawal.id = %withdrawal.id, "the payout provider: {failed}");
-                put_off(withdrawal, &failed)
-            }
-            Err(CallFailed::Refused { status }) => Pursued::Ended {
+        let failed = match provider.send(&order).await {
+            Ok(state) => return judge(withdrawal, state),
+            Err(failed) => failed,
+        };
+        match failed.refused_for_good() {
+            Some(status) => Pursued::Ended {
                 act: Act::Fail,
                 provider_id: None,
                 reason: format!("the provider refused it ({status})"),
                 bank_reference: None,
             },
-            Err(failed) => put_off(withdrawal, &failed),
+            // It may have it under this name; a look will tell.
+            None => put_off(withdrawal, &failed),
         }
     }
 
@@ -374,6 +373,22 @@ impl Payouts {
         let next = after.map_or(next, |after| next.max(now + after));
         store::withdrawal_note_in_tx(tx, withdrawal.id, provider_id, next).await?;
         Ok(is_overdue)
+    }
+
+    /// An approved one that may not go out now is looked at again in a day.
+    pub async fn put_off_in_tx(&self, tx: &mut Tx, id: WithdrawalId) -> Result<(), Fault> {
+        store::withdrawal_wait_in_tx(tx, id, self.0.clock.now() + OVERDUE_REST).await
+    }
+
+    /// What is approved and not sent is looked at soon.
+    pub async fn resume_in_tx(&self, tx: &mut Tx, driver: DriverId) -> Result<(), Fault> {
+        if !self.has_provider() {
+            return Ok(());
+        }
+        match store::withdrawal_open_in_tx(tx, driver).await? {
+            Some(open) => store::withdrawal_wait_in_tx(tx, open.id, self.0.clock.now()).await,
+            None => Ok(()),
+        }
     }
 
     /// Puts down a job for each payout that is due to be looked at; how many.

@@ -180,6 +180,21 @@ pub(crate) async fn withdrawal_note_in_tx(
     Ok(())
 }
 
+/// When one that is approved is looked at next.
+pub(crate) async fn withdrawal_wait_in_tx(
+    tx: &mut Tx,
+    id: WithdrawalId,
+    look_at: Millis,
+) -> Result<(), Fault> {
+    sqlx::query("UPDATE withdrawals SET look_at = $2 WHERE id = $1 AND status = 'approved'")
+        .bind(id.0)
+        .bind(at(look_at))
+        .execute(tx.conn())
+        .await
+        .map_err(fault)?;
+    Ok(())
+}
+
 /// Takes those that are due to be looked at; a look that got lost is made up for after `again`.
 pub(crate) async fn withdrawals_due_in_tx(
     tx: &mut Tx,

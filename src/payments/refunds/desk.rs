@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base::{Code, Cursor, Fault, Millis, Piasters, Problem};
 use events::Fact;
-use ledger::{Account, PostError, Posted, Wallet};
+use ledger::{PostError, Posted, Wallet};
 use metrics::counter;
 use storage::{Tx, Who};
 use tracing::warn;
@@ -24,13 +24,13 @@ const LOOKS: i64 = 200;
 const LOOK_AGAIN: Duration = Duration::from_secs(5 * 60);
 
 /// A refund after a word about it.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefundMoved {
     pub refund: CardRefund,
     /// Where it ended by this, and not before.
     pub ended: bool,
-    /// A driver's account afterwards, where it was touched.
-    pub driver_balance: Option<Piasters>,
+    /// What put the amount back on the wallet.
+    pub posted: Option<Posted>,
     /// Somebody should look by now.
     pub is_overdue: bool,
 }
@@ -124,7 +124,7 @@ impl Payments {
 
     /// Asks the gateway for a refund that was claimed. Once.
     pub async fn ask_refund(&self, refund: &CardRefund, reason: &str) -> Result<RefundWord, Fault> {
-        let failed = |why: &str| RefundWord::Failed { why: why.to_owned() };
+        let failed = |why: &str| RefundWord::Failed { why: why.to_owned(), transaction: None };
         let Ok(gateway) = self.gateway() else { return Ok(failed("no gateway is set up")) };
         let mut tx = self.db().begin(&Who::System).await?;
         let deposit = crate::store::deposit_in_tx(&mut tx, refund.deposit).await?;
@@ -148,10 +148,11 @@ impl Payments {
         let others = store::refunds_lock_in_tx(&mut tx, refund.deposit).await?;
         drop(tx);
         let Some(deposit) = deposit else { return Ok(open) };
-        let is_first = !others.iter().any(|other| other.status == RefundStatus::Done);
+        let done = others.iter().filter(|other| other.status == RefundStatus::Done);
+        let before = done.map(|other| other.amount).sum();
         let reference = deposit.reference().to_string();
         Ok(match gateway.look_up(&reference, deposit.session.as_deref()).await {
-            Ok(Some(found)) => rules::of_look(found.standing, is_first),
+            Ok(Some(found)) => rules::of_look(&found, before, refund.amount),
             Ok(None) | Err(_) => open,
         })
     }
@@ -180,19 +181,30 @@ impl Payments {
     }
 }
 
-/// The gateway says that `amount` of a deposit went back: the refund of ours that it is about.
+/// What the gateway's word about money that goes back has to do with our refunds.
+pub(crate) enum Told {
+    OfNone,
+    Of(Box<RefundMoved>),
+    /// One of ours ended the other way.
+    Against,
+}
+
+/// The gateway says that `amount` of a deposit went back, or did not: the refund of ours that it is
+/// about.
 pub(crate) async fn told_in_tx(
     tx: &mut Tx,
     deposit: DepositId,
-    transaction: Option<&str>,
+    word: RefundWord,
     amount: Option<Piasters>,
     now: Millis,
-) -> Result<Option<CardRefund>, PostError> {
+) -> Result<Told, PostError> {
     let refunds = store::refunds_lock_in_tx(tx, deposit).await?;
-    let told = refunds.into_iter().find(|r| rules::is_told_of(r, transaction, amount));
-    let Some(refund) = told else { return Ok(None) };
-    let word = RefundWord::Done { transaction: transaction.map(str::to_owned) };
-    Ok(Some(settle_in_tx(tx, refund, word, now).await?.refund))
+    let told = refunds.into_iter().find(|r| rules::is_told_of(r, word.transaction(), amount));
+    let Some(refund) = told else { return Ok(Told::OfNone) };
+    if rules::contradicts(refund.status, &word) {
+        return Ok(Told::Against);
+    }
+    Ok(Told::Of(Box::new(settle_in_tx(tx, refund, word, now).await?)))
 }
 
 async fn settle_in_tx(
@@ -203,25 +215,25 @@ async fn settle_in_tx(
 ) -> Result<RefundMoved, PostError> {
     if refund.status != RefundStatus::Sent {
         let (ended, is_overdue) = (false, false);
-        return Ok(RefundMoved { refund, ended, driver_balance: None, is_overdue });
+        return Ok(RefundMoved { refund, ended, posted: None, is_overdue });
     }
     let sent = refund.sent_at.unwrap_or(now);
-    let (mut driver_balance, mut look_at) = (None, None);
+    let (mut posted, mut look_at) = (None, None);
     let ended = match word {
         RefundWord::Done { transaction } => {
             refund.status = RefundStatus::Done;
             refund.transaction = transaction.or(refund.transaction);
             true
         }
-        RefundWord::Failed { why } => {
+        RefundWord::Failed { why, transaction } => {
             refund.status = RefundStatus::Failed;
             refund.failure = Some(why);
+            refund.transaction = transaction.or(refund.transaction);
             let deposit = crate::store::deposit_in_tx(tx, refund.deposit).await?;
             let deposit = deposit.ok_or_else(|| Fault::internal("a refund without a deposit"))?;
             let wallet = wallet_of(&deposit)?;
             let journal = ledger::deposit_refund_failed(refund.id.0, wallet, refund.amount);
-            let posted = ledger::post_in_tx(tx, &journal).await?;
-            driver_balance = posted.balance_of(Account::Driver(refund.user));
+            posted = Some(ledger::post_in_tx(tx, &journal).await?);
             true
         }
         RefundWord::Open { transaction } => {
@@ -240,7 +252,7 @@ async fn settle_in_tx(
         look_at = Some(now + OVERDUE);
     }
     store::refund_move_in_tx(tx, &refund, look_at).await?;
-    Ok(RefundMoved { refund, ended, driver_balance, is_overdue })
+    Ok(RefundMoved { refund, ended, posted, is_overdue })
 }
 
 fn wallet_of(deposit: &Deposit) -> Result<Wallet, Fault> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use base::{Millis, Piasters};
 
 use super::model::{CardRefund, RefundStatus};
-use crate::kashier::{CallFailed, Reversal, Standing};
+use crate::kashier::{CallFailed, Found, Reversal, Standing};
 
 /// After this a refund without an answer is somebody's to look at.
 pub(crate) const OVERDUE: Duration = Duration::from_secs(24 * 3600);
@@ -24,6 +24,7 @@ pub enum RefundWord {
     },
     Failed {
         why: String,
+        transaction: Option<String>,
     },
     /// Nobody knows yet.
     Open {
@@ -31,35 +32,63 @@ pub enum RefundWord {
     },
 }
 
+impl RefundWord {
+    /// The gateway's name for the refund.
+    pub(crate) fn transaction(&self) -> Option<&str> {
+        match self {
+            Self::Done { transaction }
+            | Self::Failed { transaction, .. }
+            | Self::Open { transaction } => transaction.as_deref(),
+        }
+    }
+}
+
+/// Did a refund end the other way than it is told now?
+pub(crate) const fn contradicts(status: RefundStatus, word: &RefundWord) -> bool {
+    matches!(
+        (status, word),
+        (RefundStatus::Done, RefundWord::Failed { .. })
+            | (RefundStatus::Failed, RefundWord::Done { .. })
+    )
+}
+
 /// What the answer to the one call means.
 pub(crate) fn of_answer(answer: Result<Reversal, CallFailed>) -> RefundWord {
+    let failed = |why: String| RefundWord::Failed { why, transaction: None };
     match answer {
         Ok(Reversal::Done { transaction }) => RefundWord::Done { transaction },
         Ok(Reversal::Pending { transaction }) => RefundWord::Open { transaction },
-        Ok(Reversal::Failed) => RefundWord::Failed { why: "the gateway refused it".to_owned() },
+        Ok(Reversal::Failed) => failed("the gateway refused it".to_owned()),
         // Nothing reached it, and nobody asks again by himself.
-        Err(failed @ (CallFailed::NotDone { .. } | CallFailed::Refused { .. })) => {
-            RefundWord::Failed { why: failed.to_string() }
+        Err(error @ CallFailed::NotDone { .. }) => failed(error.to_string()),
+        Err(error) if error.refused_for_good().is_some() => failed(error.to_string()),
+        Err(CallFailed::Lost { .. } | CallFailed::Refused { .. }) => {
+            RefundWord::Open { transaction: None }
         }
-        Err(CallFailed::Lost { .. }) => RefundWord::Open { transaction: None },
     }
 }
 
-/// What a look at the order means. That some of it went back says nothing about this refund once
-/// another of the same deposit did.
-pub(crate) const fn of_look(standing: Standing, is_first: bool) -> RefundWord {
-    match standing {
-        Standing::Returned if is_first => RefundWord::Done { transaction: None },
-        Standing::Returned
-        | Standing::Open
-        | Standing::Paid
-        | Standing::Authorized
-        | Standing::Over
-        | Standing::Unknown => RefundWord::Open { transaction: None },
+/// What a look at the order means, where `before` of it had gone back by earlier refunds of ours.
+/// Any other sum is not by this refund, or not by it alone: a person has to look.
+pub(crate) fn of_look(found: &Found, before: Piasters, amount: Piasters) -> RefundWord {
+    match (found.standing, found.returned) {
+        (Standing::Returned, Some(returned)) if returned == before + amount => {
+            RefundWord::Done { transaction: None }
+        }
+        (
+            Standing::Returned
+            | Standing::Returning
+            | Standing::Open
+            | Standing::Paid
+            | Standing::Authorized
+            | Standing::Over
+            | Standing::Unknown,
+            _,
+        ) => RefundWord::Open { transaction: None },
     }
 }
 
-/// Is a notice that `amount` went back about this refund?
+/// Is a notice that `amount` went back, or didn't, about this refund?
 pub(crate) fn is_told_of(
     refund: &CardRefund,
     transaction: Option<&str>,
@@ -93,7 +122,7 @@ mod tests {
         let check = |answer, expected: &str| {
             let word = match of_answer(answer) {
                 RefundWord::Done { transaction } => format!("done {transaction:?}"),
-                RefundWord::Failed { why } => format!("failed: {why}"),
+                RefundWord::Failed { why, .. } => format!("failed: {why}"),
                 RefundWord::Open { transaction } => format!("open {transaction:?}"),
             };
             assert_eq!(word, expected);
@@ -102,20 +131,51 @@ mod tests {
         check(Ok(Reversal::Done { transaction: named() }), "done Some(\"TX-9\")");
         check(Ok(Reversal::Pending { transaction: named() }), "open Some(\"TX-9\")");
         check(Ok(Reversal::Failed), "failed: the gateway refused it");
-        let refused = CallFailed::Refused { status: 400 };
-        check(Err(refused), "failed: the gateway refused with 400");
+        let refused = |status| Err(CallFailed::Refused { status });
+        for status in [400, 404, 405, 410, 422] {
+            check(refused(status), &format!("failed: the gateway refused with {status}"));
+        }
+        // It doesn't know us, or has something under this name: nothing is known of the money.
+        for status in [401, 403, 408, 409, 425] {
+            check(refused(status), "open None");
+        }
         let away = CallFailed::NotDone { why: "no connection".to_owned(), after: None };
         check(Err(away), "failed: the gateway was not reached: no connection");
         check(Err(CallFailed::Lost { why: "no answer".to_owned() }), "open None");
     }
 
     #[test]
-    fn a_look_ends_the_first_refund_only() {
-        let open = RefundWord::Open { transaction: None };
-        assert_eq!(of_look(Standing::Returned, true), RefundWord::Done { transaction: None });
-        assert_eq!(of_look(Standing::Returned, false), open);
-        assert_eq!(of_look(Standing::Paid, true), open);
-        assert_eq!(of_look(Standing::Unknown, true), open);
+    fn a_look_ends_a_refund_only_by_the_sum_that_it_makes() {
+        let check = |standing, returned: Option<i64>, before, expected: &str| {
+            let found = Found {
+                standing,
+                order: None,
+                transaction: None,
+                amount: Some(Piasters(2_000)),
+                returned: returned.map(Piasters),
+                currency: None,
+                method: None,
+            };
+            let word = match of_look(&found, Piasters(before), Piasters(500)) {
+                RefundWord::Done { .. } => "done",
+                RefundWord::Failed { .. } => "failed",
+                RefundWord::Open { .. } => "open",
+            };
+            assert_eq!(word, expected, "{standing:?} {returned:?} after {before}");
+        };
+        use Standing::{Authorized, Open, Over, Paid, Returned, Returning, Unknown};
+        check(Returned, Some(500), 0, "done");
+        check(Returned, Some(1_500), 1_000, "done");
+        // Somebody gave another sum back by hand, or ours is not there yet.
+        check(Returned, Some(499), 0, "open");
+        check(Returned, Some(1_000), 1_000, "open");
+        check(Returned, Some(2_000), 0, "open");
+        check(Returned, None, 0, "open");
+        // It is not decided.
+        check(Returning, Some(500), 0, "open");
+        for standing in [Authorized, Open, Over, Paid, Unknown] {
+            check(standing, Some(500), 0, "open");
+        }
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Stand {
         let mut tx = self.begin().await;
         let said = match looked {
             crate::Looked::News(news) => {
-                let applied = self.payments.apply_in_tx(&mut tx, Some(id), &news).await;
+                let applied = self.payments.apply_look_in_tx(&mut tx, id, &news).await;
                 match applied.expect("it is applied") {
                     Applied::Paid(_) => "paid".to_owned(),
                     Applied::Failed(_) => "failed".to_owned(),
@@ -113,6 +113,7 @@ impl Stand {
                 self.payments.look_again_in_tx(&mut tx, id).await.expect("it is put off");
                 "not yet".to_owned()
             }
+            crate::Looked::Settled => "settled".to_owned(),
             crate::Looked::Over => {
                 let ended = self.payments.expire_in_tx(&mut tx, id).await.expect("it ends");
                 format!("over {}", ended.is_some())
@@ -125,6 +126,13 @@ impl Stand {
     pub(super) async fn status(&self, order: Reference) -> String {
         let view = self.payments.deposit(&self.mona(), order).await.expect("it is hers");
         view.status.to_string()
+    }
+
+    /// What stands in suspense, piasters.
+    pub(super) async fn suspense(&self) -> i64 {
+        let mut tx = self.begin().await;
+        let accounts = ledger::system_balances(&mut tx).await.expect("readable");
+        accounts.iter().find(|(known, _)| known.name() == "suspense").map_or(0, |(_, sum)| sum.0)
     }
 
     pub(super) async fn balance(&self) -> i64 {

@@ -159,6 +159,16 @@ pub(crate) async fn runs_in_tx(
     rows.iter().map(|row| run(row).map_err(fault)).collect()
 }
 
+pub(crate) async fn finding_in_tx(tx: &mut Tx, id: Uuid) -> Result<Option<FindingView>, Fault> {
+    let row =
+        sqlx::query("SELECT *, day::text AS day_text FROM reconciliation_findings WHERE id = $1")
+            .bind(id)
+            .fetch_optional(tx.conn())
+            .await
+            .map_err(fault)?;
+    row.map(|row| finding(&row).map_err(fault)).transpose()
+}
+
 pub(crate) async fn findings_in_tx(
     tx: &mut Tx,
     filter: FindingFilter,

@@ -63,8 +63,9 @@ async fn each_answer_means_one_thing() {
     check(Says::Sent(Paid), "Confirm it came back").await;
     check(Says::Sent(Failed), "Fail it came back").await;
     check(refused(422), "Fail the provider refused it (422)").await;
+    check(refused(400), "Fail the provider refused it (400)").await;
     // It has something under this name, or does not know us: nothing is known about the money.
-    for status in [401, 403, 409] {
+    for status in [401, 403, 408, 409, 425] {
         check(refused(status), "on its way None None").await;
     }
     let busy = CallFailed::NotDone { why: "429".to_owned(), after: Some(Duration::from_secs(7)) };
