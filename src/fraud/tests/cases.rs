@@ -304,6 +304,8 @@ async fn each_filter_of_the_queue_goes_by_an_index_whatever_it_is_asked_for() {
         }
         let page = "EXPLAIN EXECUTE page ('infinity', gen_random_uuid(), 100, 'velocity', 'open')";
         let rows = sqlx::raw_sql(page).fetch_all(tx.conn()).await.expect("a plan");
+        // The connection may be the next one's too.
+        tx.execute("DEALLOCATE page").await.expect("it was prepared");
         let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         let plan = plan.join("\n");
         assert!(plan.contains(&format!("using {index} ")), "{sql}\n{plan}");
