@@ -112,6 +112,10 @@ impl Flows {
         let now = self.clock.now();
         let ended = promo::code_disable_in_tx(&mut tx, id, now).await?;
         let ended = ended.ok_or_else(Problem::not_found)?;
+        if once.applied().is_some() {
+            // By an attempt whose answer got lost; ended again it is as it was.
+            return Ok(ended);
+        }
         let object = AuditObject::new("promo_code", id);
         audit_in_tx(&mut tx, admin, "promo_code.disable", object, json!({})).await?;
         once.mark_in_tx(&mut tx, id.0).await?;

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::bells::Bells;
-use crate::fault::fault;
+use crate::fault::{fault, is_gone};
 use crate::tx::{Opening, Tx, Who};
 
 /// How a connection reaches the server.
@@ -219,8 +219,17 @@ impl Db {
 
     async fn open(&self, pool: &PgPool, statement: String) -> Result<Tx, Fault> {
         let asked = Instant::now();
-        let conn = pool.acquire().await.map_err(fault)?;
-        let tx = Tx::open(conn, statement, self.opening.via(), &self.bells).await.map_err(fault)?;
+        // After the server was restarted all that rest in the pool are dead, and no more than that.
+        let mut dead = pool.options().get_max_connections();
+        let tx = loop {
+            let conn = pool.acquire().await.map_err(fault)?;
+            match Tx::open(conn, statement.clone(), self.opening.via(), &self.bells).await {
+                Ok(tx) => break tx,
+                // Nothing was asked of it yet.
+                Err(error) if dead > 0 && is_gone(&error) => dead -= 1,
+                Err(error) => return Err(fault(error)),
+            }
+        };
         histogram!("smartline_db_begin_seconds").record(asked.elapsed().as_secs_f64());
         self.report();
         Ok(tx)

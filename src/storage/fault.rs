@@ -28,6 +28,15 @@ fn passes(state: &str) -> bool {
         || matches!(state, "55P03" | "40001" | "40P01" | "25P03" | "25P04")
 }
 
+/// Did the connection end, rather than the server say no? Then nobody knows what became of the
+/// statement.
+pub(crate) fn is_gone(error: &sqlx::Error) -> bool {
+    match error.as_database_error().and_then(|e| e.code()) {
+        Some(state) => state.starts_with("57P") || state.starts_with("08"),
+        None => true,
+    }
+}
+
 /// The server's message with its code and where it was raised; parameters are never in it.
 fn describe(error: &sqlx::Error) -> String {
     let server = error.as_database_error().and_then(|e| e.try_downcast_ref::<PgDatabaseError>());

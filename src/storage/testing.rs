@@ -60,8 +60,12 @@ pub async fn owner_address(db: &Db) -> Address {
 
 /// The database as a program of its own is told of it: as it logs in, and as its owner does.
 pub async fn urls(db: &Db) -> (String, String) {
-    let url = |address: &Address| ConnectOptions::to_url_lossy(&address.options).to_string();
     (url(db.address()), url(&owner_address(db).await))
+}
+
+/// An address as a program of its own is told of it.
+pub fn url(address: &Address) -> String {
+    ConnectOptions::to_url_lossy(&address.options).to_string()
 }
 
 /// A new database copied from `template`: its address for the program and for the owner.

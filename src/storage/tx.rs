@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::bells::{Bells, Ring};
 use crate::db::{PoolLimits, Via};
-use crate::fault::fault;
+use crate::fault::{fault, is_gone};
 
 type Manager = <Postgres as Database>::TransactionManager;
 
@@ -152,7 +152,7 @@ impl Tx {
         let outcome = <Manager as TransactionManager>::commit(&mut self.conn).await;
         if let Err(error) = outcome {
             self.state = State::Opening; // Not known any more: Drop closes the connection.
-            return Err(if lost(&error) {
+            return Err(if is_gone(&error) {
                 self.bells.rung(&self.rings);
                 Fault::Unknown(format!("commit: {error}"))
             } else {
@@ -162,14 +162,6 @@ impl Tx {
         self.state = State::Ended;
         self.bells.rung(&self.rings);
         Ok(())
-    }
-}
-
-/// Did COMMIT's answer get lost, rather than say no?
-fn lost(error: &sqlx::Error) -> bool {
-    match error.as_database_error().and_then(|e| e.code()) {
-        Some(state) => state.starts_with("57P") || state.starts_with("08"),
-        None => true,
     }
 }
 

@@ -1,23 +1,22 @@
 //! `kill -9` between a capture and what it brings: it is captured once and booked once.
 
 use serde_json::json;
-use standins::Play;
+use sqlx::Executor;
+use standins::{Credentials, Gateway, Play};
 
-use crate::deposits_killed::{LOOK_EVERY, Stage};
-use crate::harness::{CAIRO, Outside, Person, Socket, authorise, card_that_is, far_from, point};
+use crate::harness::{
+    CAIRO, House, Person, Socket, Victim, authorise, card_that_is, far_from, gateway_settings,
+    point, until,
+};
 
 /// A rider in the car of a driver, his trip to be paid by card; trip, authorisation, order.
-async fn riding(stage: &Stage, server: &Outside) -> (Person, Person, String, String, String) {
-    let rider = Person::rider(server).await;
-    let (admin, driver) = (Person::rider(server).await, Person::driver(server).await);
-    let promote = "UPDATE users SET role = 'admin' WHERE id = $1::uuid";
-    let promoted = sqlx::query(promote).bind(&admin.id).execute(&mut stage.owner().await).await;
-    promoted.expect("the owner may");
-    let admin = Person::log_in(server, &admin.phone, "tahrir99").await;
+async fn riding(house: &House, gateway: &Gateway) -> (Person, Person, String, String, String) {
+    let (server, admin) = (house.outside(), house.admin().await);
+    let (rider, driver) = (Person::rider(&server).await, Person::driver(&server).await);
     driver.approve(&admin, "economy").await;
     driver.go_online(CAIRO).await.data();
-    let (card, order) = authorise(stage.gateway(), &rider, 500.0).await;
-    let mut wheel = Socket::listen(server, &driver).await;
+    let (card, order) = authorise(gateway, &rider, 500.0).await;
+    let mut wheel = Socket::listen(&server, &driver).await;
     let body = json!({"pickup": point(CAIRO), "destination": point(far_from(CAIRO, 3000.0)),
         "vehicleType": "economy", "paymentMethod": "card", "cardAuthorisation": card});
     let trip = rider.post("/trips/request", body).await.data()["tripId"].clone();
@@ -34,27 +33,24 @@ async fn riding(stage: &Stage, server: &Outside) -> (Person, Person, String, Str
 
 /// Ends the trip, and kills the program once the gateway was asked for the money.
 async fn killed_while_captured(play: Play) {
-    let stage = Stage::new().await;
-    let program = stage.program_with(&[]).await;
-    let server = Outside::new(stage.address);
-    let (rider, driver, trip, card, order) = riding(&stage, &server).await;
-    stage.gateway().play("/v3/orders", play);
+    let gateway = Gateway::start(Credentials::for_tests()).await;
+    let mut house = House::beside("", |address| gateway_settings(&gateway, address)).await;
+    let (rider, driver, trip, card, order) = riding(&house, &gateway).await;
+    gateway.play("/v3/orders", play);
     let done = json!({"status": "completed"});
     let price = driver.post(&format!("/trips/{trip}/status"), done).await.data()["price"].clone();
-    let mut tick = tokio::time::interval(LOOK_EVERY);
-    while stage.gateway().payment(&order).taken().is_empty() {
-        tick.tick().await;
-    }
-    program.kill();
-    let program = stage.program_with(&[]).await;
-    stage.leases_end().await;
+    until("a capture", async || gateway.payment(&order).taken().pop()).await;
+    house.fell(Victim::Program).await;
+    house.rise().await;
+    // The lease of whoever was killed ends by itself, half a minute later.
+    let ends = "UPDATE jobs SET run_at = now(), rank_at = now()";
+    house.owner().await.execute(ends).await.expect("the owner may");
     let captured = card_that_is(&rider, &card, "captured").await;
     assert_eq!(captured["captured"], price);
     assert_eq!(rider.trip(&trip).await["paymentStatus"], "paid");
-    assert_eq!(stage.gateway().payment(&order).taken(), [price.to_string()]);
-    assert_eq!(stage.gateway().seen("PUT /v3/orders"), 1, "asked once");
-    stage.adds_up(0).await;
-    program.stop();
+    assert_eq!(gateway.payment(&order).taken(), [price.to_string()]);
+    assert_eq!(gateway.seen("PUT /v3/orders"), 1, "asked once");
+    house.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,8 @@ mod payments;
 mod privacy;
 mod races;
 mod refunds;
+mod refunds_killed;
+mod settlement_killed;
 mod shown;
 mod sockets;
 mod trip_flow;

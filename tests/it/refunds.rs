@@ -26,13 +26,13 @@ async fn refund(admin: &Person, order: &str, amount: Option<f64>, key: &str) -> 
     admin.post_once(&format!("/admin/deposits/{order}/refund"), body, key).await
 }
 
-fn act_of(reply: &Reply) -> String {
+pub fn act_of(reply: &Reply) -> String {
     assert_eq!(reply.status, 201, "{reply:?}");
     reply.data()["act"]["id"].as_str().expect("an id").to_owned()
 }
 
 /// The refund once it is `status`.
-async fn refund_that_is(admin: &Person, id: &str, status: &str) -> Value {
+pub async fn refund_that_is(admin: &Person, id: &str, status: &str) -> Value {
     let mut tick = tokio::time::interval(LOOK_EVERY);
     loop {
         tick.tick().await;

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 
-use crate::harness::{CAIRO, Person, Server, Socket, far_from, online_driver, point};
+use crate::harness::{
+    CAIRO, Outside, Person, Server, Socket, far_from, next_key, online_driver, point,
+};
 use crate::races::started_trip;
 
 /// Where every trip costs `pounds`: an admin, a driver who waits, a rider.
@@ -30,14 +33,26 @@ pub async fn wallet(person: &Person) -> Value {
 }
 
 /// Books with `more` in the request; the answer.
-pub async fn booked(server: &Server, rider: &Person, driver: &Person, more: Value) -> Value {
+pub async fn booked(server: &Outside, rider: &Person, driver: &Person, more: Value) -> Value {
+    booked_at(server, rider, driver, CAIRO, more).await
+}
+
+/// The same elsewhere.
+pub async fn booked_at(
+    server: &Outside,
+    rider: &Person,
+    driver: &Person,
+    at: (f64, f64),
+    more: Value,
+) -> Value {
     let mut wheel = Socket::listen(server, driver).await;
-    let mut body = json!({"pickup": point(CAIRO), "destination": point(far_from(CAIRO, 3000.0)),
+    let mut body = json!({"pickup": point(at), "destination": point(far_from(at, 3000.0)),
         "vehicleType": "economy"});
     for (name, value) in more.as_object().into_iter().flatten() {
         body[name] = value.clone();
     }
-    let asked = rider.post("/trips/request", body).await.data().clone();
+    // Under a key of its own: the same body within seconds is the same trip.
+    let asked = rider.post_once("/trips/request", body, &next_key()).await.data().clone();
     wheel.next("offer").await;
     let path = format!("/trips/{}/driver-response", text(&asked["tripId"]));
     driver.post(&path, json!({"action": "accept"})).await.data();
@@ -45,9 +60,20 @@ pub async fn booked(server: &Server, rider: &Person, driver: &Person, more: Valu
 }
 
 /// The same, and the rider sits in the car; the trip's id.
-pub async fn started(server: &Server, rider: &Person, driver: &Person, more: Value) -> String {
-    let trip = text(&booked(server, rider, driver, more).await["tripId"]);
-    driver.report(CAIRO).await.data();
+pub async fn started(server: &Outside, rider: &Person, driver: &Person, more: Value) -> String {
+    started_at(server, rider, driver, CAIRO, more).await
+}
+
+/// The same elsewhere.
+pub async fn started_at(
+    server: &Outside,
+    rider: &Person,
+    driver: &Person,
+    at: (f64, f64),
+    more: Value,
+) -> String {
+    let trip = text(&booked_at(server, rider, driver, at, more).await["tripId"]);
+    driver.report(at).await.data();
     for status in ["arrived", "started"] {
         driver.post(&format!("/trips/{trip}/status"), json!({"status": status})).await.data();
     }
@@ -71,6 +97,11 @@ pub async fn told(person: &Person) -> Vec<String> {
 
 /// `kind: account amount, …` of everything that was posted for the trip, in order.
 pub async fn postings(server: &Server, trip: &str) -> Vec<String> {
+    postings_of(&mut storage::testing::owner(server.db()).await, trip).await
+}
+
+/// The same, asked through a connection of the owner's.
+pub async fn postings_of(owner: &mut PgConnection, trip: &str) -> Vec<String> {
     sqlx::query_scalar(
         "SELECT j.kind || ': ' || string_agg(format('%s %s', k.name, e.amount), ', ' \
            ORDER BY e.account) \
@@ -80,7 +111,7 @@ pub async fn postings(server: &Server, trip: &str) -> Vec<String> {
          GROUP BY j.id, j.kind, j.created_at ORDER BY j.created_at, j.id",
     )
     .bind(trip)
-    .fetch_all(&mut storage::testing::owner(server.db()).await)
+    .fetch_all(owner)
     .await
     .expect("the ledger can be read")
 }

@@ -176,3 +176,20 @@ async fn codes_say_why_they_give_nothing() {
     assert_eq!(kinds.as_array().map(Vec::len), Some(2), "made and ended: {kinds}");
     server.check_invariants().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_was_ended_stays_so_and_who_was_not_answered_is_told() {
+    let (server, admin, _driver, _rider) = scene(100).await;
+    let made = code(&admin, "GONE", json!({"percent": 10})).await;
+    let path = format!("/admin/promo/codes/{}/disable", made["id"].as_str().expect("an id"));
+    let ended = admin.post_once(&path, json!({}), "k").await;
+    let lose = "UPDATE idempotency SET state = 'applied', status = NULL, answer = NULL, \
+                lease_until = now() - interval '1 second'";
+    let mut owner = storage::testing::owner(server.db()).await;
+    sqlx::query(lose).execute(&mut owner).await.expect("the owner may");
+    let again = admin.post_once(&path, json!({}), "k").await;
+    assert_eq!((again.status, again.data()), (ended.status, ended.data()));
+    let log = admin.get("/admin/audit?objectKind=promo_code").await.data()["entries"].clone();
+    assert_eq!(log.as_array().map(Vec::len), Some(2), "made and ended once: {log}");
+    server.check_invariants().await;
+}

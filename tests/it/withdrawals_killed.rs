@@ -1,199 +1,167 @@
-//! `kill -9` at every step of a withdrawal: afterwards it is paid out once or not at all, and
-//! whoever asks again learns which. The server is the real program.
+//! `kill -9` of the program and of its PostgreSQL at every step of a withdrawal: afterwards it is
+//! paid out once or not at all, and whoever asks again learns which.
 
-use serde_json::json;
-use sqlx::Connection;
-use sqlx::Executor;
+use serde_json::{Value, json};
 use standins::{Bank, Play};
 
-use crate::deposits_killed::{LOOK_EVERY, Stage};
-use crate::harness::{Outside, Person, fund, withdraw, withdrawal_that_is};
+use crate::harness::{
+    Ask, At, BACKEND, Gate, House, Kill, POSTGRES, POSTING, PROGRAM, Person, Victim, bank_settings,
+    fund, next_key, until, withdraw, withdrawal_that_is,
+};
+
+/// Somebody moves it on.
+const ROW: Gate =
+    Gate { lock: "BEGIN; SELECT FROM withdrawals FOR UPDATE", statement: "SELECT id, driver_id" };
 
 struct City {
-    stage: Stage,
+    house: House,
     bank: Bank,
     admin: Person,
-    driver: Person,
-    server: Outside,
 }
 
 impl City {
-    /// With the program running; a driver has 300 pounds.
-    async fn new() -> (Self, crate::harness::Program) {
-        let (stage, bank) = (Stage::new().await, Bank::start().await);
-        let program = stage.program_with(&settings(&bank)).await;
-        let server = Outside::new(stage.address);
-        let admin = Person::rider(&server).await;
-        let mut owner = stage.owner().await;
-        sqlx::query("UPDATE users SET role = 'admin' WHERE id = $1::uuid")
-            .bind(&admin.id)
-            .execute(&mut owner)
-            .await
-            .expect("the owner may");
-        let admin = Person::log_in(&server, &admin.phone, "tahrir99").await;
-        let driver = Person::driver(&server).await;
-        fund(&admin, &driver, 300.0).await;
-        (Self { stage, bank, admin, driver, server }, program)
+    async fn new() -> Self {
+        let bank = Bank::start().await;
+        let house = House::beside("", |_| bank_settings(&bank)).await;
+        let admin = house.admin().await;
+        Self { house, bank, admin }
     }
 
-    async fn restart(&self) -> crate::harness::Program {
-        let program = self.stage.program_with(&settings(&self.bank)).await;
-        self.stage.leases_end().await;
-        program
+    /// A driver with 300 pounds.
+    async fn driver(&self) -> Person {
+        let driver = Person::driver(&self.house.outside()).await;
+        fund(&self.admin, &driver, 300.0).await;
+        driver
     }
 
-    async fn requested(&self) -> String {
-        let asked = withdraw(&self.driver, 100.0, "k").await;
-        asked.data()["request"]["id"].as_str().expect("an id").to_owned()
+    fn approval(&self, id: &str) -> Ask {
+        let body = json!({"requestId": id, "action": "approve"});
+        Ask::new(&self.admin, "/payment/withdraw/manage", body)
     }
 
-    fn approval(&self, id: &str) -> tokio::task::JoinHandle<Option<u16>> {
-        let (admin, body) = (self.admin.clone(), json!({"requestId": id, "action": "approve"}));
-        tokio::spawn(async move {
-            let told = admin.try_post("/payment/withdraw/manage", &body, "approve").await;
-            told.ok().map(|reply| reply.status)
-        })
+    async fn tell(&self, id: &str) {
+        let url = self.house.outside().url("");
+        assert_eq!(self.bank.tell(&url, &reference(id)).await, 200);
     }
 
-    /// Paid out once, and the books are right.
-    async fn is_paid_once(&self, id: &str) {
-        let reference = format!("wd-{}", id.replace('-', ""));
-        let told = async || {
-            let url = self.server.url("");
-            assert_eq!(self.bank.tell(&url, &reference).await, 200);
-        };
-        let mut tick = tokio::time::interval(LOOK_EVERY);
-        while self.bank.payouts().is_empty() {
-            tick.tick().await;
-        }
-        self.bank.end(&reference, "paid");
-        told().await;
-        withdrawal_that_is(&self.driver, id, "confirmed").await;
-        told().await;
-        let payouts = self.bank.payouts();
-        assert_eq!((payouts.len(), payouts[0].asked), (1, 1), "{payouts:?}");
-        let wallet = self.driver.get("/wallet").await.data().clone();
+    /// The bank was asked for it, once.
+    async fn is_asked(&self, id: &str) {
+        let payout = until("a payout", async || {
+            self.bank.payouts().into_iter().find(|payout| payout.reference == reference(id))
+        });
+        assert_eq!(payout.await.asked, 1);
+    }
+
+    /// Paid out once.
+    async fn is_paid_once(&self, driver: &Person, id: &str) {
+        withdrawal_that_is(driver, id, "confirmed").await;
+        self.tell(id).await;
+        self.is_asked(id).await;
+        let wallet = driver.get("/wallet").await.data().clone();
         assert_eq!((&wallet["balance"], &wallet["held"]), (&json!(200), &json!(0)));
-        self.stage.adds_up(0).await;
     }
 }
 
-fn settings(bank: &Bank) -> [(&'static str, String); 3] {
-    [
-        ("PAYOUT_URL", bank.url().to_owned()),
-        ("PAYOUT_API_KEY", Bank::API_KEY.to_owned()),
-        ("PAYOUT_WEBHOOK_KEY", Bank::WEBHOOK_KEY.to_owned()),
-    ]
+fn reference(id: &str) -> String {
+    format!("wd-{}", id.replace('-', ""))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_while_it_is_asked_for_the_same_request_goes_on() {
-    let (city, program) = City::new().await;
-    let mut owner = city.stage.owner().await;
-    let mut held = owner.begin().await.expect("a transaction");
-    held.execute("SELECT FROM ledger_balance FOR UPDATE").await.expect("the owner may");
-    let asking = tokio::spawn({
-        let driver = city.driver.clone();
+fn id_of(asked: &Value) -> String {
+    asked["request"]["id"].as_str().expect("an id").to_owned()
+}
+
+/// Kills at every step of a withdrawal, each time.
+async fn killed_at_every_step(rounds: [(At, Kill); 2]) {
+    let mut city = City::new().await;
+    // So that a step does not follow while another one is looked at.
+    city.house.jobs_wait("payout").await;
+    for (at, victim) in rounds {
+        let driver = city.driver().await;
         let body = json!({"amount": 100.0, "method": "bank",
             "accountNumber": "EG38 0019 0005 0000 0000 2631 8000 2"});
-        async move { driver.try_post("/payment/withdraw/request", &body, "k").await }
-    });
-    city.stage.until_locked("ledger_post").await;
-    program.kill();
-    assert!(asking.await.expect("it ends").is_err(), "no answer came");
-    held.rollback().await.expect("it ends");
-    let program = city.restart().await;
-    let none = city.driver.get("/payment/withdrawals").await;
-    assert_eq!(none.data()["requests"], json!([]));
-    let id = city.requested().await;
-    program.kill();
-    let program = city.restart().await;
-    assert_eq!(city.requested().await, id, "answered and killed: the answer is the same");
-    assert_eq!(city.approval(&id).await.expect("it ends"), Some(200));
-    city.is_paid_once(&id).await;
-    program.stop();
-}
+        let mut ask = Ask::new(&driver, "/payment/withdraw/request", body);
+        let asked = city.house.killed_while_asked(&mut ask, POSTING, at, victim).await;
+        let id = id_of(asked.data());
+        let all = driver.get("/payment/withdrawals").await.data()["requests"].clone();
+        assert_eq!(all.as_array().map(Vec::len), Some(1), "{all}");
 
-/// Kills the program while whoever moves the withdrawal on waits for its row.
-async fn killed_at_the_row(approved_before: bool) {
-    let (city, program) = City::new().await;
-    let id = city.requested().await;
-    let mut owner = city.stage.owner().await;
-    let approving = if approved_before {
-        // Kept from being sent: the bank is not asked before the row says so.
-        let mut held = owner.begin().await.expect("a transaction");
-        held.execute("LOCK TABLE audit_log IN SHARE MODE").await.expect("the owner may");
-        let approving = city.approval(&id);
-        city.stage.until_locked("INSERT INTO audit_log").await;
-        held.rollback().await.expect("it ends");
-        assert_eq!(approving.await.expect("it ends"), Some(200));
-        None
-    } else {
-        let mut held = owner.begin().await.expect("a transaction");
-        held.execute("SELECT FROM withdrawals FOR UPDATE").await.expect("the owner may");
-        let approving = city.approval(&id);
-        city.stage.until_locked("FROM withdrawals WHERE id").await;
-        Some((approving, held))
-    };
-    program.kill();
-    if let Some((approving, held)) = approving {
-        assert_eq!(approving.await.expect("it ends"), None, "no answer came");
-        held.rollback().await.expect("it ends");
-        assert_eq!(city.bank.payouts(), []);
+        let mut approval = city.approval(&id);
+        let told = city.house.killed_while_asked(&mut approval, ROW, at, victim).await;
+        match at {
+            At::Gate => assert_eq!(told.data()["request"]["status"], "approved"),
+            // It was done: whoever asks again is told where it stands.
+            At::Commit => {
+                told.refused(409, "INVALID_TRANSITION");
+                assert_eq!(told.body["error"]["details"]["current"], "approved");
+            }
+        }
+        assert!(city.bank.payouts().iter().all(|payout| payout.reference != reference(&id)));
+
+        // The amount leaves the house, before the bank is asked.
+        let due = async |house: &House| house.jobs_are_due().await;
+        city.house.killed_in_a_job(POSTING, at, victim, due).await;
+        city.is_asked(&id).await;
+        withdrawal_that_is(&driver, &id, "sent").await;
+
+        city.bank.end(&reference(&id), "paid");
+        city.tell(&id).await;
+        let due = async |house: &House| house.jobs_are_due().await;
+        city.house.killed_in_a_job(POSTING, at, victim, due).await;
+        withdrawal_that_is(&driver, &id, "confirmed").await;
+        city.is_paid_once(&driver, &id).await;
     }
-    let program = city.restart().await;
-    assert_eq!(city.approval(&id).await.expect("it ends"), Some(200));
-    city.is_paid_once(&id).await;
-    program.stop();
+    city.house.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_while_it_is_approved_it_is_approved_by_the_next_try() {
-    killed_at_the_row(false).await;
+async fn killed_at_every_step_the_program_pays_once() {
+    killed_at_every_step([(At::Gate, PROGRAM), (At::Commit, PROGRAM)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_postgresql_is_killed_at_every_step_pays_once() {
+    killed_at_every_step([(At::Gate, POSTGRES), (At::Commit, BACKEND)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_once_it_is_approved_it_is_paid_out() {
-    killed_at_the_row(true).await;
+    let mut city = City::new().await;
+    let driver = city.driver().await;
+    let id = id_of(withdraw(&driver, 100.0, &next_key()).await.data());
+    assert_eq!(city.approval(&id).insist().await.status, 200);
+    city.house.kill(Victim::Program).await;
+    city.house.jobs_are_due().await;
+    city.is_asked(&id).await;
+    city.bank.end(&reference(&id), "paid");
+    city.tell(&id).await;
+    city.is_paid_once(&driver, &id).await;
+    city.house.end().await;
+}
+
+/// Kills while the bank has a payout and has not answered.
+async fn killed_while_the_bank_is_silent(victim: Victim) {
+    let mut city = City::new().await;
+    let driver = city.driver().await;
+    let id = id_of(withdraw(&driver, 100.0, &next_key()).await.data());
+    city.bank.play("/payouts", Play::Silence);
+    assert_eq!(city.approval(&id).insist().await.status, 200);
+    city.is_asked(&id).await;
+    city.house.kill(victim).await;
+    city.house.jobs_are_due().await;
+    withdrawal_that_is(&driver, &id, "sent").await;
+    city.bank.end(&reference(&id), "paid");
+    city.tell(&id).await;
+    city.is_paid_once(&driver, &id).await;
+    assert_eq!(city.bank.seen("POST /payouts"), 1);
+    city.house.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_the_bank_has_it_and_has_not_answered_it_is_not_sent_again() {
-    let (city, program) = City::new().await;
-    let id = city.requested().await;
-    city.bank.play("/payouts", Play::Silence);
-    assert_eq!(city.approval(&id).await.expect("it ends"), Some(200));
-    let mut tick = tokio::time::interval(LOOK_EVERY);
-    while city.bank.payouts().is_empty() {
-        tick.tick().await;
-    }
-    program.kill();
-    let program = city.restart().await;
-    withdrawal_that_is(&city.driver, &id, "sent").await;
-    city.is_paid_once(&id).await;
-    assert_eq!(city.bank.seen("POST /payouts"), 1);
-    program.stop();
+    killed_while_the_bank_is_silent(Victim::Program).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_while_its_arrival_is_booked_it_is_booked_once() {
-    let (city, program) = City::new().await;
-    let id = city.requested().await;
-    assert_eq!(city.approval(&id).await.expect("it ends"), Some(200));
-    let mut tick = tokio::time::interval(LOOK_EVERY);
-    while city.bank.payouts().is_empty() {
-        tick.tick().await;
-    }
-    let reference = format!("wd-{}", id.replace('-', ""));
-    city.bank.end(&reference, "paid");
-    let mut owner = city.stage.owner().await;
-    let mut held = owner.begin().await.expect("a transaction");
-    held.execute("SELECT FROM withdrawals FOR UPDATE").await.expect("the owner may");
-    assert_eq!(city.bank.tell(&city.server.url(""), &reference).await, 200);
-    city.stage.until_locked("withdrawals").await;
-    program.kill();
-    held.rollback().await.expect("it ends");
-    let program = city.restart().await;
-    city.is_paid_once(&id).await;
-    program.stop();
+async fn whose_postgresql_is_killed_while_the_bank_has_it_does_not_send_it_again() {
+    killed_while_the_bank_is_silent(Victim::Server).await;
 }

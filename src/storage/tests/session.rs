@@ -135,6 +135,30 @@ async fn the_programs_own_work_leaves_places_for_those_who_ask() {
     db.begin(&Who::System).await.unwrap();
 }
 
+/// As after a restart of the server: nobody but the pool learns of it.
+#[tokio::test]
+async fn connections_that_died_at_rest_are_nobodys_trouble() {
+    let direct = testing::database().await;
+    let limits = PoolLimits { max: 3, ..patient() };
+    let db = connect(direct.address(), &limits).await.unwrap();
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(db.begin(&caller(7, Role::Rider)).await.unwrap());
+    }
+    for tx in open {
+        tx.commit().await.unwrap();
+    }
+    let ended: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity a, pg_terminate_backend(a.pid, 60000) ended
+         WHERE ended AND a.datname = current_database() AND a.pid <> pg_backend_pid()",
+    )
+    .fetch_one(&mut testing::owner(&db).await)
+    .await
+    .unwrap();
+    assert!(ended >= 3, "{ended}");
+    db.begin(&caller(7, Role::Rider)).await.unwrap().commit().await.unwrap();
+}
+
 /// The same statements through a pooler in transaction mode: nothing may outlive a transaction, and
 /// every timeout is set inside it.
 #[tokio::test]

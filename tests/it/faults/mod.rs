@@ -16,8 +16,10 @@ mod witness;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
-use city::{City, Victim};
+use city::City;
 use moments::Moments;
+
+use crate::harness::Victim;
 
 /// How often each test kills.
 fn rounds() -> usize {
@@ -80,7 +82,7 @@ async fn whoever_is_killed_at_any_moment_nothing_is_lost_or_done_twice() {
         let victim = match chance(3) {
             0 => Victim::Program,
             1 => Victim::Server,
-            _ => Victim::Backend(city.some_backend(chance(20)).await),
+            _ => Victim::Backend(city.house.some_backend(chance(20)).await),
         };
         city.kill(victim).await;
     }

@@ -7,8 +7,9 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::city::Looks;
-use crate::harness::{CAIRO, Outside, Person, Reply, far_from, online_driver, point};
+use crate::harness::{
+    CAIRO, Looks, Outside, Person, Reply, far_from, next_key, online_driver, point,
+};
 
 /// Riders, each with a driver of his own; they stand in rows of four.
 const PAIRS: usize = 16;
@@ -30,7 +31,7 @@ pub struct Asked {
 impl Asked {
     /// The answer to the same request, sent once more.
     pub async fn again(&mut self) -> Value {
-        insist(&mut self.who, &self.path, &self.body, &self.key).await.data().clone()
+        self.who.insist(&self.path, &self.body, &self.key).await.data().clone()
     }
 
     /// The trip that was booked by it, if it was a booking.
@@ -129,7 +130,7 @@ impl Pair {
         loop {
             looks.next().await;
             self.report().await;
-            let key = new_key();
+            let key = next_key();
             self.driver.try_post(&response, &json!({"action": "accept"}), &key).await.ok();
             match self.rider.try_get(&format!("/trips/{trip}")).await {
                 Ok(seen) if seen.body["data"]["status"] == "accepted" => return true,
@@ -158,7 +159,7 @@ impl Pair {
     async fn report(&mut self) {
         let now = jiff::Timestamp::now().to_string();
         let here = json!({"lat": self.at.0, "lng": self.at.1, "timestamp": now});
-        let heard = self.driver.try_post("/location/update", &here, &new_key()).await;
+        let heard = self.driver.try_post("/location/update", &here, &next_key()).await;
         if heard.is_ok_and(|reply| reply.status == 401) {
             self.driver.log_in_again().await;
         }
@@ -168,33 +169,13 @@ impl Pair {
 impl Street {
     /// Asks under a new key; an error is a refusal.
     async fn ask(&self, who: &mut Person, path: &str, body: &Value) -> Result<Asked, Reply> {
-        let key = new_key();
-        let reply = insist(who, path, body, &key).await;
+        let key = next_key();
+        let reply = who.insist(path, body, &key).await;
         self.answered.fetch_add(1, Ordering::Relaxed);
         if reply.status >= 300 {
             return Err(reply);
         }
         let (path, answer) = (path.to_owned(), reply.data().clone());
         Ok(Asked { who: who.clone(), path, body: body.clone(), key, answer })
-    }
-}
-
-fn new_key() -> String {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed).to_string()
-}
-
-/// Asks until somebody says what became of it: nobody there, too busy, and still being worked on
-/// are no such answers.
-async fn insist(who: &mut Person, path: &str, body: &Value, key: &str) -> Reply {
-    let mut looks = Looks::at(path);
-    loop {
-        looks.next().await;
-        let Ok(reply) = who.try_post(path, body, key).await else { continue };
-        if reply.status == 401 {
-            who.log_in_again().await;
-        } else if reply.status < 500 && reply.code() != "REQUEST_IN_PROGRESS" {
-            return reply;
-        }
     }
 }

@@ -12,7 +12,6 @@ pub const GATE: i64 = 4_711;
 
 const SEAT: &str = "
 CREATE SCHEMA witness;
-CREATE TABLE witness.commits (at timestamptz DEFAULT clock_timestamp());
 CREATE TABLE witness.jobs (
   at bigint GENERATED ALWAYS AS IDENTITY, what text, id bigint, kind text, key text, lane uuid);
 CREATE FUNCTION witness.job() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$

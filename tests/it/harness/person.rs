@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::looks::Looks;
 use super::server::{Outside, Server};
 
 /// Tahrir Square.
@@ -38,6 +39,11 @@ impl Reply {
         self.body["error"]["code"].as_str().unwrap_or_default()
     }
 
+    /// Does it say what became of a request, rather than that nobody can say it now?
+    pub fn says_what_became(&self) -> bool {
+        self.status < 500 && self.code() != "REQUEST_IN_PROGRESS"
+    }
+
     /// Claims a refusal.
     pub fn refused(&self, status: u16, code: &str) {
         assert_eq!((self.status, self.code()), (status, code), "{self:?}");
@@ -55,6 +61,12 @@ pub struct Person {
 }
 
 static PHONES: AtomicU32 = AtomicU32::new(0);
+
+/// An idempotency key no other request has.
+pub fn next_key() -> String {
+    static KEYS: AtomicU32 = AtomicU32::new(0);
+    KEYS.fetch_add(1, Ordering::Relaxed).to_string()
+}
 
 /// How long somebody waits for an answer where it may never come; beyond every time-out of a route.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -121,6 +133,21 @@ impl Person {
         let request = self.http.post(format!("{}{path}", self.base)).json(body);
         let request = request.bearer_auth(&self.token).header("idempotency-key", key);
         try_answer(request.timeout(PATIENCE)).await
+    }
+
+    /// Asks until somebody says what became of it: nobody there, too busy, and still being worked
+    /// on are no such answers.
+    pub async fn insist(&mut self, path: &str, body: &Value, key: &str) -> Reply {
+        let mut looks = Looks::at(path);
+        loop {
+            looks.next().await;
+            let Ok(reply) = self.try_post(path, body, key).await else { continue };
+            if reply.status == 401 {
+                self.log_in_again().await;
+            } else if reply.says_what_became() {
+                return reply;
+            }
+        }
     }
 
     /// With a new token, if somebody is there to give one.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use standins::{Credentials, Gateway};
 use storage::Db;
 
+use super::house::Settings;
 use super::person::{Person, Reply};
 use super::program::free_address;
 use super::server::{Server, flat_city};
@@ -49,6 +50,20 @@ fn paid_through(gateway: &Gateway, public_url: &str) -> PaymentsConfig {
         }),
         ..PaymentsConfig::default()
     }
+}
+
+/// The same for a program of its own.
+pub fn gateway_settings(gateway: &Gateway, address: SocketAddr) -> Settings {
+    let Credentials { merchant, api_key, secret_key } = Credentials::for_tests();
+    vec![
+        ("KASHIER_MERCHANT_ID", merchant),
+        ("KASHIER_API_KEY", api_key),
+        ("KASHIER_SECRET_KEY", secret_key),
+        ("KASHIER_API_URL", gateway.url().to_owned()),
+        ("KASHIER_FEP_URL", gateway.url().to_owned()),
+        ("KASHIER_PUBLIC_URL", format!("http://{address}")),
+        ("KASHIER_APP_URL", "https://app.example.com/paid".to_owned()),
+    ]
 }
 
 impl Till {

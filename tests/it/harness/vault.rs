@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use standins::Bank;
 
+use super::house::Settings;
 use super::person::{Person, Reply};
 use super::server::Server;
 
@@ -38,6 +39,15 @@ fn paid_out_by(bank: &Bank) -> PayoutsConfig {
         }),
         ..PayoutsConfig::default()
     }
+}
+
+/// The same for a program of its own.
+pub fn bank_settings(bank: &Bank) -> Settings {
+    vec![
+        ("PAYOUT_URL", bank.url().to_owned()),
+        ("PAYOUT_API_KEY", Bank::API_KEY.to_owned()),
+        ("PAYOUT_WEBHOOK_KEY", Bank::WEBHOOK_KEY.to_owned()),
+    ]
 }
 
 impl Vault {
