@@ -36,6 +36,7 @@ mod races;
 mod refunds;
 mod shown;
 mod sockets;
+mod suspense;
 mod trip_flow;
 mod trip_money;
 mod trip_promo;

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use app::Setup;
 use payments::{GatewayMode, KashierConfig, PayPage, PaymentsConfig};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -53,8 +54,13 @@ fn paid_through(gateway: &Gateway, public_url: &str) -> PaymentsConfig {
 
 impl Till {
     pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same, with `change` made to its setup.
+    pub async fn with(change: impl FnOnce(&mut Setup)) -> Self {
         let gateway = Gateway::start(Credentials::for_tests()).await;
-        Self::on(storage::testing::database().await, gateway, free_address()).await
+        Self::on(storage::testing::database().await, gateway, free_address(), change).await
     }
 
     /// The same city after the program was stopped and `between` happened to its database.
@@ -64,13 +70,19 @@ impl Till {
         server.stop().await;
         let mut owner = storage::testing::owner(&db).await;
         sqlx::query(between).execute(&mut owner).await.expect("the owner may");
-        Self::on(db, gateway, address).await
+        Self::on(db, gateway, address, |_| {}).await
     }
 
-    async fn on(db: Db, gateway: Gateway, address: SocketAddr) -> Self {
+    async fn on(
+        db: Db,
+        gateway: Gateway,
+        address: SocketAddr,
+        change: impl FnOnce(&mut Setup),
+    ) -> Self {
         let server = Server::on(db, |setup| {
             setup.listen = address;
             setup.payments = paid_through(&gateway, &format!("http://{address}"));
+            change(setup);
         });
         Self { server: server.await, gateway }
     }
