@@ -6,5 +6,5 @@ BEGIN
 END
 $$;
 DROP INDEX trips_unpaid;
-DROP TABLE gateway_notices, deposits;
-DROP FUNCTION deposit_stays_paid;
+DROP TABLE suspense_captures, gateway_notices, deposits;
+DROP FUNCTION deposit_stays_paid, suspense_stays_resolved, suspense_is_booked;

@@ -2,9 +2,11 @@
 --
 -- deposits         one row per top-up somebody asked for; its id is the ledger's reference
 -- gateway_notices  what the gateway told, as far as it is needed: no card, no name; applied once
+-- suspense_captures  money that came and that nobody had asked for, until it is known whose it is
 --
 -- Refusals of our own have SQLSTATEs of class SL:
---   SL301 a paid deposit never changes
+--   SL301 a paid deposit never changes; nor does what was in suspense once it is given away
+--   SL302 a row says that money waits or was given away, and the ledger has no such journal
 
 CREATE TABLE deposits (
   id            uuid PRIMARY KEY,
@@ -78,6 +80,51 @@ CREATE TABLE gateway_notices (
 );
 CREATE INDEX notices_by_time ON gateway_notices (received_at DESC, id DESC);
 
+CREATE TABLE suspense_captures (
+  -- The ledger's name of it.
+  id            uuid PRIMARY KEY,
+  -- The gateway's, as far as it said them.
+  transaction   text,
+  gateway_order text,
+  -- What it was paid for, where that is known.
+  deposit_id    uuid CONSTRAINT suspense_of_a_deposit REFERENCES deposits (id),
+  why           text NOT NULL CONSTRAINT suspense_has_a_reason CHECK (length(why) BETWEEN 1 AND 100),
+  amount        bigint NOT NULL CONSTRAINT suspense_holds_something CHECK (amount > 0),
+  kept_at       timestamptz NOT NULL,
+  resolved_at   timestamptz,
+  -- Whose it became; null of one that is resolved: it goes back through the gateway.
+  given_to      uuid CONSTRAINT suspense_given_to_an_account REFERENCES users (id),
+  CONSTRAINT given_away_at_a_time CHECK (given_to IS NULL OR resolved_at IS NOT NULL)
+);
+CREATE INDEX suspense_open_by_time ON suspense_captures (kept_at DESC, id DESC)
+  WHERE resolved_at IS NULL;
+
+CREATE FUNCTION suspense_stays_resolved() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+  IF OLD.resolved_at IS NOT NULL THEN
+    RAISE EXCEPTION 'capture % is resolved', OLD.id USING ERRCODE = 'SL301';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER suspense_stays_resolved BEFORE UPDATE ON suspense_captures
+  FOR EACH ROW EXECUTE FUNCTION suspense_stays_resolved();
+
+-- The list of kinds is there for the index once_per_reference, which is sought only by kinds it
+-- knows of.
+CREATE FUNCTION suspense_is_booked() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM ledger_journal j WHERE j.reference = NEW.id
+       AND j.kind IN ('suspense', 'suspense_resolved') AND j.kind =
+       CASE WHEN NEW.resolved_at IS NULL THEN 'suspense' ELSE 'suspense_resolved' END) THEN
+    RAISE EXCEPTION 'capture % is not in the ledger as it is here', NEW.id USING ERRCODE = 'SL302';
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER suspense_is_booked AFTER INSERT OR UPDATE ON suspense_captures
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION suspense_is_booked();
+
 -- Completed trips that could not be paid, by who owes for them.
 CREATE INDEX trips_unpaid ON trips (rider_id, ended_at, id) WHERE payment_status = 'failed';
 
@@ -106,7 +153,7 @@ DO $$
 DECLARE
   name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['deposits', 'gateway_notices'] LOOP
+  FOREACH name IN ARRAY ARRAY['deposits', 'gateway_notices', 'suspense_captures'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
     EXECUTE format('CREATE POLICY core ON %I TO smartline_core USING (true)', name);
@@ -133,6 +180,16 @@ CREATE POLICY notices_add ON gateway_notices FOR INSERT TO smartline_app
 CREATE POLICY notices_apply ON gateway_notices FOR UPDATE TO smartline_app
   USING ((SELECT app_is_system()));
 GRANT SELECT, INSERT, UPDATE (applied_at, outcome) ON gateway_notices TO smartline_app;
+
+-- The program finds it, an admin gives it away.
+CREATE POLICY suspense_read ON suspense_captures FOR SELECT TO smartline_app
+  USING ((SELECT app_is_staff()));
+CREATE POLICY suspense_keep ON suspense_captures FOR INSERT TO smartline_app
+  WITH CHECK ((SELECT app_is_system()));
+CREATE POLICY suspense_resolve ON suspense_captures FOR UPDATE TO smartline_app
+  USING ((SELECT app_role()) = 'admin');
+GRANT SELECT, INSERT (id, transaction, gateway_order, deposit_id, why, amount, kept_at),
+  UPDATE (resolved_at, given_to) ON suspense_captures TO smartline_app;
 
 -- Handed over as in 0005.
 DO $$

@@ -140,9 +140,10 @@ CREATE TRIGGER dispute_stays_resolved BEFORE UPDATE ON disputes
 CREATE TABLE admin_acts (
   id              uuid PRIMARY KEY,
   kind            text NOT NULL CONSTRAINT act_kind_is_known
-                  CHECK (kind IN ('adjustment', 'write_off', 'refund', 'deposit_refund')),
-  -- Whose money it is.
-  user_id         uuid NOT NULL CONSTRAINT act_on_an_account REFERENCES users (id),
+                  CHECK (kind IN ('adjustment', 'write_off', 'refund', 'deposit_refund', 'promo_grant',
+                    'promo_code', 'refund_failed', 'suspense', 'gateway_settled')),
+  -- Whose money it is; null: the company's.
+  user_id         uuid CONSTRAINT act_on_an_account REFERENCES users (id),
   trip_id         uuid,
   deposit_id      uuid CONSTRAINT act_on_a_deposit REFERENCES deposits (id),
   dispute_id      uuid CONSTRAINT act_for_a_dispute REFERENCES disputes (id),
@@ -159,6 +160,12 @@ CREATE TABLE admin_acts (
   decided_at      timestamptz,
   decision_reason text,
   journal_id      uuid,
+  -- What it has to know beside the amount to be done later: JSON of `ActDetails`.
+  details         jsonb,
+  CONSTRAINT act_has_an_owner CHECK (CASE kind WHEN 'suspense' THEN true
+    ELSE (user_id IS NULL) = (kind IN ('promo_code', 'gateway_settled')) END),
+  CONSTRAINT act_says_what CHECK
+    ((details IS NULL) = (kind IN ('adjustment', 'write_off', 'refund', 'deposit_refund'))),
   CONSTRAINT act_moves_something CHECK (amount <> 0 AND (amount > 0 OR kind = 'adjustment')),
   CONSTRAINT act_names_its_object CHECK (
     (kind = 'refund') = (fault IS NOT NULL) AND (kind <> 'refund' OR trip_id IS NOT NULL)
@@ -167,7 +174,9 @@ CREATE TABLE admin_acts (
   CONSTRAINT another_admin_decides CHECK (status <> 'approved' OR decided_by <> asked_by),
   CONSTRAINT act_decided_by_somebody CHECK ((status IN ('approved', 'declined')) = (decided_by IS NOT NULL)
     AND (decided_by IS NULL) = (decided_at IS NULL)),
-  CONSTRAINT act_done_is_booked CHECK ((status IN ('done', 'approved')) = (journal_id IS NOT NULL))
+  -- Promo is booked when a trip takes it.
+  CONSTRAINT act_done_is_booked CHECK ((status IN ('done', 'approved')
+    AND kind NOT IN ('promo_grant', 'promo_code')) = (journal_id IS NOT NULL))
 );
 CREATE INDEX acts_by_status ON admin_acts (status, asked_at DESC, id DESC);
 CREATE INDEX acts_by_time ON admin_acts (asked_at DESC, id DESC);

@@ -56,19 +56,21 @@ CREATE TABLE promo_codes (
               CHECK (tiers <@ ARRAY['economy', 'comfort', 'premium', 'xl']),
   cities      smallint[] NOT NULL DEFAULT '{}',
   per_rider   integer NOT NULL CONSTRAINT promo_per_rider_is_sane CHECK (per_rider BETWEEN 1 AND 1000),
-  -- Null: no limit. Trips, and piasters; counted from when they are reserved.
+  -- Trips (null: no limit) and piasters; counted from when they are reserved.
   uses_max    integer,
   uses        integer NOT NULL DEFAULT 0,
-  budget      bigint,
+  budget      bigint NOT NULL,
   given       bigint NOT NULL DEFAULT 0,
   valid_from  timestamptz NOT NULL,
   valid_until timestamptz NOT NULL,
   created_by  uuid NOT NULL,
   created_at  timestamptz NOT NULL,
+  -- Null: it waits for a second admin, and nobody can have it yet.
+  opened_at   timestamptz,
   disabled_at timestamptz,
   CONSTRAINT promo_ends_after_it_starts CHECK (valid_until > valid_from),
   CONSTRAINT promo_not_overused CHECK (uses >= 0 AND coalesce(uses <= uses_max, true)),
-  CONSTRAINT promo_budget_not_overdrawn CHECK (given >= 0 AND coalesce(given <= budget, true))
+  CONSTRAINT promo_budget_not_overdrawn CHECK (given >= 0 AND given <= budget)
 );
 CREATE INDEX promo_codes_by_time ON promo_codes (created_at DESC, id DESC);
 
@@ -133,7 +135,8 @@ BEGIN
   END IF;
   UPDATE promo_codes k SET uses = k.uses + 1, given = k.given + p_amount
   WHERE k.id = v_code AND k.disabled_at IS NULL AND k.valid_from <= p_at AND p_at < k.valid_until
-    AND coalesce(k.uses < k.uses_max, true) AND coalesce(k.given + p_amount <= k.budget, true);
+    AND k.opened_at IS NOT NULL
+    AND coalesce(k.uses < k.uses_max, true) AND k.given + p_amount <= k.budget;
   RETURN FOUND;
 END $$;
 
@@ -282,7 +285,7 @@ CREATE POLICY codes_end ON promo_codes FOR UPDATE TO smartline_app
   USING ((SELECT app_role()) = 'admin');
 GRANT SELECT, INSERT (id, code, reason, percent_bp, off_max, min_fare, tiers, cities, per_rider,
     uses_max, budget, valid_from, valid_until, created_by, created_at),
-  UPDATE (disabled_at) ON promo_codes TO smartline_app;
+  UPDATE (opened_at, disabled_at) ON promo_codes TO smartline_app;
 
 -- Codes are redeemed by the program, amounts are granted by an admin in his own name.
 CREATE POLICY credits_read ON promo_credits FOR SELECT TO smartline_app

@@ -9,7 +9,8 @@ use ledger::{
 };
 use notify::{Message, News};
 use payments::{
-    ActFilter, ActId, ActKind, ActStatus, ActView, ActsPage, AtFault, MoneyAct, NewAct, Verdict,
+    ActDetails, ActFilter, ActId, ActKind, ActStatus, ActView, ActsPage, AtFault, MoneyAct, NewAct,
+    Verdict,
 };
 use serde_json::json;
 use storage::{Tx, Who};
@@ -43,7 +44,7 @@ impl Acted {
         Some(AdjustmentView {
             id: posted.journal,
             kind: "adjustment",
-            user_id: self.act.what.user.0,
+            user_id: self.act.what.user?.0,
             amount: self.act.what.amount,
             balance_after: *balance_after,
             reason: Some(self.act.what.reason.clone()),
@@ -156,9 +157,8 @@ impl Flows {
         act.decision_reason = reason.map(str::to_owned);
         let mut performed = None;
         if act.status == ActStatus::Approved {
-            let done = self.perform_in_tx(&mut tx, admin, &act).await?;
-            act.journal = Some(done.journal);
-            performed = Some(done);
+            performed = self.perform_in_tx(&mut tx, admin, &act).await?;
+            act.journal = performed.as_ref().map(|done| done.journal);
         }
         payments::act_decide_in_tx(&mut tx, &act).await?;
         self.dispute_follows_in_tx(&mut tx, &act).await?;
@@ -233,9 +233,8 @@ impl Flows {
         if waits {
             self.check_act_in_tx(tx, admin, &act).await?;
         } else {
-            let done = self.perform_in_tx(tx, admin, &act).await?;
-            act.journal = Some(done.journal);
-            posted = Some(done);
+            posted = self.perform_in_tx(tx, admin, &act).await?;
+            act.journal = posted.as_ref().map(|done| done.journal);
         }
         if !payments::act_add_in_tx(tx, &act).await? {
             return Err(key_used_long_ago());
@@ -282,17 +281,22 @@ impl Flows {
             ActKind::DepositRefund => {
                 self.payments.gateway()?;
             }
+            ActKind::PromoGrant
+            | ActKind::PromoCode
+            | ActKind::RefundFailed
+            | ActKind::Suspense
+            | ActKind::GatewaySettled => {}
         }
         Ok(())
     }
 
-    /// Carries an act out: its journal, and what belongs to it.
+    /// Carries an act out: its journal, where it has one, and what belongs to it.
     async fn perform_in_tx(
         &self,
         tx: &mut Tx,
         admin: &Caller,
         act: &MoneyAct,
-    ) -> Result<Posted, Problem> {
+    ) -> Result<Option<Posted>, Problem> {
         let MoneyAct { id, ref what, .. } = *act;
         let posted = match what.kind {
             ActKind::Adjustment => post_in_tx(tx, &self.account_journal(act).await?).await?,
@@ -315,35 +319,47 @@ impl Flows {
                 let deposit = what.deposit.ok_or_else(Problem::not_found)?;
                 self.payments.begin_refund_in_tx(tx, act, deposit).await?
             }
+            ActKind::RefundFailed => self.refund_failed_in_tx(tx, act).await?,
+            ActKind::Suspense => self.resolve_suspense_in_tx(tx, act).await?,
+            ActKind::GatewaySettled => self.gateway_settled_in_tx(tx, act).await?,
+            ActKind::PromoGrant => {
+                self.grant_in_tx(tx, admin, act).await?;
+                return Ok(None);
+            }
+            ActKind::PromoCode => {
+                self.open_code_in_tx(tx, act).await?;
+                return Ok(None);
+            }
         };
         if posted.repeat == Repeat::Again {
             return Err(key_used_long_ago());
         }
-        let wallet = Account::RiderWallet(what.user);
-        let came_in = posted.balance_of(wallet).is_some() && what.kind != ActKind::DepositRefund;
-        if came_in && what.amount > Piasters::ZERO {
+        let came_in = |user: &UserId| posted.balance_of(Account::RiderWallet(*user)).is_some();
+        let gives = what.amount > Piasters::ZERO && what.kind != ActKind::DepositRefund;
+        if let Some(user) = what.user.filter(|user| gives && came_in(user)) {
             // What comes in first pays what is owed.
-            ledger::pay_due_in_tx(tx, what.user.as_rider(), posted.journal).await?;
-            events::add_in_tx(tx, &[late_payments(what.user.as_rider())?]).await?;
+            ledger::pay_due_in_tx(tx, user.as_rider(), posted.journal).await?;
+            events::add_in_tx(tx, &[late_payments(user.as_rider())?]).await?;
         }
         tracing::info!(act.id = %id, kind = %what.kind, "an admin's act is done");
-        Ok(posted)
+        Ok(Some(posted))
     }
 
     /// The journal of an act on somebody's account.
     async fn account_journal(&self, act: &MoneyAct) -> Result<Journal, Problem> {
         let MoneyAct { id, ref what, asked_by, .. } = *act;
-        let role = self.identity.role_of(what.user).await?.ok_or_else(Problem::not_found)?;
+        let user = what.user.ok_or_else(Problem::not_found)?;
+        let role = self.identity.role_of(user).await?.ok_or_else(Problem::not_found)?;
         let no_wallet = || Problem::new(Code::NotFound, "this account has no wallet");
         let key = id.to_string();
         let (amount, reason) = (what.amount, what.reason.as_str());
         if what.kind == ActKind::Adjustment {
-            let made = ledger::adjustment(asked_by, what.user, role, amount, reason, Some(&key));
+            let made = ledger::adjustment(asked_by, user, role, amount, reason, Some(&key));
             return made.ok_or_else(no_wallet);
         }
         let debtor = match role {
-            Role::Rider => Debtor::Rider(what.user.as_rider()),
-            Role::Driver => Debtor::Driver(what.user.as_driver()),
+            Role::Rider => Debtor::Rider(user.as_rider()),
+            Role::Driver => Debtor::Driver(user.as_driver()),
             Role::Admin => return Err(no_wallet()),
         };
         Ok(ledger::write_off(asked_by, debtor, amount, reason, Some(&key)))
@@ -388,7 +404,7 @@ impl Flows {
 
     async fn tell_refunded_in_tx(&self, tx: &mut Tx, act: &MoneyAct) -> Result<(), Problem> {
         let message = Message {
-            to: act.what.user,
+            to: act.what.user.ok_or_else(Problem::not_found)?,
             news: News::Refunded { amount: act.what.amount },
             about: act.what.trip.map(|trip| trip.0),
             once: format!("refund:{}", act.id),
@@ -423,7 +439,7 @@ pub(crate) fn positive(amount: Piasters) -> Result<(), Problem> {
     Ok(())
 }
 
-fn key_used_long_ago() -> Problem {
+pub(crate) fn key_used_long_ago() -> Problem {
     let why = "this key was used for a correction long ago, take another one";
     Problem::new(Code::IdempotencyKeyReused, why)
 }
@@ -431,14 +447,30 @@ fn key_used_long_ago() -> Problem {
 /// What stands in the log of an act.
 fn record(admin: &Caller, act: &MoneyAct) -> Audit {
     let MoneyAct { id, ref what, status, journal, .. } = *act;
-    let wallet = || AuditObject::new("wallet", what.user);
+    let owner = || match what.user {
+        Some(user) => AuditObject::new("wallet", user),
+        None => AuditObject::new("act", id),
+    };
+    let subject = || match &what.details {
+        Some(ActDetails::Grant { .. }) => AuditObject::new("promo_credit", id),
+        Some(ActDetails::Code { code_id }) => AuditObject::new("promo_code", code_id),
+        Some(ActDetails::Refund { refund_id }) => AuditObject::new("refund", refund_id),
+        Some(ActDetails::Capture { capture_id }) => AuditObject::new("capture", capture_id),
+        Some(ActDetails::Payout { .. }) => AuditObject::new("act", id),
+        None => owner(),
+    };
     let (action, object) = match (status, what.kind, what.trip) {
         (ActStatus::Pending, ..) => ("act.ask", AuditObject::new("act", id)),
-        (_, ActKind::Adjustment, _) => ("wallet.adjust", wallet()),
-        (_, ActKind::WriteOff, _) => ("wallet.write_off", wallet()),
+        (_, ActKind::Adjustment, _) => ("wallet.adjust", owner()),
+        (_, ActKind::WriteOff, _) => ("wallet.write_off", owner()),
         (_, ActKind::Refund, Some(trip)) => ("trip.refund", AuditObject::new("trip", trip)),
-        (_, ActKind::Refund, None) => ("trip.refund", wallet()),
-        (_, ActKind::DepositRefund, _) => ("deposit.refund", wallet()),
+        (_, ActKind::Refund, None) => ("trip.refund", owner()),
+        (_, ActKind::DepositRefund, _) => ("deposit.refund", owner()),
+        (_, ActKind::PromoGrant, _) => ("promo.grant", subject()),
+        (_, ActKind::PromoCode, _) => ("promo_code.create", subject()),
+        (_, ActKind::RefundFailed, _) => ("refund.settle", subject()),
+        (_, ActKind::Suspense, _) => ("suspense.resolve", subject()),
+        (_, ActKind::GatewaySettled, _) => ("gateway.settle", subject()),
     };
     let details = json!({
         "act": id,

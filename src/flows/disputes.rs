@@ -116,13 +116,10 @@ impl Flows {
             let amount =
                 amount.ok_or_else(|| Problem::field("amount", "required", "is required"))?;
             positive(amount)?;
-            let user = match kind {
-                ActKind::Refund => {
-                    self.trips.get(&Who::Caller(*admin), dispute.trip).await?.rider.into()
-                }
-                ActKind::Adjustment | ActKind::WriteOff | ActKind::DepositRefund => {
-                    dispute.opened_by
-                }
+            let user = if kind == ActKind::Refund {
+                self.trips.get(&Who::Caller(*admin), dispute.trip).await?.rider.into()
+            } else {
+                dispute.opened_by
             };
             let what = NewAct {
                 trip: Some(dispute.trip),

@@ -7,6 +7,7 @@ use base::{
 use events::{Fact, Once};
 use identity::{Audit, AuditObject};
 use notify::{Message, News};
+use payments::{ActDetails, ActId, ActKind, ActStatus, ActView, MoneyAct, NewAct};
 use promo::{
     Credit, Fare, NewCode, NewGrant, Off, Offer, PromoCodeView, PromoCodesPage, PromoView,
     PromosView, Redeemed, Unfit,
@@ -17,6 +18,7 @@ use storage::{Tx, Who};
 use utoipa::ToSchema;
 
 use crate::Flows;
+use crate::acts::{Acted, key_used_long_ago};
 
 /// A campaign as an admin asks for it, checked in form.
 #[derive(Clone, Debug)]
@@ -32,7 +34,7 @@ pub struct PromoCodeRequest {
     pub cities: Vec<CityId>,
     pub per_rider: Option<u32>,
     pub max_uses: Option<u32>,
-    pub budget: Option<Piasters>,
+    pub budget: Piasters,
     pub valid_from: Option<Millis>,
     pub valid_until: Millis,
 }
@@ -59,12 +61,14 @@ pub struct PromoFact {
 }
 
 impl Flows {
+    /// Makes a campaign. Its budget is money that an admin gives away: above his limit the campaign
+    /// waits for another admin, and nobody can have it until then.
     pub async fn create_promo_code(
         &self,
         admin: &Caller,
         asked: PromoCodeRequest,
         once: Once,
-    ) -> Result<PromoCodeView, Problem> {
+    ) -> Result<(PromoCodeView, ActView), Problem> {
         let now = self.clock.now();
         for city in &asked.cities {
             if self.fleet.city(*city).is_none() {
@@ -73,21 +77,32 @@ impl Flows {
         }
         let new = new_code(asked, admin.user, now)?;
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
-        if let Some(made) = once.applied() {
+        let act = match once.applied() {
             // By an attempt whose answer got lost.
-            let made = promo::code_in_tx(&mut tx, PromoCodeId(made)).await?;
-            return made.ok_or_else(Problem::not_found);
-        }
-        let made = promo::code_insert_in_tx(&mut tx, &new).await?;
-        let made = made.ok_or_else(|| {
-            Problem::new(Code::PromoCodeTaken, "there is such a code already, or was")
-        })?;
-        let details = json!({ "code": made.code, "reason": made.reason, "budget": made.budget });
-        let object = AuditObject::new("promo_code", made.id);
-        audit_in_tx(&mut tx, admin, "promo_code.create", object, details).await?;
-        once.mark_in_tx(&mut tx, made.id.0).await?;
+            Some(id) => payments::act_in_tx(&mut tx, ActId(id)).await?,
+            None => {
+                let made = promo::code_insert_in_tx(&mut tx, &new).await?;
+                made.ok_or_else(|| {
+                    Problem::new(Code::PromoCodeTaken, "there is such a code already, or was")
+                })?;
+                let (kind, reason) = (ActKind::PromoCode, new.reason.clone());
+                let details = ActDetails::Code { code_id: new.id };
+                let what = NewAct::of_company(kind, new.budget, reason, details);
+                Some(self.act_in_tx(&mut tx, admin, what, once).await?.act)
+            }
+        };
+        let act = act.ok_or_else(Problem::not_found)?;
+        let made = promo::code_in_tx(&mut tx, code_of(&act)?).await?;
         tx.commit().await?;
-        Ok(made)
+        Ok((made.ok_or_else(Problem::not_found)?, ActView::from(&act)))
+    }
+
+    /// Opens the campaign of an act.
+    pub(crate) async fn open_code_in_tx(&self, tx: &mut Tx, act: &MoneyAct) -> Result<(), Problem> {
+        match promo::code_open_in_tx(tx, code_of(act)?, self.clock.now()).await? {
+            true => Ok(()),
+            false => Err(Problem::new(Code::InvalidTransition, "the code was ended meanwhile")),
+        }
     }
 
     /// Newest first.
@@ -123,7 +138,8 @@ impl Flows {
         Ok(ended)
     }
 
-    /// Gives a rider an amount for his trips, and tells him.
+    /// Gives a rider an amount for his trips, and tells him. Above the admin's limit it waits for
+    /// another one.
     pub async fn grant_promo(
         &self,
         admin: &Caller,
@@ -132,46 +148,56 @@ impl Flows {
         expires_at: Millis,
         reason: &str,
         once: Once,
-    ) -> Result<PromoView, Problem> {
-        let now = self.clock.now();
+    ) -> Result<Acted, Problem> {
         if amount <= Piasters::ZERO || amount.0 > limits::FARE_MAX {
             let text = "must be above 0 and at most 10000";
             return Err(Problem::field("amount", "out_of_range", text));
         }
-        if expires_at <= now {
-            return Err(Problem::field("expiresAt", "invalid", "must be in the future"));
+        if once.applied().is_none() {
+            self.must_be_ahead(expires_at)?;
         }
         if self.identity.role_of(user).await? != Some(base::Role::Rider) {
             return Err(Problem::not_found());
         }
-        // Named by the key: an attempt after a lost answer answers the same.
-        let id = PromoCreditId(once.applied().unwrap_or_else(|| PromoCreditId::new().0));
-        let (rider, reason) = (user.as_rider(), reason.to_owned());
-        let granted_by = admin.user;
-        let grant = NewGrant { id, rider, amount, expires_at, reason, granted_by, at: now };
-        let view = granted(&grant);
-        if once.applied().is_some() {
-            return Ok(view);
+        let what = NewAct {
+            details: Some(ActDetails::Grant { expires_at }),
+            ..NewAct::on_account(ActKind::PromoGrant, user, amount, reason.to_owned())
+        };
+        self.act(admin, what, once).await
+    }
+
+    fn must_be_ahead(&self, expires_at: Millis) -> Result<(), Problem> {
+        match expires_at > self.clock.now() {
+            true => Ok(()),
+            false => Err(Problem::field("expiresAt", "invalid", "must be in the future")),
         }
-        let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
-        promo::grant_in_tx(&mut tx, &grant).await?;
+    }
+
+    /// The grant of an act, in the name of the admin by whose word it is made.
+    pub(crate) async fn grant_in_tx(
+        &self,
+        tx: &mut Tx,
+        admin: &Caller,
+        act: &MoneyAct,
+    ) -> Result<(), Problem> {
+        let grant = grant_of(act, admin.user, self.clock.now()).ok_or_else(Problem::not_found)?;
+        self.must_be_ahead(grant.expires_at)?;
+        if !promo::grant_in_tx(tx, &grant).await? {
+            return Err(key_used_long_ago());
+        }
+        let NewGrant { id, rider, amount, expires_at, granted_by, at, .. } = grant;
         let payload =
             PromoFact { rider_id: rider, amount: Some(amount), granted_by: Some(granted_by) };
-        fact_in_tx(&mut tx, id, "PROMO_GRANTED", &payload, now).await?;
+        fact_in_tx(tx, id, "PROMO_GRANTED", &payload, at).await?;
         let message = Message {
-            to: user,
+            to: rider.into(),
             news: News::PromoGranted { amount, until: expires_at },
             about: Some(id.0),
             once: format!("promo_granted:{id}"),
             until: None,
         };
-        self.notify.tell_in_tx(&mut tx, &message).await?;
-        let details = json!({ "rider": user, "amount": amount, "reason": grant.reason });
-        let object = AuditObject::new("promo_credit", id);
-        audit_in_tx(&mut tx, admin, "promo.grant", object, details).await?;
-        once.mark_in_tx(&mut tx, id.0).await?;
-        tx.commit().await?;
-        Ok(view)
+        self.notify.tell_in_tx(tx, &message).await?;
+        Ok(())
     }
 
     /// Gives the caller what a code gives; one that he has already stays as it is.
@@ -234,10 +260,32 @@ fn unfit(reason: &str, text: &str) -> Problem {
     Problem::new(Code::PromoUnfit, text.to_owned()).with("reason", reason)
 }
 
-fn granted(grant: &NewGrant) -> PromoView {
-    let source = promo::Source::Grant { amount: grant.amount, left: grant.amount };
-    let (id, reason, expires_at) = (grant.id, grant.reason.clone(), grant.expires_at);
-    PromoView::from(Credit { id, source, reason, expires_at })
+impl Acted {
+    /// What a grant gave; `None` while it waits.
+    pub fn granted(&self) -> Option<PromoView> {
+        if self.act.status == ActStatus::Pending {
+            return None;
+        }
+        let NewGrant { id, amount, reason, expires_at, .. } =
+            grant_of(&self.act, self.act.asked_by, self.act.asked_at)?;
+        let source = promo::Source::Grant { amount, left: amount };
+        Some(PromoView::from(Credit { id, source, reason, expires_at }))
+    }
+}
+
+/// The grant that an act makes, under the act's own number.
+fn grant_of(act: &MoneyAct, granted_by: UserId, at: Millis) -> Option<NewGrant> {
+    let Some(ActDetails::Grant { expires_at }) = act.what.details else { return None };
+    let (id, rider) = (PromoCreditId(act.id.0), act.what.user?.as_rider());
+    let (amount, reason) = (act.what.amount, act.what.reason.clone());
+    Some(NewGrant { id, rider, amount, expires_at, reason, granted_by, at })
+}
+
+fn code_of(act: &MoneyAct) -> Result<PromoCodeId, Problem> {
+    match act.what.details {
+        Some(ActDetails::Code { code_id }) => Ok(code_id),
+        _ => Err(Problem::not_found()),
+    }
 }
 
 fn new_code(asked: PromoCodeRequest, admin: UserId, now: Millis) -> Result<NewCode, Problem> {

@@ -8,10 +8,11 @@ use backon::{ExponentialBuilder, Retryable};
 use base::{Caller, Cursor, Piasters, Problem};
 use events::{Done, Failure, Handler, Job, Once};
 use identity::{Audit, AuditObject};
+use ledger::Posted;
 use notify::{Message, News};
 use payments::{
-    ActKind, CardRefund, NewAct, REFUND_LOOKS, Reference, RefundId, RefundJob, RefundMoved,
-    RefundStatus, RefundView, RefundWord, RefundsPage,
+    ActDetails, ActKind, ActView, CardRefund, MoneyAct, NewAct, REFUND_LOOKS, Reference, RefundId,
+    RefundJob, RefundMoved, RefundStatus, RefundView, RefundWord, RefundsPage,
 };
 use serde_json::json;
 use storage::{Tx, Who};
@@ -84,30 +85,76 @@ impl Flows {
     }
 
     /// An operator says what became of a refund whose answer got lost, from the gateway's own page.
+    /// That it failed puts money on a wallet: above his limit that waits for another admin.
     pub async fn settle_card_refund(
         &self,
         admin: &Caller,
         id: RefundId,
         found_out: FoundOut,
         reason: &str,
-    ) -> Result<RefundView, Problem> {
-        let word = match found_out {
-            FoundOut::Done => RefundWord::Done { transaction: None },
-            FoundOut::Failed => RefundWord::Failed { why: reason.to_owned(), transaction: None },
+        once: Once,
+    ) -> Result<(RefundView, Option<ActView>), Problem> {
+        let refund = self.payments.card_refund(id).await?.ok_or_else(Problem::not_found)?;
+        if once.applied().is_none() && refund.status != RefundStatus::Sent {
+            return Err(nobody_waits(&refund));
+        }
+        let act = match found_out {
+            FoundOut::Done => {
+                self.settle_as_done(admin, id, reason, once).await?;
+                None
+            }
+            FoundOut::Failed => {
+                let (kind, reason) = (ActKind::RefundFailed, reason.to_owned());
+                let what = NewAct {
+                    details: Some(ActDetails::Refund { refund_id: id }),
+                    ..NewAct::on_account(kind, refund.user, refund.amount, reason)
+                };
+                Some(self.act(admin, what, once).await?.view())
+            }
         };
+        let refund = self.payments.card_refund(id).await?.ok_or_else(Problem::not_found)?;
+        Ok((RefundView::from(&refund), act))
+    }
+
+    async fn settle_as_done(
+        &self,
+        admin: &Caller,
+        id: RefundId,
+        reason: &str,
+        once: Once,
+    ) -> Result<(), Problem> {
+        if once.applied().is_some() {
+            // The attempt before did all of it, and its answer got lost.
+            return Ok(());
+        }
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
+        let word = RefundWord::Done { transaction: None };
         let moved = self.payments.settle_refund_in_tx(&mut tx, id, word).await?;
         if !moved.ended {
-            let problem = Problem::new(base::Code::InvalidTransition, "nobody waits for a word");
-            return Err(problem.with("current", moved.refund.status));
+            return Err(nobody_waits(&moved.refund));
         }
         let details = json!({"status": moved.refund.status, "reason": reason});
         let record = Audit::by(admin, "refund.settle", AuditObject::new("refund", id));
         identity::audit_in_tx(&mut tx, &[record.with(details)]).await?;
         self.tell_card_refund_in_tx(&mut tx, &moved.refund).await?;
+        once.mark_in_tx(&mut tx, id.0).await?;
         tx.commit().await?;
         self.after_refund(&moved);
-        Ok(RefundView::from(&moved.refund))
+        Ok(())
+    }
+
+    /// Carries out the act that says that a refund did not happen.
+    pub(crate) async fn refund_failed_in_tx(
+        &self,
+        tx: &mut Tx,
+        act: &MoneyAct,
+    ) -> Result<Posted, Problem> {
+        let Some(ActDetails::Refund { refund_id }) = act.what.details else {
+            return Err(Problem::not_found());
+        };
+        let word = RefundWord::Failed { why: act.what.reason.clone(), transaction: None };
+        let moved = self.payments.settle_refund_in_tx(tx, refund_id, word).await?;
+        moved.posted.ok_or_else(|| nobody_waits(&moved.refund))
     }
 
     pub(crate) async fn tell_card_refund_in_tx(
@@ -134,6 +181,11 @@ impl Flows {
             self.after_act(posted);
         }
     }
+}
+
+fn nobody_waits(refund: &CardRefund) -> Problem {
+    let problem = Problem::new(base::Code::InvalidTransition, "nobody waits for a word");
+    problem.with("current", refund.status)
 }
 
 /// Asks the gateway for refunds, and how they stand.

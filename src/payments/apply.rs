@@ -16,6 +16,7 @@ use crate::model::{Claim, Deposit, DepositId, DepositStatus, News, Reference};
 use crate::refunds::{self, RefundMoved, RefundWord, Told};
 use crate::rules::{Verdict, judge, next_look, waits_for_person};
 use crate::store::{self, NewDeposit, Payment};
+use crate::suspense::{Kept, suspense_keep_in_tx};
 
 /// What news of a payment changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +138,8 @@ impl Payments {
             }
             (Verdict::Strange { why, amount }, deposit) => {
                 if let Some(amount) = amount {
-                    keep_in_tx(tx, news, amount).await?;
+                    let about = deposit.as_ref().map(|deposit| deposit.id);
+                    keep_in_tx(tx, news, Strange { why, amount, about }, now).await?;
                 }
                 let deposit = match deposit {
                     // A person settles it: the gateway is not asked again.
@@ -291,20 +293,53 @@ async fn end_in_tx(
     Ok(Deposit { status: end.status, failure: Some(end.why.to_owned()), ..deposit })
 }
 
+/// Money that no deposit asked for.
+struct Strange {
+    why: &'static str,
+    amount: Piasters,
+    about: Option<DepositId>,
+}
+
 /// Money without an owner: once per payment, however often it is told.
-async fn keep_in_tx(tx: &mut Tx, news: &News, amount: Piasters) -> Result<(), ApplyError> {
+async fn keep_in_tx(
+    tx: &mut Tx,
+    news: &News,
+    strange: Strange,
+    now: Millis,
+) -> Result<(), ApplyError> {
+    let Strange { why, amount, about } = strange;
     let name = news.transaction.as_deref().or(news.gateway_order.as_deref());
     let name = name.ok_or_else(|| Fault::internal("a payment without any name"))?;
-    ledger::post_in_tx(tx, &ledger::suspense(capture_of(name), amount)).await?;
+    let kept = Kept {
+        id: capture_of(name),
+        transaction: news.transaction.clone(),
+        gateway_order: news.gateway_order.clone(),
+        deposit: about,
+        why: why.to_owned(),
+        amount,
+        kept_at: now,
+        resolved_at: None,
+    };
+    ledger::post_in_tx(tx, &ledger::suspense(kept.id, amount)).await?;
+    suspense_keep_in_tx(tx, &kept).await?;
     counter!("smartline_suspense_postings_total").increment(1);
     Ok(())
 }
 
 /// The ledger's name of a payment: the same for every word about it.
 pub(crate) fn capture_of(transaction: &str) -> Uuid {
+    named(b"kashier transaction ", transaction)
+}
+
+/// The ledger's name of what the gateway paid out to the bank.
+pub fn gateway_payout(reference: &str) -> Uuid {
+    named(b"kashier payout ", reference)
+}
+
+fn named(kind: &[u8], name: &str) -> Uuid {
     let mut hash = Sha256::new();
-    hash.update(b"kashier transaction ");
-    hash.update(transaction.as_bytes());
+    hash.update(kind);
+    hash.update(name.as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.finalize()[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid()

@@ -28,16 +28,18 @@ mod payouts;
 mod refunds;
 mod rules;
 mod store;
+mod suspense;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 pub use acts::{
-    ActFilter, ActId, ActKind, ActLimits, ActStatus, ActView, ActsPage, AtFault, MoneyAct, NewAct,
-    NotDecided, Verdict, act_add_in_tx, act_decide_in_tx, act_in_tx, act_lock_in_tx, acts_in_tx,
-    alone_since_in_tx, decide, needs_another, refunds_of_trip_wait_in_tx,
+    ActDetails, ActFilter, ActId, ActKind, ActLimits, ActStatus, ActView, ActsPage, AtFault,
+    MoneyAct, NewAct, NotDecided, Verdict, act_add_in_tx, act_decide_in_tx, act_in_tx,
+    act_lock_in_tx, acts_in_tx, alone_since_in_tx, decide, needs_another,
+    refunds_of_trip_wait_in_tx,
 };
-pub use apply::{Applied, ApplyError, NoticeApplied, Paid};
+pub use apply::{Applied, ApplyError, NoticeApplied, Paid, gateway_payout};
 pub use captures::Capture;
 pub use cards::{
     CARD, CARD_LOOKS, CARDS_EVERY_MINUTE, CardAuthorisation, CardId, CardJob, CardLimits,
@@ -71,5 +73,8 @@ pub use payouts::{
 pub use refunds::{
     CardRefund, REFUND, REFUND_LOOKS, REFUNDS_EVERY_MINUTE, RefundId, RefundJob, RefundMoved,
     RefundStatus, RefundView, RefundWord, RefundsPage,
+};
+pub use suspense::{
+    Kept, SuspensePage, SuspenseView, suspense_in_tx, suspense_lock_in_tx, suspense_resolve_in_tx,
 };
 pub use wire::{DepositOpened, DepositView};

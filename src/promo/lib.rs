@@ -20,7 +20,7 @@ mod wire;
 pub use model::{Credit, Ended, Fare, NewCode, NewGrant, Off, Source};
 pub use rules::{Offer, Unfit, best, offer};
 pub use store::{
-    Redeemed, code_disable_in_tx, code_in_tx, code_insert_in_tx, codes, credits_in_tx, end_in_tx,
-    grant_in_tx, redeem_in_tx, reserve_in_tx,
+    Redeemed, code_disable_in_tx, code_in_tx, code_insert_in_tx, code_open_in_tx, codes,
+    credits_in_tx, end_in_tx, grant_in_tx, redeem_in_tx, reserve_in_tx,
 };
 pub use wire::{PromoCodeView, PromoCodesPage, PromoView, PromosView};

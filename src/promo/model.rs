@@ -29,8 +29,8 @@ pub struct NewCode {
     pub per_rider: u32,
     /// Trips in all; none: no limit.
     pub uses_max: Option<u32>,
-    /// Money in all; none: no limit.
-    pub budget: Option<Piasters>,
+    /// Money in all.
+    pub budget: Piasters,
     pub valid_from: Millis,
     pub valid_until: Millis,
     pub created_by: UserId,
@@ -63,8 +63,8 @@ pub enum Source {
         tiers: Vec<Tier>,
         cities: Vec<CityId>,
         trips_left: u32,
-        /// What the campaign has left, where it has a budget.
-        budget_left: Option<Piasters>,
+        /// What the campaign has left.
+        budget_left: Piasters,
         /// It was not ended and has trips left.
         open: bool,
         valid_from: Millis,

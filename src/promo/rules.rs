@@ -80,7 +80,7 @@ pub fn offer(credit: &Credit, fare: &Fare, now: Millis) -> Result<Offer, Unfit> 
             if fare.price < *min_fare {
                 return Err(Unfit::FareTooLow);
             }
-            off_of(*off, fare.price).min(budget_left.unwrap_or(fare.price))
+            off_of(*off, fare.price).min(*budget_left)
         }
     };
     let amount = amount.min(fare.price);
@@ -131,7 +131,7 @@ mod tests {
             tiers: Vec::new(),
             cities: Vec::new(),
             trips_left: 1,
-            budget_left: None,
+            budget_left: Piasters(1_000_000),
             open: true,
             valid_from: Millis(0),
         };
@@ -203,13 +203,13 @@ mod tests {
         check(&long_ways, "fare_too_low");
         let nearly_spent = set(|source| {
             if let Source::Code { budget_left, .. } = source {
-                *budget_left = Some(Piasters(700));
+                *budget_left = Piasters(700);
             }
         });
         check(&nearly_spent, "7");
         let spent = set(|source| {
             if let Source::Code { budget_left, .. } = source {
-                *budget_left = Some(Piasters(0));
+                *budget_left = Piasters(0);
             }
         });
         check(&spent, "used_up");
@@ -241,7 +241,7 @@ mod tests {
             let off = Off::Share { of_fare: BasisPoints(share), at_most: Piasters(cap) };
             let mut campaign = code(off);
             if let Source::Code { budget_left, .. } = &mut campaign.source {
-                *budget_left = Some(Piasters(budget));
+                *budget_left = Piasters(budget);
             }
             let limits = [(campaign, cap.min(budget)), (grant(granted, 2_000), granted)];
             for (credit, limit) in limits {

@@ -30,9 +30,13 @@ ORDER BY created_at DESC, id DESC LIMIT $3";
 const CODE_DISABLE: &str = "\
 UPDATE promo_codes SET disabled_at = coalesce(disabled_at, $2) WHERE id = $1 RETURNING *";
 
+const CODE_OPEN: &str = "\
+UPDATE promo_codes SET opened_at = $2
+WHERE id = $1 AND opened_at IS NULL AND disabled_at IS NULL";
+
 const GRANT: &str = "\
 INSERT INTO promo_credits (id, rider_id, amount, reason, granted_by, expires_at, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)";
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING";
 
 const REDEEM: &str = "\
 INSERT INTO promo_credits (id, rider_id, code_id, trips_max, reason, expires_at, created_at)
@@ -64,11 +68,12 @@ struct CodeRow {
     per_rider: i32,
     uses_max: Option<i32>,
     uses: i32,
-    budget: Option<i64>,
+    budget: i64,
     given: i64,
     valid_from: Timestamp,
     valid_until: Timestamp,
     created_at: Timestamp,
+    opened_at: Option<Timestamp>,
     disabled_at: Option<Timestamp>,
 }
 
@@ -86,11 +91,12 @@ impl CodeRow {
             per_rider: self.per_rider.unsigned_abs(),
             max_uses: self.uses_max.map(i32::unsigned_abs),
             uses: self.uses.unsigned_abs(),
-            budget: self.budget.map(Piasters),
+            budget: Piasters(self.budget),
             given: Piasters(self.given),
             valid_from: millis(self.valid_from),
             valid_until: millis(self.valid_until),
             created_at: millis(self.created_at),
+            opened_at: self.opened_at.map(millis),
             disabled_at: self.disabled_at.map(millis),
         }
     }
@@ -132,7 +138,7 @@ impl CreditRow {
                     tiers: tiers(&self.tiers.unwrap_or_default()),
                     cities: self.cities.unwrap_or_default().into_iter().map(CityId).collect(),
                     trips_left: (self.trips_max.unwrap_or(0) - self.trips).max(0).unsigned_abs(),
-                    budget_left: self.budget_left.map(Piasters),
+                    budget_left: Piasters(self.budget_left.unwrap_or(0)),
                     open: self.open,
                     valid_from: self.valid_from.map_or(Millis(0), millis),
                 }
@@ -151,7 +157,7 @@ fn tiers(names: &[String]) -> Vec<Tier> {
     names.iter().filter_map(|name| Tier::parse(name)).collect()
 }
 
-/// Makes a campaign; `None` when another one has the code.
+/// Makes a campaign that waits to be opened; `None` when another one has the code.
 pub async fn code_insert_in_tx(tx: &mut Tx, new: &NewCode) -> Result<Option<PromoCodeView>, Fault> {
     let (percent, most) = match new.off {
         Off::Amount(amount) => (None, amount),
@@ -169,7 +175,7 @@ pub async fn code_insert_in_tx(tx: &mut Tx, new: &NewCode) -> Result<Option<Prom
         .bind(new.cities.iter().map(|city| city.0).collect::<Vec<_>>())
         .bind(number(new.per_rider))
         .bind(new.uses_max.map(number))
-        .bind(new.budget.map(|budget| budget.0))
+        .bind(new.budget.0)
         .bind(at(new.valid_from))
         .bind(at(new.valid_until))
         .bind(new.created_by.0)
@@ -215,6 +221,13 @@ pub async fn code_in_tx(tx: &mut Tx, id: PromoCodeId) -> Result<Option<PromoCode
     Ok(row.map(CodeRow::view))
 }
 
+/// Opens a campaign that waits; false when it is open, or was ended meanwhile.
+pub async fn code_open_in_tx(tx: &mut Tx, id: PromoCodeId, now: Millis) -> Result<bool, Fault> {
+    let opened =
+        sqlx::query(CODE_OPEN).bind(id.0).bind(at(now)).execute(tx.conn()).await.map_err(fault)?;
+    Ok(opened.rows_affected() == 1)
+}
+
 /// Ends a campaign; what trips reserved of it stays theirs. `None` when there is none.
 pub async fn code_disable_in_tx(
     tx: &mut Tx,
@@ -230,8 +243,9 @@ pub async fn code_disable_in_tx(
     Ok(row.map(CodeRow::view))
 }
 
-pub async fn grant_in_tx(tx: &mut Tx, grant: &NewGrant) -> Result<(), Fault> {
-    sqlx::query(GRANT)
+/// False when there is one under this id.
+pub async fn grant_in_tx(tx: &mut Tx, grant: &NewGrant) -> Result<bool, Fault> {
+    let made = sqlx::query(GRANT)
         .bind(grant.id.0)
         .bind(grant.rider.0)
         .bind(grant.amount.0)
@@ -242,7 +256,7 @@ pub async fn grant_in_tx(tx: &mut Tx, grant: &NewGrant) -> Result<(), Fault> {
         .execute(tx.conn())
         .await
         .map_err(fault)?;
-    Ok(())
+    Ok(made.rows_affected() == 1)
 }
 
 /// What became of a code that a rider typed in.
@@ -267,15 +281,16 @@ pub async fn redeem_in_tx(
         .fetch_optional(tx.conn())
         .await
         .map_err(fault)?;
-    // One that was ended looks like none: it may have been found by guessing.
-    let Some(row) = row.filter(|row| row.disabled_at.is_none()) else {
+    // One that was ended, or is not open yet, looks like none: it may have been found by guessing.
+    let is_open = |row: &CodeRow| row.opened_at.is_some() && row.disabled_at.is_none();
+    let Some(row) = row.filter(is_open) else {
         return Ok(Redeemed::Unknown);
     };
     if now >= millis(row.valid_until) {
         return Ok(Redeemed::Refused(Unfit::Expired));
     }
     let trips_gone = row.uses_max.is_some_and(|most| row.uses >= most);
-    if trips_gone || row.budget.is_some_and(|budget| row.given >= budget) {
+    if trips_gone || row.given >= row.budget {
         return Ok(Redeemed::Refused(Unfit::UsedUp));
     }
     let id = PromoCreditId::new();

@@ -10,7 +10,7 @@ use storage::{Db, Who, testing};
 
 use crate::{
     Ended, NewCode, NewGrant, Off, Offer, Redeemed, Unfit, code_disable_in_tx, code_insert_in_tx,
-    credits_in_tx, end_in_tx, grant_in_tx, redeem_in_tx, reserve_in_tx,
+    code_open_in_tx, credits_in_tx, end_in_tx, grant_in_tx, redeem_in_tx, reserve_in_tx,
 };
 
 const NOW: Millis = Millis(1_800_000_000_000);
@@ -62,7 +62,7 @@ impl Stand {
             cities: Vec::new(),
             per_rider: 1,
             uses_max: None,
-            budget: None,
+            budget: Piasters(1_000_000),
             valid_from: Millis(0),
             valid_until: LATER,
             created_by: self.admin,
@@ -71,7 +71,8 @@ impl Stand {
         change(&mut new);
         let mut tx = self.db.begin(&who(self.admin, Role::Admin)).await.expect("a transaction");
         let made = code_insert_in_tx(&mut tx, &new).await.expect("it is made");
-        assert!(made.is_some(), "nobody has the code yet");
+        assert!(made.is_some_and(|made| made.opened_at.is_none()), "nobody has the code yet");
+        assert!(code_open_in_tx(&mut tx, new.id, NOW).await.expect("it is opened"));
         tx.commit().await.expect("it is kept");
         new.id
     }
@@ -200,12 +201,32 @@ async fn a_code_is_redeemed_once_and_says_why_not() {
 }
 
 #[tokio::test]
+async fn a_code_that_waits_is_as_if_it_were_not() {
+    let stand = stand().await;
+    let rider = stand.rider().await;
+    let code = stand.code("SOON", |_| {}).await;
+    let mut owner = storage::testing::owner(&stand.db).await;
+    let wait = "UPDATE promo_codes SET opened_at = NULL WHERE id = $1";
+    sqlx::query(wait).bind(code.0).execute(&mut owner).await.expect("the owner may");
+    assert_eq!(stand.redeem(rider, "SOON").await, Redeemed::Unknown);
+    let open = async || {
+        let who = who(stand.admin, Role::Admin);
+        let mut tx = stand.db.begin(&who).await.expect("a transaction");
+        let opened = code_open_in_tx(&mut tx, code, NOW).await.expect("it is answered");
+        tx.commit().await.expect("it is kept");
+        opened
+    };
+    assert!(open().await && !open().await, "once");
+    assert!(matches!(stand.redeem(rider, "SOON").await, Redeemed::Now(_)));
+}
+
+#[tokio::test]
 async fn a_budget_is_never_overdrawn_however_many_book() {
     let stand = stand().await;
     // Enough money for five trips, and for seven of them by number.
     let code = stand
         .code("FIVE", |code| {
-            code.budget = Some(Piasters(10_500));
+            code.budget = Piasters(10_500);
             code.uses_max = Some(7);
             code.off = Off::Share { of_fare: BasisPoints(2_000), at_most: Piasters(2_000) };
         })
@@ -292,7 +313,7 @@ async fn nobody_gives_himself_anything() {
     let more = "UPDATE promo_credits SET amount = 900000 WHERE id = $1";
     assert_eq!(attempt(rides, more, credit.0).await, "closed");
     assert_eq!(attempt(admin, more, credit.0).await, "closed");
-    let unlimited = "UPDATE promo_codes SET budget = NULL WHERE id = $1";
+    let unlimited = "UPDATE promo_codes SET budget = 100000000 WHERE id = $1";
     assert_eq!(attempt(admin, unlimited, code.0).await, "closed");
     let over = "UPDATE promo_codes SET disabled_at = now() WHERE id = $1";
     assert_eq!(attempt(rides, over, code.0).await, "0 rows");

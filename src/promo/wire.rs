@@ -32,13 +32,14 @@ pub struct PromoCodeView {
     /// Trips that have it, or had it.
     pub uses: u32,
     /// Money in all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub budget: Option<Piasters>,
+    pub budget: Piasters,
     /// Reserved and spent.
     pub given: Piasters,
     pub valid_from: Millis,
     pub valid_until: Millis,
     pub created_at: Millis,
+    /// Null while it waits for a second admin: nobody can redeem it yet.
+    pub opened_at: Option<Millis>,
     pub disabled_at: Option<Millis>,
 }
 

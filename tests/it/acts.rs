@@ -291,3 +291,91 @@ async fn a_refund_above_the_limit_waits_and_is_done_with_the_second_word() {
     assert!(server.postings("refund", &act).await.starts_with(&format!("rider_wallet +{price}, ")));
     server.check_invariants().await;
 }
+
+const FOREVER: &str = "2099-01-01T00:00:00Z";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn presents_for_trips_are_counted_as_money_is() {
+    let server = strict().await;
+    let (admin, other) = (Person::admin(&server).await, Person::admin(&server).await);
+    let rider = Person::rider(&server).await;
+    let give = async |amount: f64, key: &str| {
+        let body = json!({"userId": rider.id, "amount": amount, "reason": "sorry",
+            "expiresAt": FOREVER});
+        admin.post_once("/admin/promo/grants", body, key).await
+    };
+    let has = async || {
+        let mine = rider.get("/promo").await.data()["promos"].clone();
+        let left = mine.as_array().into_iter().flatten().filter_map(|one| one["left"].as_i64());
+        let mut left: Vec<i64> = left.collect();
+        left.sort_unstable();
+        left
+    };
+    assert_eq!(give(100.0, "a").await.status, 201);
+    let waits = give(60.0, "b").await;
+    assert_eq!((waits.status, &waits.data()["promo"]), (202, &Value::Null));
+    assert_eq!(give(60.0, "b").await.data(), waits.data(), "the same key");
+    // What was given in trips is gone for wallets too.
+    let (gift, _) = act_of(&adjust(&admin, &rider, 60.0, "c").await);
+    assert_eq!((has().await, balance(&rider).await), (vec![100], json!(0)));
+    let (act, _) = act_of(&waits);
+    decide(&admin, &act, "approve").await.refused(403, "SECOND_ADMIN_NEEDED");
+    decide(&other, &act, "approve").await.data();
+    decide(&other, &act, "approve").await.refused(409, "INVALID_TRANSITION");
+    decide(&other, &gift, "decline").await.data();
+    assert_eq!(has().await, [60, 100]);
+    // One that came to its end while it waited gives nothing.
+    let (late, _) = act_of(&give(70.0, "d").await);
+    let mut owner = storage::testing::owner(server.db()).await;
+    let over = "UPDATE admin_acts SET details = jsonb_build_object('grant', \
+        jsonb_build_object('expiresAt', '2020-01-01T00:00:00.000Z')) WHERE id = $1::uuid";
+    // An act is changed by its decision only.
+    sqlx::query("ALTER TABLE admin_acts DISABLE TRIGGER USER")
+        .execute(&mut owner)
+        .await
+        .expect("it");
+    sqlx::query(over).bind(&late).execute(&mut owner).await.expect("the owner may");
+    sqlx::query("ALTER TABLE admin_acts ENABLE TRIGGER USER")
+        .execute(&mut owner)
+        .await
+        .expect("it");
+    decide(&other, &late, "approve").await.refused(400, "VALIDATION_FAILED");
+    let log = admin.get("/admin/audit?action=promo.grant").await;
+    assert_eq!(log.data()["entries"].as_array().map(Vec::len), Some(1), "{log:?}");
+    server.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_is_worth_its_budget_and_waits_closed() {
+    let server = strict().await;
+    let (admin, other) = (Person::admin(&server).await, Person::admin(&server).await);
+    let rider = Person::rider(&server).await;
+    let make = async |code: &str, budget: f64| {
+        let body = json!({"code": code, "reason": "the feast", "percent": 20, "budget": budget,
+            "validUntil": FOREVER});
+        admin.post_once("/admin/promo/codes", body, code).await
+    };
+    let redeem = async |code: &str| rider.post("/promo/redeem", json!({"code": code})).await;
+    let small = make("SMALL", 100.0).await;
+    assert_eq!(small.status, 201, "{small:?}");
+    assert!(small.data()["code"]["openedAt"].is_string(), "{small:?}");
+    redeem("SMALL").await.data();
+    let large = make("LARGE", 5000.0).await;
+    assert_eq!((large.status, &large.data()["code"]["openedAt"]), (202, &Value::Null));
+    assert_eq!(make("LARGE", 5000.0).await.data(), large.data(), "the same key");
+    redeem("LARGE").await.refused(409, "PROMO_UNFIT");
+    let (act, _) = act_of(&large);
+    decide(&admin, &act, "approve").await.refused(403, "SECOND_ADMIN_NEEDED");
+    redeem("LARGE").await.refused(409, "PROMO_UNFIT");
+    decide(&other, &act, "approve").await.data();
+    redeem("LARGE").await.data();
+    // One that is ended while it waits is never opened.
+    let ended = make("ENDED", 5000.0).await;
+    let id = ended.data()["code"]["id"].as_str().expect("an id").to_owned();
+    admin.post(&format!("/admin/promo/codes/{id}/disable"), json!({})).await.data();
+    let (act, _) = act_of(&ended);
+    decide(&other, &act, "approve").await.refused(409, "INVALID_TRANSITION");
+    decide(&other, &act, "decline").await.data();
+    redeem("ENDED").await.refused(409, "PROMO_UNFIT");
+    server.check_invariants().await;
+}

@@ -1,7 +1,6 @@
 //! `kill -9` between a capture and what it brings: it is captured once and booked once.
 
 use serde_json::json;
-use sqlx::Executor;
 use standins::{Credentials, Gateway, Play};
 
 use crate::harness::{
@@ -42,9 +41,7 @@ async fn killed_while_captured(play: Play) {
     until("a capture", async || gateway.payment(&order).taken().pop()).await;
     house.fell(Victim::Program).await;
     house.rise().await;
-    // The lease of whoever was killed ends by itself, half a minute later.
-    let ends = "UPDATE jobs SET run_at = now(), rank_at = now()";
-    house.owner().await.execute(ends).await.expect("the owner may");
+    house.jobs_are_due().await;
     let captured = card_that_is(&rider, &card, "captured").await;
     assert_eq!(captured["captured"], price);
     assert_eq!(rider.trip(&trip).await["paymentStatus"], "paid");

@@ -99,6 +99,9 @@ async fn a_complaint_ends_with_a_refund_a_clawback_or_a_no() {
     let was = balance(&driver).await.as_f64().expect("an amount");
     let theirs = id_of(&complain(&driver, &trip).await);
     resolve(&admin, &theirs, "clawback", Some(5.0)).await.refused(400, "VALIDATION_FAILED");
+    for wrong in [0.0, -5.0, 100_000.01] {
+        resolve(&admin, &theirs, "refund", Some(wrong)).await.refused(400, "VALIDATION_FAILED");
+    }
     resolve(&admin, &theirs, "refund", Some(5.0)).await.data();
     assert!((balance(&driver).await.as_f64().expect("an amount") - was - 5.0).abs() < 0.005);
 

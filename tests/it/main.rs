@@ -41,6 +41,7 @@ mod refunds_killed;
 mod settlement_killed;
 mod shown;
 mod sockets;
+mod suspense;
 mod trip_flow;
 mod trip_money;
 mod trip_promo;

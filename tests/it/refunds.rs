@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base::Piasters;
+use payments::ActLimits;
 use serde_json::{Value, json};
 use standins::Play;
 
@@ -245,5 +247,36 @@ async fn an_answer_is_not_forgotten_when_it_can_not_be_stored_at_once() {
     let tries = "SELECT last_value FROM tries WHERE $1 <> ''";
     assert_eq!(till.count(tries, "x").await, 4);
     assert_eq!((balance(&rider).await, till.gateway.seen("PUT /v3/orders")), (json!(100), 1));
+    till.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_admin_alone_puts_no_large_refund_on_a_wallet_again() {
+    let limits = ActLimits { alone: Piasters::pounds(50), alone_per_day: Piasters::pounds(1000) };
+    let till = Till::with(|setup| setup.act_limits = limits).await;
+    let (admin, other) = (Person::admin(&till).await, Person::admin(&till).await);
+    let rider = Person::rider(&till).await;
+    let order = paid(&till, &rider).await;
+    till.gateway.play("/v3/orders", Play::Lose);
+    let asked = refund(&admin, &order, Some(80.0), "a").await;
+    assert_eq!(asked.status, 202, "{asked:?}");
+    let id = asked.data()["act"]["id"].as_str().expect("an id").to_owned();
+    let decide = async |act: &str, by: &Person| {
+        by.post(&format!("/admin/approvals/{act}/decide"), json!({"decision": "approve"})).await
+    };
+    decide(&id, &other).await.data();
+    refund_that_is(&admin, &id, "sent").await;
+    let path = format!("/admin/refunds/{id}/settle");
+    let settle = json!({"outcome": "failed", "reason": "the gateway has no refund"});
+    let waits = admin.post_once(&path, settle.clone(), "b").await;
+    assert_eq!(waits.status, 202, "{waits:?}");
+    assert_eq!(admin.post_once(&path, settle, "b").await.data(), waits.data(), "the same key");
+    refund_that_is(&admin, &id, "sent").await;
+    assert_eq!(balance(&rider).await, json!(20));
+    let act = waits.data()["act"]["id"].as_str().expect("an id").to_owned();
+    decide(&act, &admin).await.refused(403, "SECOND_ADMIN_NEEDED");
+    decide(&act, &other).await.data();
+    refund_that_is(&admin, &id, "failed").await;
+    assert_eq!(balance(&rider).await, json!(100));
     till.check_invariants().await;
 }

@@ -9,7 +9,8 @@ use crate::trip_money::{booked, complete, postings, scene, started, told, wallet
 const FOREVER: &str = "2099-01-01T00:00:00Z";
 
 async fn code(admin: &Person, name: &str, more: Value) -> Value {
-    let mut body = json!({"code": name, "reason": "the feast", "validUntil": FOREVER});
+    let mut body =
+        json!({"code": name, "reason": "the feast", "budget": 500, "validUntil": FOREVER});
     for (name, value) in more.as_object().into_iter().flatten() {
         body[name] = value.clone();
     }
@@ -145,7 +146,8 @@ async fn codes_say_why_they_give_nothing() {
     assert_eq!(reason("NONE").await, "unknown");
     rider.post("/promo/redeem", json!({"code": "a b"})).await.refused(400, "VALIDATION_FAILED");
     let made = code(&admin, "GONE", json!({"percent": 10})).await;
-    let taken = json!({"code": "gone", "reason": "again", "percent": 5, "validUntil": FOREVER});
+    let taken = json!({"code": "gone", "reason": "again", "percent": 5, "budget": 50,
+        "validUntil": FOREVER});
     admin.post("/admin/promo/codes", taken).await.refused(409, "PROMO_CODE_TAKEN");
     let path = format!("/admin/promo/codes/{}/disable", made["id"].as_str().expect("an id"));
     assert!(admin.post(&path, json!({})).await.data()["code"]["disabledAt"].is_string());
@@ -157,10 +159,13 @@ async fn codes_say_why_they_give_nothing() {
         json!({"offMax": 0}),
         json!({"offMax": 10.005}),
         json!({"percent": 5, "perRider": 0}),
+        json!({"percent": 5, "budget": 0}),
+        json!({"percent": 5, "budget": null}),
         json!({"percent": 5, "cities": [99]}),
         json!({"percent": 5, "validUntil": "2020-01-01T00:00:00Z"}),
     ] {
-        let mut body = json!({"code": "WRONG", "reason": "no", "validUntil": FOREVER});
+        let mut body =
+            json!({"code": "WRONG", "reason": "no", "budget": 50, "validUntil": FOREVER});
         for (name, value) in wrong.as_object().into_iter().flatten() {
             body[name] = value.clone();
         }

@@ -116,12 +116,12 @@ struct AdjustReply {
 
 /// What was done, or (202, `act.status` is `pending`) what waits for a second admin.
 #[derive(Serialize, ToSchema)]
-struct ActReply {
+pub(super) struct ActReply {
     act: ActView,
 }
 
 impl ActReply {
-    fn of(acted: &Acted) -> Reply<Self> {
+    pub(super) fn of(acted: &Acted) -> Reply<Self> {
         let act = acted.view();
         match act.status {
             ActStatus::Pending => Reply::accepted(Self { act }),
@@ -289,25 +289,36 @@ impl Check for SettleBody {
 #[derive(Serialize, ToSchema)]
 struct RefundReply {
     refund: RefundView,
+    /// What puts the amount on the wallet again; pending (202): it waits for a second admin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<ActView>,
 }
 
-/// Says what became of a refund whose answer got lost, as the gateway's own page shows it. Admins
-/// only.
+/// Says what became of a refund whose answer got lost, as the gateway's own page shows it. That it
+/// failed waits for a second admin above the limit of the first (202). Admins only.
 #[utoipa::path(
     post, path = "/admin/refunds/{id}/settle", tag = "admin", params(("id" = RefundId, Path)),
     request_body = SettleBody,
-    responses((status = 200, body = Success<'static, RefundReply>)),
+    responses(
+        (status = 200, body = Success<'static, RefundReply>),
+        (status = 202, description = "waits for another admin",
+            body = Success<'static, RefundReply>)
+    ),
     security(("bearer" = []))
 )]
 async fn settle_refund(
     Admin(caller): Admin,
     State(flows): State<Flows>,
     Id(id): Id<RefundId>,
+    Attempt(once): Attempt,
     Valid(body): Valid<SettleBody>,
 ) -> Answer<RefundReply> {
-    let outcome = body.outcome.into();
-    let refund = flows.settle_card_refund(&caller, id, outcome, &body.reason).await?;
-    Ok(Reply::ok(RefundReply { refund }))
+    let found_out = body.outcome.into();
+    let (refund, act) =
+        flows.settle_card_refund(&caller, id, found_out, &body.reason, once).await?;
+    let waits = act.as_ref().is_some_and(|act| act.status == ActStatus::Pending);
+    let reply = RefundReply { refund, act };
+    Ok(if waits { Reply::accepted(reply) } else { Reply::ok(reply) })
 }
 
 #[derive(Serialize, ToSchema)]

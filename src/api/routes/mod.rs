@@ -18,6 +18,7 @@ mod payment;
 mod places;
 mod pricing;
 mod promo;
+mod suspense;
 mod trips;
 mod wallet;
 mod withdrawals;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(notifications::routes())
         .merge(admin::routes())
         .merge(acts::routes())
+        .merge(suspense::routes())
         .merge(api_keys::routes())
         .merge(audit::routes())
         .merge(dead_letters::routes())

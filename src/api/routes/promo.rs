@@ -3,6 +3,7 @@
 use axum::extract::State;
 use base::{CityId, Millis, Piasters, PromoCodeId, Tier, UserId, limits, trimmed};
 use flows::{Flows, PromoCodeRequest};
+use payments::{ActStatus, ActView};
 use promo::{PromoCodeView, PromoCodesPage, PromoView, PromosView};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -86,8 +87,8 @@ struct CodeBody {
     /// Trips in all; no limit when absent.
     #[schema(minimum = 1, maximum = 100_000_000)]
     max_uses: Option<u32>,
-    /// Money in all; no limit when absent.
-    budget: Option<Piasters>,
+    /// Money in all. It counts as given away by whoever makes the code.
+    budget: Piasters,
     /// At once when absent.
     valid_from: Option<Millis>,
     valid_until: Millis,
@@ -114,7 +115,7 @@ impl Check for CodeBody {
         let fare = Piasters(limits::FARE_MAX);
         amount("offMax", self.off_max, 1, fare);
         amount("minFare", self.min_fare, 0, fare);
-        amount("budget", self.budget, 1, BUDGET_MAX);
+        amount("budget", Some(self.budget), 1, BUDGET_MAX);
         if self.vehicle_types.len() > PLACES_MAX || self.cities.len() > PLACES_MAX {
             fields.wrong("cities", "too_many", "at most 100 cities and tiers");
         }
@@ -163,9 +164,19 @@ struct CodeReply {
     code: PromoCodeView,
 }
 
+/// A code that was made; pending (202): it opens with a second admin's word.
+#[derive(Serialize, ToSchema)]
+struct CodeMadeReply {
+    code: PromoCodeView,
+    act: ActView,
+}
+
+/// What was given, or (202, `act.status` is `pending`) what waits for a second admin.
 #[derive(Serialize, ToSchema)]
 struct GrantReply {
-    promo: PromoView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    promo: Option<PromoView>,
+    act: ActView,
 }
 
 /// What the caller gets off his trips, as far as it is not used up. Riders only.
@@ -193,10 +204,15 @@ async fn redeem(
     Ok(Reply::ok(flows.redeem_promo(&caller, &body.code, once).await?))
 }
 
-/// Makes a code. Admins only.
+/// Makes a code. With a budget above the admin's limit it waits for a second one (202), and nobody
+/// can redeem it until then. Admins only.
 #[utoipa::path(
     post, path = "/admin/promo/codes", tag = "admin", request_body = CodeBody,
-    responses((status = 201, body = Success<'static, CodeReply>)),
+    responses(
+        (status = 201, body = Success<'static, CodeMadeReply>),
+        (status = 202, description = "waits for another admin",
+            body = Success<'static, CodeMadeReply>)
+    ),
     security(("bearer" = []))
 )]
 async fn create(
@@ -204,9 +220,11 @@ async fn create(
     State(flows): State<Flows>,
     Attempt(once): Attempt,
     Valid(body): Valid<CodeBody>,
-) -> Answer<CodeReply> {
-    let code = flows.create_promo_code(&caller, body.into(), once).await?;
-    Ok(Reply::created(CodeReply { code }))
+) -> Answer<CodeMadeReply> {
+    let (code, act) = flows.create_promo_code(&caller, body.into(), once).await?;
+    let waits = act.status == ActStatus::Pending;
+    let reply = CodeMadeReply { code, act };
+    Ok(if waits { Reply::accepted(reply) } else { Reply::created(reply) })
 }
 
 /// Codes with what was given of them, newest first; ended ones too. Admins only.
@@ -239,10 +257,14 @@ async fn disable(
     Ok(Reply::ok(CodeReply { code: flows.disable_promo_code(&caller, id, once).await? }))
 }
 
-/// Gives a rider an amount for his trips. Admins only.
+/// Gives a rider an amount for his trips. Above the admin's limit it waits for a second one (202).
+/// Admins only.
 #[utoipa::path(
     post, path = "/admin/promo/grants", tag = "admin", request_body = GrantBody,
-    responses((status = 201, body = Success<'static, GrantReply>)),
+    responses(
+        (status = 201, body = Success<'static, GrantReply>),
+        (status = 202, body = Success<'static, GrantReply>, description = "waits for another admin")
+    ),
     security(("bearer" = []))
 )]
 async fn grant(
@@ -252,6 +274,10 @@ async fn grant(
     Valid(body): Valid<GrantBody>,
 ) -> Answer<GrantReply> {
     let GrantBody { user_id, amount, expires_at, reason } = body;
-    let promo = flows.grant_promo(&caller, user_id, amount, expires_at, &reason, once).await?;
-    Ok(Reply::created(GrantReply { promo }))
+    let acted = flows.grant_promo(&caller, user_id, amount, expires_at, &reason, once).await?;
+    let reply = GrantReply { promo: acted.granted(), act: acted.view() };
+    Ok(match reply.promo {
+        Some(_) => Reply::created(reply),
+        None => Reply::accepted(reply),
+    })
 }

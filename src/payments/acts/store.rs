@@ -3,10 +3,11 @@
 use base::{Cursor, Fault, JournalId, Millis, Piasters, TripId, UserId};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use storage::{Tx, at, breaks, fault, millis};
 use uuid::Uuid;
 
-use super::model::{ActFilter, ActId, ActKind, ActStatus, AtFault, MoneyAct, NewAct};
+use super::model::{ActDetails, ActFilter, ActId, ActKind, ActStatus, AtFault, MoneyAct, NewAct};
 use crate::disputes::DisputeId;
 use crate::model::DepositId;
 
@@ -21,8 +22,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, kind, user_id, trip_id, deposit_id, dispute_id, fault, amount, reason, ",
-            "status, asked_by, asked_at, decided_by, decided_at, decision_reason, journal_id ",
-            "FROM admin_acts ",
+            "status, asked_by, asked_at, decided_by, decided_at, decision_reason, journal_id, ",
+            "details FROM admin_acts ",
             $rest
         )
     };
@@ -70,12 +71,12 @@ pub async fn refunds_of_trip_wait_in_tx(tx: &mut Tx, trip: TripId) -> Result<(),
 pub async fn act_add_in_tx(tx: &mut Tx, act: &MoneyAct) -> Result<bool, Fault> {
     let added = sqlx::query(
         "INSERT INTO admin_acts (id, kind, user_id, trip_id, deposit_id, dispute_id, fault, \
-           amount, reason, status, asked_by, asked_at, journal_id) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+           amount, reason, status, asked_by, asked_at, journal_id, details) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(act.id.0)
     .bind(act.what.kind.name())
-    .bind(act.what.user.0)
+    .bind(act.what.user.map(|user| user.0))
     .bind(act.what.trip.map(|trip| trip.0))
     .bind(act.what.deposit.map(|deposit| deposit.0))
     .bind(act.what.dispute.map(|dispute| dispute.0))
@@ -86,6 +87,7 @@ pub async fn act_add_in_tx(tx: &mut Tx, act: &MoneyAct) -> Result<bool, Fault> {
     .bind(act.asked_by.0)
     .bind(at(act.asked_at))
     .bind(act.journal.map(|journal| journal.0))
+    .bind(act.what.details.as_ref().map(Json))
     .execute(tx.conn())
     .await;
     match added {
@@ -159,13 +161,14 @@ fn act(row: &PgRow) -> Result<MoneyAct, sqlx::Error> {
     let decided_at: Option<jiff_sqlx::Timestamp> = row.try_get("decided_at")?;
     let what = NewAct {
         kind: ActKind::parse(row.try_get("kind")?).ok_or_else(|| unknown("kind"))?,
-        user: UserId(row.try_get("user_id")?),
+        user: id("user_id")?.map(UserId),
         trip: id("trip_id")?.map(TripId),
         deposit: id("deposit_id")?.map(DepositId),
         dispute: id("dispute_id")?.map(DisputeId),
         fault: row.try_get::<Option<&str>, _>("fault")?.and_then(AtFault::parse),
         amount: Piasters(row.try_get("amount")?),
         reason: row.try_get("reason")?,
+        details: row.try_get::<Option<Json<ActDetails>>, _>("details")?.map(|details| details.0),
     };
     Ok(MoneyAct {
         id: ActId(row.try_get("id")?),

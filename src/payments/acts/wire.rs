@@ -4,7 +4,7 @@ use base::{JournalId, Millis, Piasters, TripId, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::model::{ActId, ActKind, ActStatus, AtFault, MoneyAct};
+use super::model::{ActDetails, ActId, ActKind, ActStatus, AtFault, MoneyAct};
 use crate::disputes::DisputeId;
 use crate::model::DepositId;
 
@@ -14,8 +14,9 @@ use crate::model::DepositId;
 pub struct ActView {
     pub id: ActId,
     pub kind: ActKind,
-    /// Whose money it is.
-    pub user_id: UserId,
+    /// Whose money it is; absent: the company's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trip_id: Option<TripId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,6 +29,9 @@ pub struct ActView {
     pub fault: Option<AtFault>,
     pub amount: Piasters,
     pub reason: String,
+    /// Of the kinds that have more to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<ActDetails>,
     /// `pending` waits for a second admin.
     pub status: ActStatus,
     pub asked_by: UserId,
@@ -38,7 +42,7 @@ pub struct ActView {
     pub decided_at: Option<Millis>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision_reason: Option<String>,
-    /// The ledger's, once it is done.
+    /// The ledger's, once it is done by a posting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal_id: Option<JournalId>,
 }
@@ -55,6 +59,7 @@ impl From<&MoneyAct> for ActView {
             fault: act.what.fault,
             amount: act.what.amount,
             reason: act.what.reason.clone(),
+            details: act.what.details.clone(),
             status: act.status,
             asked_by: act.asked_by,
             asked_at: act.asked_at,

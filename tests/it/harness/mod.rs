@@ -26,7 +26,5 @@ pub use person::{
 pub use program::{ADMIN, Folder, Program, create_admin, free_address, program};
 pub use server::{Outside, Server};
 pub use socket::Socket;
-pub use till::{
-    Till, authorise, card_that_is, deposit_that_is, gateway_settings, open, open_card,
-};
+pub use till::{Till, authorise, card_that_is, deposit_that_is, gateway_settings, open, open_card};
 pub use vault::{Vault, bank_settings, fund, withdraw, withdrawal_that_is};

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use app::Setup;
 use payments::{GatewayMode, KashierConfig, PayPage, PaymentsConfig};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -68,14 +69,19 @@ pub fn gateway_settings(gateway: &Gateway, address: SocketAddr) -> Settings {
 
 impl Till {
     pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same, with `change` made to its setup.
+    pub async fn with(change: impl FnOnce(&mut Setup)) -> Self {
         let gateway = Gateway::start(Credentials::for_tests()).await;
-        Self::on(storage::testing::database().await, gateway, free_address()).await
+        Self::on(storage::testing::database().await, gateway, free_address(), change).await
     }
 
     /// Where every trip costs `pounds`.
     pub async fn where_trips_cost(pounds: i64) -> Self {
         let gateway = Gateway::start(Credentials::for_tests()).await;
-        Self::on(flat_city(pounds).await, gateway, free_address()).await
+        Self::on(flat_city(pounds).await, gateway, free_address(), |_| {}).await
     }
 
     /// The same city after the program was stopped and `between` happened to its database.
@@ -85,13 +91,19 @@ impl Till {
         server.stop().await;
         let mut owner = storage::testing::owner(&db).await;
         sqlx::query(between).execute(&mut owner).await.expect("the owner may");
-        Self::on(db, gateway, address).await
+        Self::on(db, gateway, address, |_| {}).await
     }
 
-    async fn on(db: Db, gateway: Gateway, address: SocketAddr) -> Self {
+    async fn on(
+        db: Db,
+        gateway: Gateway,
+        address: SocketAddr,
+        change: impl FnOnce(&mut Setup),
+    ) -> Self {
         let server = Server::on(db, |setup| {
             setup.listen = address;
             setup.payments = paid_through(&gateway, &format!("http://{address}"));
+            change(setup);
         });
         Self { server: server.await, gateway }
     }
