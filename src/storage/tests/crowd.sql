@@ -22,6 +22,12 @@ SELECT gen_random_uuid(), lpad(to_hex(1 + 2 * (n % 200)), 32, '0')::uuid, 'rider
   CASE WHEN n <= 50 THEN 'pending' ELSE 'paid' END, CASE WHEN n <= 50 THEN now() END, now(), now(),
   CASE WHEN n > 50 THEN now() END
 FROM generate_series(1, 20000) n;
+INSERT INTO card_authorisations (id, rider_id, amount, currency, status, trip_id, captured, look_at,
+  page_until, created_at, authorised_at, expires_at, ended_at)
+SELECT id, rider_id, 5000, 'EGP', CASE WHEN open THEN 'pending' ELSE 'captured' END,
+  CASE WHEN NOT open THEN id END, CASE WHEN NOT open THEN 5000 END, CASE WHEN open THEN now() END,
+  now(), now(), CASE WHEN NOT open THEN now() END, CASE WHEN NOT open THEN now() END, now()
+FROM (SELECT id, rider_id, status <> 'completed' AS open FROM trips) t;
 UPDATE trips SET payment_method = 'wallet', payment_status = 'failed', ended_at = created_at
 WHERE status = 'completed' AND price = 1000 AND id < lpad(to_hex(100), 32, '0')::uuid;
 ANALYZE;
