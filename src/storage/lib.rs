@@ -10,6 +10,8 @@
 //! - a commit that returns `Ok` is on disk; one whose result is unknown says
 //!   [`base::Fault::Unknown`]; a transaction that failed midway can't be committed by mistake;
 //!   (test: `a_transaction_that_failed_midway_is_never_reported_as_committed`)
+//! - connections that died at rest, as all do when the server is restarted, are nobody's trouble;
+//!   (test: `connections_that_died_at_rest_are_nobodys_trouble`)
 //! - the private cluster survives `kill -9` of itself and of the program;  (tests: `cluster`)
 //! - a full write-behind ring drops its oldest item and counts it, it never blocks or grows.
 //!   (test: `a_full_ring_loses_the_oldest_while_the_database_is_away`)

@@ -10,14 +10,15 @@ use crate::harness::{
 
 const INIT: &str = "/payment/deposit/init";
 
-struct Stage {
-    house: House,
-    gateway: Gateway,
-    rider: Person,
+/// A rider, and the gateway that he pays through.
+pub struct Stage {
+    pub house: House,
+    pub gateway: Gateway,
+    pub rider: Person,
 }
 
 impl Stage {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let gateway = Gateway::start(Credentials::for_tests()).await;
         let house = House::beside("", |address| gateway_settings(&gateway, address)).await;
         let rider = Person::rider(&house.outside()).await;

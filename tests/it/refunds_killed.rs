@@ -3,12 +3,13 @@
 //! asks again learns which, and the gateway was asked at most once.
 
 use serde_json::json;
-use standins::{Credentials, Gateway, Play};
+use standins::{Gateway, Play};
 
 use crate::acts::balance;
+use crate::deposits_killed::Stage;
 use crate::harness::{
     Ask, At, BACKEND, Gate, House, POSTGRES, POSTING, PROGRAM, Person, ROUNDS, Victim,
-    deposit_that_is, gateway_settings, open, until,
+    deposit_that_is, open, until,
 };
 use crate::refunds::{act_of, refund_that_is};
 use crate::settlement_killed::City;
@@ -102,10 +103,8 @@ struct Card {
 
 impl Card {
     async fn new() -> Self {
-        let gateway = Gateway::start(Credentials::for_tests()).await;
-        let house = House::beside("", |address| gateway_settings(&gateway, address)).await;
+        let Stage { house, gateway, rider } = Stage::new().await;
         let admin = house.admin().await;
-        let rider = Person::rider(&house.outside()).await;
         let opened = open(&rider, 100.0, "k").await;
         let order = opened.data()["orderId"].as_str().expect("an order").to_owned();
         assert_eq!(gateway.tell(&gateway.pay(&order)).await, 200);
@@ -169,8 +168,8 @@ async fn killed_around_the_one_call_the_gateway_is_asked_at_most_once() {
         assert_eq!(card.asked(), usize::try_from(n).expect("a count"));
     }
 
-    // Somebody took it on himself, and nobody knows whether he asked: nobody asks again. Who can see
-    // the gateway's own page says that it has no refund.
+    // Somebody took it on himself, and nobody knows whether he asked: nobody asks again. Who can
+    // see the gateway's own page says that it has no refund.
     for victim in [PROGRAM, BACKEND] {
         let act = act_of(&card.refund().insist().await);
         card.house.killed_in_a_job(MOVES, At::Commit, victim, due).await;

@@ -12,7 +12,8 @@ use crate::trip_money::{booked_at, complete, postings_of, started_at, top_up, wa
 /// Where every trip costs 50, and calling one off that has a driver costs 24 at once.
 const CITY: &str = "UPDATE tariffs SET base_fare = 5000, per_km = 0, per_minute = 0, minimum_fare = 0; \
     DELETE FROM time_multipliers; \
-    INSERT INTO cancel_rules (city_id, tier, free_cancel_s, cancel_fee, no_show_wait_s, no_show_fee) \
+    INSERT INTO cancel_rules \
+      (city_id, tier, free_cancel_s, cancel_fee, no_show_wait_s, no_show_fee) \
     VALUES (1, 'economy', 0, 2400, 0, 3000)";
 /// Between pairs: where a trip was just asked for the next one costs more.
 const APART_M: f64 = 6_000.0;

@@ -100,6 +100,37 @@ async fn two_at_once_do_not_slip_under_the_limit() {
     assert_eq!(stand.shown().await, ["velocity hold open 10"]);
 }
 
+/// In one bucket they wait for its counter anyway; here they have none in common.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_at_once_in_two_buckets_do_not_slip_under_the_limit_either() {
+    let stand = Stand::new().await;
+    for _ in 0..9 {
+        stand.ask(Movement::WalletBooking, 40).await;
+    }
+    let (db, fraud, account) = (stand.db.clone(), stand.fraud.clone(), stand.account);
+    let (movement, amount) = (Movement::WalletBooking, Piasters::pounds(40));
+    let mut tenth = db.begin(&Who::System).await.expect("a transaction");
+    let asked = fraud.ask_in_tx(&mut tenth, account, movement, amount).await.expect("judged");
+    assert_eq!(asked.admission, Admission::Go);
+    stand.clock.advance(Duration::from_secs(300));
+    let eleventh = tokio::spawn(async move {
+        let mut tx = db.begin(&Who::System).await.expect("a transaction");
+        let asked = fraud.ask_in_tx(&mut tx, account, movement, amount).await.expect("judged");
+        tx.commit().await.expect("stored");
+        asked.admission
+    });
+    let mut owner = testing::owner(&stand.db).await;
+    let waits = "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+        WHERE l.locktype = 'advisory' AND NOT l.granted AND a.datname = current_database())";
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut owner).await.expect("locks show") {
+        assert!(!eleventh.is_finished(), "it did not wait for the tenth");
+        tick.tick().await;
+    }
+    tenth.commit().await.expect("stored");
+    assert_eq!(eleventh.await.expect("it ends"), Admission::UnderReview);
+}
+
 #[tokio::test]
 async fn a_case_is_opened_once_cleared_and_remembered() {
     let stand = Stand::new().await;
@@ -304,8 +335,6 @@ async fn each_filter_of_the_queue_goes_by_an_index_whatever_it_is_asked_for() {
         }
         let page = "EXPLAIN EXECUTE page ('infinity', gen_random_uuid(), 100, 'velocity', 'open')";
         let rows = sqlx::raw_sql(page).fetch_all(tx.conn()).await.expect("a plan");
-        // The connection may be the next one's too.
-        tx.execute("DEALLOCATE page").await.expect("it was prepared");
         let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         // The connection keeps it, whatever becomes of the transaction.
         sqlx::raw_sql("DEALLOCATE page").execute(tx.conn()).await.expect("it is forgotten");

@@ -130,12 +130,14 @@ async fn a_refund_says_what_it_gives_back() {
 async fn a_withdrawal_ends_in_one_way() {
     let db = storage::testing::database().await;
     let driver = UserId::new();
-    post(&db, &adjust(driver, Role::Driver, 1_000, "earned")).await.expect("credited");
+    // Since a trip for cash he has a debt limit.
+    ridden(&db, UserId::new(), driver).await;
+    post(&db, &adjust(driver, Role::Driver, 2_500, "earned")).await.expect("credited");
     let step = |id: u128, amount, step| {
         withdrawal(Uuid::from_u128(id), driver.as_driver(), Piasters(amount), step)
     };
     use WithdrawStep::{Confirmed, Failed, Rejected, Requested, Sent};
-    // No debt limit lets him take out what he doesn't have.
+    // It doesn't let him take out what he doesn't have.
     let too_much = post(&db, &step(1, 1_001, Requested)).await;
     assert!(matches!(too_much, Err(PostError::InsufficientFunds)), "{too_much:?}");
     post(&db, &step(1, 600, Requested)).await.expect("set aside");

@@ -1,4 +1,5 @@
-//! Moments of a city at work, each reached by locks of our own connections that stay until the kill.
+//! Moments of a city at work, each reached by locks of our own connections that stay until the
+//! kill.
 
 use sqlx::PgConnection;
 
