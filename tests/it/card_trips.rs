@@ -124,7 +124,7 @@ async fn a_trip_of_50_takes_50_of_the_60_reserved_and_gives_the_driver_42_50() {
 async fn a_promo_is_taken_off_what_is_captured() {
     let till = Till::where_trips_cost(50).await;
     let scene = Scene::of(till, 40.0).await;
-    let code = json!({"code": "CARD20", "reason": "the feast", "percent": 20,
+    let code = json!({"code": "CARD20", "reason": "the feast", "percent": 20, "budget": 500,
         "validUntil": "2099-01-01T00:00:00Z"});
     scene.admin.post("/admin/promo/codes", code).await.data();
     scene.rider.post("/promo/redeem", json!({"code": "CARD20"})).await.data();
