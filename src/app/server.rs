@@ -464,7 +464,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
     })
 }
 
-/// SIGTERM and Ctrl-C; from the moment they are listened to they don't end the process by themselves.
+/// SIGTERM and Ctrl-C; once they are listened to they don't end the process by themselves.
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,

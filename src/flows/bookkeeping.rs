@@ -111,9 +111,9 @@ impl Flows {
         look_at_day(&self.books, &self.payments, day, asked_by).await
     }
 
-    /// Looks at every closed day that was not looked at whole. One that can't be (the gateway's list
-    /// of it is unreadable) is tried again and keeps no other waiting; what was found on it stands
-    /// meanwhile.
+    /// Looks at every closed day that was not looked at whole. One that can't be (the gateway's
+    /// list of it is unreadable) is tried again and keeps no other waiting; what was found on it
+    /// stands meanwhile.
     pub async fn reconcile_days(&self) -> Result<(), Fault> {
         let mut failed = None;
         for day in self.books.days_to_reconcile().await? {
