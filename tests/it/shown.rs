@@ -203,10 +203,13 @@ async fn a_full_node_says_so_and_open_circuits_are_seen() {
             held.push(half_sent(&node, Ipv4Addr::new(127, 0, 1, host), &rider.token).await);
         }
     }
-    let mut third = half_sent(&node, Ipv4Addr::new(127, 0, 1, 1), &rider.token).await;
     let mut answer = [0; 12];
-    third.read_exact(&mut answer).await.expect("an answer");
-    assert_eq!(&answer, b"HTTP/1.1 429");
+    // A busy machine may say first that it is busy.
+    while &answer != b"HTTP/1.1 429" {
+        let mut third = half_sent(&node, Ipv4Addr::new(127, 0, 1, 1), &rider.token).await;
+        third.read_exact(&mut answer).await.expect("an answer");
+        assert!([b"HTTP/1.1 429", b"HTTP/1.1 503"].contains(&&answer), "{answer:?}");
+    }
     node.has_counted("smartline_requests_limited_total{limit=\"under-way\"}").await;
     // Lists are given up when half of the places are taken; what matters more is not.
     let mut refused = node.get("/api/v1/trips", Some(&rider.token)).await;
