@@ -20,7 +20,6 @@ use fleet::{Fleet, FleetConfig};
 use flows::{Flows, House, INBOX, Inbox};
 use fraud::{Fraud, FraudConfig};
 use identity::{HashCost, Identity, Keys, Settings};
-use ledger::Ledger;
 use notify::{Notify, Providers};
 use ops::{
     Breakers, Crowd, Dependency, Health, Limiter, LogFormat, Meters, Phase, RateLimits, Rates,
@@ -230,7 +229,6 @@ async fn furnish(
         trips: trips_room,
         dispatch: desk,
         notify,
-        ledger: Ledger::start(db.clone(), tasks),
         payments,
         payouts,
         act_limits: setup.act_limits,

@@ -60,7 +60,6 @@ use events::{IdempotencyKeys, Jobs};
 use fleet::Fleet;
 use fraud::Fraud;
 use identity::Identity;
-use ledger::Ledger;
 use notify::Notify;
 use ops::{Breakers, Limiter, Tasks};
 use payments::{ActLimits, Payments, Payouts};
@@ -116,8 +115,6 @@ pub struct House {
     pub trips: Trips,
     pub dispatch: Dispatch,
     pub notify: Notify,
-    /// Postings that stand alone.
-    pub ledger: Ledger,
     pub payments: Payments,
     pub payouts: Payouts,
     /// What an admin may do alone.
