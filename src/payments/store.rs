@@ -170,25 +170,47 @@ pub(crate) async fn deposit_look_in_tx(
     Ok(())
 }
 
-/// Takes deposits that are due to be looked at; whoever looks says when it is next, and a look that
-/// got lost is made up for after `again`.
+/// What [`due_in_tx`] asks of a table.
+macro_rules! due {
+    ($table:literal) => {
+        concat!(
+            "UPDATE ",
+            $table,
+            " SET look_at = $2 WHERE id IN (SELECT id FROM ",
+            $table,
+            " WHERE look_at <= $1 ORDER BY look_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) \
+             RETURNING id"
+        )
+    };
+}
+pub(crate) use due;
+
+/// Takes rows that are due to be looked at; whoever looks says when it is next, and a look that got
+/// lost is made up for after `again`.
+pub(crate) async fn due_in_tx(
+    tx: &mut Tx,
+    sql: &'static str,
+    now: Millis,
+    again: Duration,
+    most: i64,
+) -> Result<Vec<Uuid>, Fault> {
+    sqlx::query_scalar(sql)
+        .bind(at(now))
+        .bind(at(now + again))
+        .bind(most)
+        .fetch_all(tx.conn())
+        .await
+        .map_err(fault)
+}
+
+/// See [`due_in_tx`].
 pub(crate) async fn deposits_due_in_tx(
     tx: &mut Tx,
     now: Millis,
     again: Duration,
     most: i64,
 ) -> Result<Vec<DepositId>, Fault> {
-    let ids: Vec<Uuid> = sqlx::query_scalar(
-        "UPDATE deposits SET look_at = $2 WHERE id IN ( \
-           SELECT id FROM deposits WHERE look_at <= $1 ORDER BY look_at LIMIT $3 \
-           FOR NO KEY UPDATE SKIP LOCKED) RETURNING id",
-    )
-    .bind(at(now))
-    .bind(at(now + again))
-    .bind(most)
-    .fetch_all(tx.conn())
-    .await
-    .map_err(fault)?;
+    let ids = due_in_tx(tx, due!("deposits"), now, again, most).await?;
     Ok(ids.into_iter().map(DepositId).collect())
 }
 

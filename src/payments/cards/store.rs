@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::model::{CardAuthorisation, CardId, CardReference, CardStatus};
 use crate::kashier::{Currency, Page};
+use crate::store::{due, due_in_tx};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -145,24 +146,14 @@ pub(crate) async fn card_move_in_tx(tx: &mut Tx, card: &CardAuthorisation) -> Re
     Ok(())
 }
 
-/// Takes those that are due to be looked at; a look that got lost is made up for after `again`.
+/// See [`due_in_tx`].
 pub(crate) async fn cards_due_in_tx(
     tx: &mut Tx,
     now: Millis,
     again: Duration,
     most: i64,
 ) -> Result<Vec<CardId>, Fault> {
-    let ids: Vec<Uuid> = sqlx::query_scalar(
-        "UPDATE card_authorisations SET look_at = $2 WHERE id IN ( \
-           SELECT id FROM card_authorisations WHERE look_at <= $1 ORDER BY look_at LIMIT $3 \
-           FOR NO KEY UPDATE SKIP LOCKED) RETURNING id",
-    )
-    .bind(at(now))
-    .bind(at(now + again))
-    .bind(most)
-    .fetch_all(tx.conn())
-    .await
-    .map_err(fault)?;
+    let ids = due_in_tx(tx, due!("card_authorisations"), now, again, most).await?;
     Ok(ids.into_iter().map(CardId).collect())
 }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::account::{PayoutAccount, PayoutMethod};
 use super::model::{PayoutChannel, Withdrawal, WithdrawalFilter, WithdrawalId, WithdrawalStatus};
+use crate::store::{due, due_in_tx};
 
 const ADD: &str = "\
 INSERT INTO withdrawals (id, driver_id, amount, method, account, requested_at)
@@ -195,24 +196,14 @@ pub(crate) async fn withdrawal_wait_in_tx(
     Ok(())
 }
 
-/// Takes those that are due to be looked at; a look that got lost is made up for after `again`.
+/// See [`due_in_tx`].
 pub(crate) async fn withdrawals_due_in_tx(
     tx: &mut Tx,
     now: Millis,
     again: Duration,
     most: i64,
 ) -> Result<Vec<WithdrawalId>, Fault> {
-    let ids: Vec<Uuid> = sqlx::query_scalar(
-        "UPDATE withdrawals SET look_at = $2 WHERE id IN ( \
-           SELECT id FROM withdrawals WHERE look_at <= $1 ORDER BY look_at LIMIT $3 \
-           FOR NO KEY UPDATE SKIP LOCKED) RETURNING id",
-    )
-    .bind(at(now))
-    .bind(at(now + again))
-    .bind(most)
-    .fetch_all(tx.conn())
-    .await
-    .map_err(fault)?;
+    let ids = due_in_tx(tx, due!("withdrawals"), now, again, most).await?;
     Ok(ids.into_iter().map(WithdrawalId).collect())
 }
 

@@ -6,10 +6,10 @@ use base::{Cursor, Fault, Millis, Piasters, UserId};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use storage::{Tx, at, breaks, fault, millis, raised};
-use uuid::Uuid;
 
 use super::model::{CardRefund, RefundId, RefundStatus};
 use crate::model::DepositId;
+use crate::store::{due, due_in_tx};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -124,24 +124,14 @@ pub(crate) async fn refund_move_in_tx(
     Ok(())
 }
 
-/// Takes those that are due to be looked at; a look that got lost is made up for after `again`.
+/// See [`due_in_tx`].
 pub(crate) async fn refunds_due_in_tx(
     tx: &mut Tx,
     now: Millis,
     again: Duration,
     most: i64,
 ) -> Result<Vec<RefundId>, Fault> {
-    let ids: Vec<Uuid> = sqlx::query_scalar(
-        "UPDATE refunds SET look_at = $2 WHERE id IN ( \
-           SELECT id FROM refunds WHERE look_at <= $1 ORDER BY look_at LIMIT $3 \
-           FOR NO KEY UPDATE SKIP LOCKED) RETURNING id",
-    )
-    .bind(at(now))
-    .bind(at(now + again))
-    .bind(most)
-    .fetch_all(tx.conn())
-    .await
-    .map_err(fault)?;
+    let ids = due_in_tx(tx, due!("refunds"), now, again, most).await?;
     Ok(ids.into_iter().map(RefundId).collect())
 }
 
