@@ -300,6 +300,14 @@ impl Gateway {
         }
     }
 
+    /// Its page asks for another amount than it was opened with.
+    pub fn misprint(&self, order: &str, amount: &str) {
+        let mut state = self.0.state.lock();
+        for payment in state.payments.iter_mut().filter(|payment| payment.order == order) {
+            amount.clone_into(&mut payment.amount);
+        }
+    }
+
     /// Plants a row into the list of transactions that no order here made.
     pub fn list(&self, row: Value) {
         self.0.state.lock().foreign.push(row);

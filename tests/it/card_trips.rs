@@ -2,16 +2,12 @@
 //!
 //! Fares are fixed by the test's own tariff; the company has 15 % of them.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use standins::Play;
 
 use crate::cards::request;
-use crate::harness::{CAIRO, Person, Till, authorise, card_that_is, online_driver};
+use crate::harness::{CAIRO, Person, Till, authorise, card_that_is, online_driver, until};
 use crate::trip_money::{booked, complete, postings, started, told, top_up, wallet};
-
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A city, its people, and what the rider authorised: authorisation and order.
 struct Scene {
@@ -53,14 +49,11 @@ impl Scene {
     }
 
     async fn trip_that_is(&self, trip: &str, payment: &str) -> Value {
-        let mut tick = tokio::time::interval(LOOK_EVERY);
-        loop {
-            tick.tick().await;
+        until(&format!("trip {payment}"), async || {
             let found = self.rider.trip(trip).await;
-            if found["paymentStatus"] == payment {
-                return found;
-            }
-        }
+            (found["paymentStatus"] == payment).then_some(found)
+        })
+        .await
     }
 
     async fn card_that_is(&self, status: &str) -> Value {
@@ -102,10 +95,8 @@ async fn a_trip_of_50_takes_50_of_the_60_reserved_and_gives_the_driver_42_50() {
     let receipt = scene.admin.get(&format!("/trips/{trip}/receipt")).await.data().clone();
     assert_eq!((&receipt["charge"]["paid"], &receipt["charge"]["owed"]), (&json!(50), &json!(0)));
     assert_eq!(receipt["earnings"]["total"], 42.5);
-    let mut tick = tokio::time::interval(LOOK_EVERY);
-    while !told(&scene.rider).await.contains(&"receipt".to_owned()) {
-        tick.tick().await;
-    }
+    let is_told = async || told(&scene.rider).await.contains(&"receipt".to_owned());
+    until("a receipt", async || is_told().await.then_some(())).await;
     // What the gateway tells of it changes nothing any more.
     let late = scene.till.gateway.told_of_last(&scene.order);
     assert_eq!(scene.till.gateway.tell(&late).await, 200);
@@ -247,10 +238,8 @@ async fn a_gateway_that_was_not_reached_is_asked_again_later() {
     let trip = scene.started().await;
     scene.till.gateway.play("/v3/orders", Play::Busy { after_s: 1 });
     complete(&scene.driver, &trip).await;
-    let mut tick = tokio::time::interval(LOOK_EVERY);
-    while scene.till.gateway.seen("PUT /v3/orders") == 0 {
-        tick.tick().await;
-    }
+    let asked = || scene.till.gateway.seen("PUT /v3/orders") > 0;
+    until("a capture", async || asked().then_some(())).await;
     scene.card_that_is("bound").await;
     assert_eq!(scene.rider.trip(&trip).await["paymentStatus"], "pending");
     scene.till.look_at_card(&scene.card).await;
@@ -368,16 +357,7 @@ async fn what_nobody_knows_for_a_day_is_somebodys_to_look_at() {
     let old = "UPDATE card_authorisations SET asked_at = now() - interval '24 hours'";
     sqlx::query(old).execute(&mut owner).await.expect("the owner may");
     scene.till.look_at_card(&scene.card).await;
-    let mut tick = tokio::time::interval(LOOK_EVERY);
-    let letter = loop {
-        tick.tick().await;
-        let page = scene.admin.get("/admin/dead-letters?status=open").await;
-        let letters = page.data()["letters"].as_array().cloned().unwrap_or_default();
-        let about = |letter: &&Value| letter["payload"]["authorisationId"] == scene.card.as_str();
-        if let Some(letter) = letters.iter().find(about) {
-            break letter["errors"][0]["error"].clone();
-        }
-    };
+    let letter = scene.till.letter(&scene.admin, "authorisationId", &scene.card).await;
     assert_eq!(letter, "a card was asked to pay a day ago, and nobody knows");
     assert_eq!(scene.taken(), (Vec::new(), 1), "it is not asked for again");
     // Whoever sees the gateway's own page says so: the wallet is to pay, the card is let go.

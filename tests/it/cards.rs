@@ -163,16 +163,12 @@ async fn what_a_notice_says_of_a_card_is_never_evidence() {
     assert_eq!(till.gateway.tell(&told).await, 401, "what is signed can not be changed");
     till.gateway.sign(&mut told);
     assert_eq!(till.gateway.tell(&told).await, 200);
-    let waits = "SELECT count(*) FROM jobs WHERE kind = $1";
-    while till.count(waits, "payment_notice").await + till.count(waits, "card_authorisation").await
-        > 0
-    {
-        tokio::task::yield_now().await;
-    }
+    till.no_jobs("payment_notice").await;
+    till.no_jobs("card_authorisation").await;
     card_that_is(&rider, &id, "pending").await;
     unfit(&rider, Some(&id), "pending").await;
     // Another amount than was asked for: somebody has to look, and no trip is paid by it.
-    till.gateway.reprice(&order, "6.00");
+    till.gateway.misprint(&order, "6.00");
     assert_eq!(till.gateway.tell(&till.gateway.authorize(&order)).await, 200);
     card_that_is(&rider, &id, "failed").await;
     unfit(&rider, Some(&id), "failed").await;

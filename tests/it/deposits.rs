@@ -197,7 +197,7 @@ async fn what_nobody_asked_for_goes_to_suspense_and_to_operators() {
         assert_eq!(till.gateway.tell(&told).await, 200, "{why}");
         // Told again it is no second letter and no second posting.
         assert_eq!(till.gateway.tell(&told).await, 200, "{why}");
-        let letter = till.letter(&admin, &order).await;
+        let letter = till.letter(&admin, "orderId", &order).await;
         assert!(letter.starts_with(why), "{letter}");
         if !status.is_empty() {
             let deposit = deposit_that_is(&rider, &order, status).await;
@@ -219,13 +219,13 @@ async fn what_nobody_asked_for_goes_to_suspense_and_to_operators() {
     assert_eq!(till.gateway.tell(&till.gateway.pay(&order)).await, 200);
     deposit_that_is(&rider, &order, "paid").await;
     assert_eq!(till.gateway.tell(&till.gateway.pay(&order)).await, 200);
-    let letter = till.letter(&admin, &order).await;
+    let letter = till.letter(&admin, "orderId", &order).await;
     assert!(letter.starts_with("paid_twice"), "{letter}");
     let refunded = till.order(&rider, 80.0).await;
     assert_eq!(till.gateway.tell(&till.gateway.pay(&refunded)).await, 200);
     deposit_that_is(&rider, &refunded, "paid").await;
     assert_eq!(till.gateway.tell(&till.gateway.refund(&refunded)).await, 200);
-    let letter = till.letter(&admin, &refunded).await;
+    let letter = till.letter(&admin, "orderId", &refunded).await;
     assert!(letter.starts_with("returned_at_gateway"), "{letter}");
     deposit_that_is(&rider, &refunded, "paid").await;
     assert_eq!((till.suspense().await, balance(&rider).await), (50_000, json!(140)));
@@ -267,14 +267,11 @@ async fn a_rider_who_comes_back_is_not_paid_what_a_notice_put_in_suspense() {
     told.data["amount"] = json!(15);
     till.gateway.sign(&mut told);
     assert_eq!(till.gateway.tell(&told).await, 200);
-    assert!(till.letter(&admin, &order).await.starts_with("other_amount"));
+    assert!(till.letter(&admin, "orderId", &order).await.starts_with("other_amount"));
     let path = format!("/api/v1/payment/return?{}", till.gateway.redirect(&order));
     let answer = till.http.get(till.url(&path)).send().await.expect("the server answers");
     assert_eq!(answer.status().as_u16(), 303);
-    let looks = "SELECT count(*) FROM jobs WHERE kind = $1";
-    while till.count(looks, "deposit_look").await > 0 {
-        tokio::task::yield_now().await;
-    }
+    till.no_jobs("deposit_look").await;
     deposit_that_is(&rider, &order, "failed").await;
     assert_eq!((till.suspense().await, balance(&rider).await), (1500, json!(0)));
     till.check_invariants().await;

@@ -1,16 +1,12 @@
 //! Deposits go back to their cards: off the wallet first, asked of the gateway once.
 
-use std::time::Duration;
-
 use base::Piasters;
 use payments::ActLimits;
 use serde_json::{Value, json};
 use standins::Play;
 
 use crate::acts::balance;
-use crate::harness::{Person, Reply, Till, deposit_that_is};
-
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+use crate::harness::{Person, Reply, Till, deposit_that_is, until};
 
 /// A rider who paid 100 pounds in; the order.
 async fn paid(till: &Till, rider: &Person) -> String {
@@ -35,33 +31,24 @@ pub fn act_of(reply: &Reply) -> String {
 
 /// The refund once it is `status`.
 pub async fn refund_that_is(admin: &Person, id: &str, status: &str) -> Value {
-    let mut tick = tokio::time::interval(LOOK_EVERY);
-    loop {
-        tick.tick().await;
+    until(&format!("refund {status}"), async || {
         let page = admin.get("/admin/refunds?limit=100").await;
         let refunds = page.data()["refunds"].as_array().cloned().unwrap_or_default();
         let found = refunds.into_iter().find(|refund| refund["id"] == id);
-        if let Some(refund) = found.filter(|refund| refund["status"] == status) {
-            return refund;
-        }
-    }
+        found.filter(|refund| refund["status"] == status)
+    })
+    .await
 }
 
 /// Looks at a refund now, as its schedule would later.
 async fn look(till: &Till, id: &str) {
-    let jobs = "SELECT count(*) FROM jobs WHERE kind = $1";
-    let idle = async || {
-        while till.count(jobs, "card_refund").await > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    idle().await;
+    till.no_jobs("card_refund").await;
     let again = "INSERT INTO jobs (queue, kind, version, payload, priority, run_at, rank_at, \
         max_attempts, on_dead) VALUES ('payment-processing', 'card_refund', 1, \
         jsonb_build_object('refundId', $1), 1, now(), now(), 3, 'by_hand')";
     let mut owner = storage::testing::owner(till.db()).await;
     sqlx::query(again).bind(id).execute(&mut owner).await.expect("the owner may");
-    idle().await;
+    till.no_jobs("card_refund").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,7 +170,7 @@ async fn a_refund_that_is_put_off_ends_by_the_gateways_last_word() {
     late.data["status"] = json!("SUCCESS");
     till.gateway.sign(&mut late);
     assert_eq!(till.gateway.tell(&late).await, 200);
-    assert!(till.letter(&admin, &order).await.starts_with("refund_contradicted"));
+    assert!(till.letter(&admin, "orderId", &order).await.starts_with("refund_contradicted"));
     assert_eq!(balance(&rider).await, json!(100));
 
     // The next one arrives.

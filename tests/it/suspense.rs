@@ -22,7 +22,7 @@ async fn stranger_pays(till: &Till, admin: &Person, rider: &Person, pounds: i64)
     (told.data["merchantOrderId"], told.data["amount"]) = (json!(name), json!(pounds));
     till.gateway.sign(&mut told);
     assert_eq!(till.gateway.tell(&told).await, 200);
-    assert!(till.letter(admin, &name).await.starts_with("unknown_order"));
+    assert!(till.letter(admin, "orderId", &name).await.starts_with("unknown_order"));
     let waiting = admin.get("/admin/suspense").await.data()["captures"][0].clone();
     assert_eq!(waiting["transaction"], told.data["transactionId"]);
     assert_eq!(

@@ -2,9 +2,9 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use standins::Play;
+use standins::{Payout, Play};
 
-use crate::harness::{Person, Server, Vault, fund, withdraw, withdrawal_that_is};
+use crate::harness::{Person, Server, Vault, fund, until, withdraw, withdrawal_that_is};
 
 const MANAGE: &str = "/payment/withdraw/manage";
 
@@ -183,6 +183,12 @@ async fn what_is_asked_for_is_checked() {
     server.check_invariants().await;
 }
 
+/// What the provider was asked to pay, once it was asked.
+async fn paid_out(vault: &Vault) -> Vec<Payout> {
+    let asked = || Some(vault.bank.payouts()).filter(|payouts| !payouts.is_empty());
+    until("a payout", async || asked()).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_pays_out_once_whatever_is_told_how_often() {
     let vault = Vault::start().await;
@@ -192,13 +198,7 @@ async fn a_provider_pays_out_once_whatever_is_told_how_often() {
     assert_eq!(vault.bank.payouts(), []);
     manage(&admin, &id, "approve", json!({})).await.data();
     withdrawal_that_is(&driver, &id, "sent").await;
-    let payouts = loop {
-        let payouts = vault.bank.payouts();
-        if !payouts.is_empty() {
-            break payouts;
-        }
-        tokio::task::yield_now().await;
-    };
+    let payouts = paid_out(&vault).await;
     let payout = &payouts[0];
     assert_eq!((payout.amount.as_str(), payout.method.as_str()), ("100.00", "bank"));
     assert_eq!(payout.account, "EG380019000500000000263180002");
@@ -233,10 +233,7 @@ async fn a_lost_answer_is_looked_up_and_a_refusal_gives_back() {
     vault.bank.play("/payouts", Play::Lose);
     manage(&admin, &id, "approve", json!({})).await.data();
     withdrawal_that_is(&driver, &id, "sent").await;
-    while vault.bank.payouts().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    vault.bank.end(&vault.bank.payouts()[0].reference, "paid");
+    vault.bank.end(&paid_out(&vault).await[0].reference, "paid");
     vault.tell(&id).await;
     withdrawal_that_is(&driver, &id, "confirmed").await;
     assert_eq!(vault.bank.seen("POST /payouts"), 1);

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use app::Setup;
 use payments::{GatewayMode, KashierConfig, PayPage, PaymentsConfig};
@@ -13,12 +12,10 @@ use standins::{Credentials, Gateway};
 use storage::Db;
 
 use super::house::Settings;
+use super::looks::until;
 use super::person::{Person, Reply};
 use super::program::free_address;
 use super::server::{Server, flat_city};
-
-/// Between two looks at what must come.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub struct Till {
     server: Server,
@@ -144,18 +141,21 @@ impl Till {
         counted.expect("it can be counted")
     }
 
-    /// Waits until the letter about `order` is there; what went wrong.
-    pub async fn letter(&self, admin: &Person, order: &str) -> String {
-        let mut tick = tokio::time::interval(LOOK_EVERY);
-        loop {
-            tick.tick().await;
+    /// Waits until nothing of `kind` is left to be done.
+    pub async fn no_jobs(&self, kind: &str) {
+        let waits = "SELECT count(*) FROM jobs WHERE kind = $1";
+        until(kind, async || (self.count(waits, kind).await == 0).then_some(())).await;
+    }
+
+    /// Waits until the letter is there whose payload says `id` as `name`; what went wrong.
+    pub async fn letter(&self, admin: &Person, name: &str, id: &str) -> String {
+        until("a letter", async || {
             let page = admin.get("/admin/dead-letters?status=open").await;
             let letters = page.data()["letters"].as_array().cloned().unwrap_or_default();
-            let found = letters.iter().find(|letter| letter["payload"]["orderId"] == order);
-            if let Some(letter) = found {
-                return letter["errors"][0]["error"].as_str().expect("a text").to_owned();
-            }
-        }
+            let found = letters.iter().find(|letter| letter["payload"][name] == id)?;
+            Some(found["errors"][0]["error"].as_str().expect("a text").to_owned())
+        })
+        .await
     }
 }
 
@@ -165,15 +165,12 @@ pub async fn open(person: &Person, amount: f64, key: &str) -> Reply {
 
 /// The deposit as its owner sees it, once it is `status`.
 pub async fn deposit_that_is(person: &Person, order: &str, status: &str) -> Value {
-    let mut tick = tokio::time::interval(LOOK_EVERY);
-    loop {
-        tick.tick().await;
+    until(&format!("deposit {status}"), async || {
         let reply = person.get(&format!("/payment/deposits/{order}")).await;
         let deposit = reply.data()["deposit"].clone();
-        if deposit["status"] == status {
-            return deposit;
-        }
-    }
+        (deposit["status"] == status).then_some(deposit)
+    })
+    .await
 }
 
 /// A rider lets the gateway reserve `amount` and comes back from its page; authorisation and order.
@@ -196,13 +193,10 @@ pub async fn open_card(rider: &Person, amount: f64) -> (String, String) {
 
 /// The authorisation as its rider sees it, once it is `status`.
 pub async fn card_that_is(rider: &Person, id: &str, status: &str) -> Value {
-    let mut tick = tokio::time::interval(LOOK_EVERY);
-    loop {
-        tick.tick().await;
+    until(&format!("card {status}"), async || {
         let reply = rider.get(&format!("/payment/card/{id}")).await;
         let card = reply.data()["authorisation"].clone();
-        if card["status"] == status {
-            return card;
-        }
-    }
+        (card["status"] == status).then_some(card)
+    })
+    .await
 }

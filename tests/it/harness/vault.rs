@@ -1,20 +1,16 @@
 //! A server that pays drivers out, and the bank that stands in for a real one.
 
-use std::ops::Deref;
-use std::time::Duration;
-
 use app::Setup;
 use payments::{PayoutProviderConfig, PayoutsConfig};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use standins::Bank;
+use std::ops::Deref;
 
 use super::house::Settings;
+use super::looks::until;
 use super::person::{Person, Reply};
 use super::server::Server;
-
-/// Between two looks at what must come.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub struct Vault {
     server: Server,
@@ -84,14 +80,11 @@ pub async fn withdraw(driver: &Person, amount: f64, key: &str) -> Reply {
 
 /// The driver's withdrawal once it is `status`.
 pub async fn withdrawal_that_is(driver: &Person, id: &str, status: &str) -> Value {
-    let mut tick = tokio::time::interval(LOOK_EVERY);
-    loop {
-        tick.tick().await;
+    until(&format!("withdrawal {status}"), async || {
         let page = driver.get("/payment/withdrawals").await;
         let requests = page.data()["requests"].as_array().cloned().unwrap_or_default();
         let found = requests.into_iter().find(|request| request["id"] == id);
-        if let Some(request) = found.filter(|request| request["status"] == status) {
-            return request;
-        }
-    }
+        found.filter(|request| request["status"] == status)
+    })
+    .await
 }
