@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use base::{Dice, Piasters, UserId};
-use ledger::{Ledger, Repeat, Wallet};
+use ledger::{Journal, Ledger, Posted, Repeat, Wallet};
 use ops::Tasks;
 use storage::{Db, Durability};
 use tokio::task::JoinSet;
@@ -63,9 +63,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
         eprintln!("postings: run {}", run + 1);
         rival.run(few, seed::Company::Locked, run, &mut locked).await?;
         rival.run(few, seed::Company::Unlocked, run, &mut unlocked).await?;
-        one_by_one(&postgres, &writers, few, run, &mut single).await?;
+        crowd(&postgres, &writers, one_by_one, (few, run), &mut single).await?;
         sound(&postgres.db).await?;
-        together(&postgres, &ledger, many, run, &mut batched).await?;
+        crowd(&postgres, &ledger, together, (many, run), &mut batched).await?;
         sound(&postgres.db).await?;
     }
     writers.close().await;
@@ -100,58 +100,45 @@ fn dice(client: usize, run: u32) -> Dice {
     Dice::seeded(client as u64 * 1000 + u64::from(run))
 }
 
-fn deposit(dice: &Dice) -> ledger::Journal {
+fn deposit(dice: &Dice) -> Journal {
     let (who, amount) = posting(dice);
     ledger::deposit(Uuid::now_v7(), Wallet::Rider(who.as_rider()), amount)
 }
 
-async fn one_by_one(
-    postgres: &Postgres,
-    db: &Db,
-    count: usize,
-    run: u32,
-    way: &mut Way,
-) -> anyhow::Result<()> {
-    let watch = Stopwatch::start(postgres)?;
-    let mut tasks = JoinSet::new();
-    for client in 0..CLIENTS {
-        let db = db.clone();
-        tasks.spawn(async move {
-            let dice = dice(client, run);
-            let mut waits = Vec::new();
-            for _ in 0..count / CLIENTS {
-                let journal = deposit(&dice);
-                let begun = Instant::now();
-                let mut tx = db.begin_writer().await?;
-                let posted = ledger::post_in_tx(&mut tx, &journal).await?;
-                tx.commit().await?;
-                ensure!(posted.repeat == Repeat::First, "{journal:?} stood already");
-                waits.push(begun.elapsed());
-            }
-            anyhow::Ok(waits)
-        });
-    }
-    finish(tasks, watch, way).await
+async fn one_by_one(db: Db, journal: Journal) -> anyhow::Result<Posted> {
+    let mut tx = db.begin_writer().await?;
+    let posted = ledger::post_in_tx(&mut tx, &journal).await?;
+    tx.commit().await?;
+    Ok(posted)
 }
 
-async fn together(
+async fn together(ledger: Ledger, journal: Journal) -> anyhow::Result<Posted> {
+    Ok(ledger.post(journal).await?)
+}
+
+/// All clients post through `door` by `post`, `count` times together.
+async fn crowd<D, P>(
     postgres: &Postgres,
-    ledger: &Ledger,
-    count: usize,
-    run: u32,
+    door: &D,
+    post: fn(D, Journal) -> P,
+    (count, run): (usize, u32),
     way: &mut Way,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<()>
+where
+    D: Clone + Send + 'static,
+    P: Future<Output = anyhow::Result<Posted>> + Send + 'static,
+{
     let watch = Stopwatch::start(postgres)?;
     let mut tasks = JoinSet::new();
     for client in 0..CLIENTS {
-        let ledger = ledger.clone();
+        let door = door.clone();
         tasks.spawn(async move {
             let dice = dice(client, run);
             let mut waits = Vec::new();
             for _ in 0..count / CLIENTS {
                 let journal = deposit(&dice);
                 let begun = Instant::now();
-                let posted = ledger.post(journal).await?;
+                let posted = post(door.clone(), journal).await?;
                 ensure!(posted.repeat == Repeat::First, "{posted:?} stood already");
                 waits.push(begun.elapsed());
             }
