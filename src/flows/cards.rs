@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use base::{Caller, Code, DriverId, Fault, Millis, Piasters, Problem, TripId};
+use base::{Caller, DriverId, Fault, Millis, Piasters, Problem, TripId};
 use events::{
     Consumer, Done, Failure, Handler, Job, Kind, NewJob, OnDead, Once, Priority, Published, Queue,
 };
@@ -28,7 +28,7 @@ use trips::{CardDue, CardSettled, PaymentStatus, Trip, TripEvent};
 
 use crate::Flows;
 use crate::late_payment::late_payments;
-use crate::refunds::FoundOut;
+use crate::refunds::{FoundOut, nobody_waits};
 
 /// A trip that is paid by card has ended.
 pub static CARD_TRIP: Kind = Kind {
@@ -104,10 +104,7 @@ impl Flows {
             (CardStatus::Capturing, Some(_), FoundOut::Failed) => {
                 CardWord::Refused { why: reason.to_owned(), held: true }
             }
-            (status, _, _) => {
-                let problem = Problem::new(Code::InvalidTransition, "nobody waits for a word");
-                return Err(problem.with("current", status));
-            }
+            (status, _, _) => return Err(nobody_waits(status)),
         };
         let details = json!({"outcome": found_out.name(), "reason": reason});
         let record = Audit::by(admin, "card.settle", AuditObject::new("card", id)).with(details);

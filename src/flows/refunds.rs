@@ -14,6 +14,7 @@ use payments::{
     ActDetails, ActKind, ActView, CardRefund, MoneyAct, NewAct, REFUND_LOOKS, Reference, RefundId,
     RefundJob, RefundMoved, RefundStatus, RefundView, RefundWord, RefundsPage,
 };
+use serde::Serialize;
 use serde_json::json;
 use storage::{Tx, Who};
 use tracing::error;
@@ -96,7 +97,7 @@ impl Flows {
     ) -> Result<(RefundView, Option<ActView>), Problem> {
         let refund = self.payments.card_refund(id).await?.ok_or_else(Problem::not_found)?;
         if once.applied().is_none() && refund.status != RefundStatus::Sent {
-            return Err(nobody_waits(&refund));
+            return Err(nobody_waits(refund.status));
         }
         let act = match found_out {
             FoundOut::Done => {
@@ -131,7 +132,7 @@ impl Flows {
         let word = RefundWord::Done { transaction: None };
         let moved = self.payments.settle_refund_in_tx(&mut tx, id, word).await?;
         if !moved.ended {
-            return Err(nobody_waits(&moved.refund));
+            return Err(nobody_waits(moved.refund.status));
         }
         let details = json!({"status": moved.refund.status, "reason": reason});
         let record = Audit::by(admin, "refund.settle", AuditObject::new("refund", id));
@@ -154,7 +155,7 @@ impl Flows {
         };
         let word = RefundWord::Failed { why: act.what.reason.clone(), transaction: None };
         let moved = self.payments.settle_refund_in_tx(tx, refund_id, word).await?;
-        moved.posted.ok_or_else(|| nobody_waits(&moved.refund))
+        moved.posted.ok_or_else(|| nobody_waits(moved.refund.status))
     }
 
     pub(crate) async fn tell_card_refund_in_tx(
@@ -183,9 +184,10 @@ impl Flows {
     }
 }
 
-fn nobody_waits(refund: &CardRefund) -> Problem {
+/// An operator says what became of something of which nobody has to be told any more.
+pub(crate) fn nobody_waits(current: impl Serialize) -> Problem {
     let problem = Problem::new(base::Code::InvalidTransition, "nobody waits for a word");
-    problem.with("current", refund.status)
+    problem.with("current", current)
 }
 
 /// Asks the gateway for refunds, and how they stand.
