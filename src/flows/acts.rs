@@ -270,7 +270,7 @@ impl Flows {
     ) -> Result<(), Problem> {
         match act.what.kind {
             ActKind::Adjustment | ActKind::WriteOff => {
-                self.account_journal(act).await?;
+                account_journal_in_tx(tx, act).await?;
             }
             ActKind::Refund => {
                 let (refund, left) = self.trip_refund_in_tx(tx, admin, act).await?;
@@ -299,9 +299,12 @@ impl Flows {
     ) -> Result<Option<Posted>, Problem> {
         let MoneyAct { id, ref what, .. } = *act;
         let posted = match what.kind {
-            ActKind::Adjustment => post_in_tx(tx, &self.account_journal(act).await?).await?,
+            ActKind::Adjustment => {
+                let journal = account_journal_in_tx(tx, act).await?;
+                post_in_tx(tx, &journal).await?
+            }
             ActKind::WriteOff => {
-                let journal = self.account_journal(act).await?;
+                let journal = account_journal_in_tx(tx, act).await?;
                 post_in_tx(tx, &journal).await.map_err(|problem| match problem.code {
                     Code::InsufficientBalance => {
                         Problem::new(Code::MoreThanOwed, "more than is owed can't be given up")
@@ -343,26 +346,6 @@ impl Flows {
         }
         tracing::info!(act.id = %id, kind = %what.kind, "an admin's act is done");
         Ok(Some(posted))
-    }
-
-    /// The journal of an act on somebody's account.
-    async fn account_journal(&self, act: &MoneyAct) -> Result<Journal, Problem> {
-        let MoneyAct { id, ref what, asked_by, .. } = *act;
-        let user = what.user.ok_or_else(Problem::not_found)?;
-        let role = self.identity.role_of(user).await?.ok_or_else(Problem::not_found)?;
-        let no_wallet = || Problem::new(Code::NotFound, "this account has no wallet");
-        let key = id.to_string();
-        let (amount, reason) = (what.amount, what.reason.as_str());
-        if what.kind == ActKind::Adjustment {
-            let made = ledger::adjustment(asked_by, user, role, amount, reason, Some(&key));
-            return made.ok_or_else(no_wallet);
-        }
-        let debtor = match role {
-            Role::Rider => Debtor::Rider(user.as_rider()),
-            Role::Driver => Debtor::Driver(user.as_driver()),
-            Role::Admin => return Err(no_wallet()),
-        };
-        Ok(ledger::write_off(asked_by, debtor, amount, reason, Some(&key)))
     }
 
     /// The refund of an act, and how much of what was paid is left. Refunds of one trip wait for
@@ -425,6 +408,26 @@ fn driver_of(trip: &Trip, burden: Burden) -> Result<base::DriverId, Problem> {
             Err(Problem::field("fault", "invalid", why))
         }
     }
+}
+
+/// The journal of an act on somebody's account.
+async fn account_journal_in_tx(tx: &mut Tx, act: &MoneyAct) -> Result<Journal, Problem> {
+    let MoneyAct { id, ref what, asked_by, .. } = *act;
+    let user = what.user.ok_or_else(Problem::not_found)?;
+    let role = identity::role_in_tx(tx, user).await?.ok_or_else(Problem::not_found)?;
+    let no_wallet = || Problem::new(Code::NotFound, "this account has no wallet");
+    let key = id.to_string();
+    let (amount, reason) = (what.amount, what.reason.as_str());
+    if what.kind == ActKind::Adjustment {
+        let made = ledger::adjustment(asked_by, user, role, amount, reason, Some(&key));
+        return made.ok_or_else(no_wallet);
+    }
+    let debtor = match role {
+        Role::Rider => Debtor::Rider(user.as_rider()),
+        Role::Driver => Debtor::Driver(user.as_driver()),
+        Role::Admin => return Err(no_wallet()),
+    };
+    Ok(ledger::write_off(asked_by, debtor, amount, reason, Some(&key)))
 }
 
 async fn post_in_tx(tx: &mut Tx, journal: &Journal) -> Result<Posted, Problem> {

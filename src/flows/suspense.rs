@@ -58,12 +58,12 @@ impl Flows {
     ) -> Result<Acted, Problem> {
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
         let kept = payments::suspense_lock_in_tx(&mut tx, capture).await?;
-        drop(tx);
         let kept = kept.ok_or_else(Problem::not_found)?;
         if once.applied().is_none() {
             must_wait(&kept)?;
-            self.way_of(to).await?;
+            way_in_tx(&mut tx, to).await?;
         }
+        drop(tx);
         let details = ActDetails::Capture { capture_id: capture };
         let company =
             NewAct::of_company(ActKind::Suspense, kept.amount, reason.to_owned(), details);
@@ -97,7 +97,7 @@ impl Flows {
         let kept = payments::suspense_lock_in_tx(tx, *capture_id).await?;
         let kept = kept.ok_or_else(Problem::not_found)?;
         must_wait(&kept)?;
-        let way = self.way_of(to).await?;
+        let way = way_in_tx(tx, to).await?;
         let journal = ledger::suspense_resolved(kept.id, kept.amount, way);
         let posted = ledger::post_in_tx(tx, &journal).await?;
         payments::suspense_resolve_in_tx(tx, kept.id, to, self.clock.now()).await?;
@@ -108,14 +108,6 @@ impl Flows {
             self.notify.tell_in_tx(tx, &message).await?;
         }
         Ok(posted)
-    }
-
-    async fn way_of(&self, to: Option<UserId>) -> Result<Resolution, Problem> {
-        let Some(user) = to else { return Ok(Resolution::Returned) };
-        let role = self.identity.role_of(user).await?;
-        let wallet = role.and_then(|role| Wallet::of(user, role));
-        let unknown = || Problem::field("to", "unknown", "must be gateway, or have a wallet");
-        wallet.map(Resolution::Found).ok_or_else(unknown)
     }
 
     pub(crate) async fn gateway_settled_in_tx(
@@ -136,6 +128,15 @@ impl Flows {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whose a capture becomes.
+async fn way_in_tx(tx: &mut Tx, to: Option<UserId>) -> Result<Resolution, Problem> {
+    let Some(user) = to else { return Ok(Resolution::Returned) };
+    let role = identity::role_in_tx(tx, user).await?;
+    let wallet = role.and_then(|role| Wallet::of(user, role));
+    let unknown = || Problem::field("to", "unknown", "must be gateway, or have a wallet");
+    wallet.map(Resolution::Found).ok_or_else(unknown)
 }
 
 fn must_wait(kept: &Kept) -> Result<(), Problem> {

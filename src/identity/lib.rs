@@ -42,6 +42,7 @@ pub use audit::{Audit, AuditEntry, AuditFilter, AuditObject, AuditPage, audit_in
 pub use error::IdentityError;
 pub use passwords::HashCost;
 pub use phone::{NotAMobile, Phone};
+pub use store::role_in_tx;
 pub use tokens::{ACCESS_TTL, Keys, Tokens, WeakSecret};
 pub use wire::{
     CheckPhone, Exchange, LogIn, LogOut, PhoneChecked, Refresh, SignUp, SignedIn, TokenPair,

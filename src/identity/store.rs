@@ -193,13 +193,7 @@ impl Store {
         &self,
         users: &[UserId],
     ) -> Result<Vec<(UserId, String, Role)>, Fault> {
-        let mut tx = self.db.begin(&Who::System).await?;
-        let sql = "SELECT id, name, role FROM users
-                   WHERE id = ANY($1) AND deleted_at IS NULL";
-        let ids: Vec<Uuid> = users.iter().map(|user| user.0).collect();
-        let rows: Vec<(Uuid, String, String)> =
-            sqlx::query_as(sql).bind(ids).fetch_all(tx.conn()).await.map_err(fault)?;
-        rows.into_iter().map(|(id, name, role)| Ok((UserId(id), name, role_word(&role)?))).collect()
+        accounts_in_tx(&mut self.db.begin(&Who::System).await?, users).await
     }
 
     /// Keeps a code's hash for `ttl`; codes that nobody used in their time go.
@@ -296,6 +290,24 @@ impl Store {
             .map_err(fault)?;
         Ok(())
     }
+}
+
+async fn accounts_in_tx(
+    tx: &mut Tx,
+    users: &[UserId],
+) -> Result<Vec<(UserId, String, Role)>, Fault> {
+    let sql = "SELECT id, name, role FROM users
+               WHERE id = ANY($1) AND deleted_at IS NULL";
+    let ids: Vec<Uuid> = users.iter().map(|user| user.0).collect();
+    let rows: Vec<(Uuid, String, String)> =
+        sqlx::query_as(sql).bind(ids).fetch_all(tx.conn()).await.map_err(fault)?;
+    rows.into_iter().map(|(id, name, role)| Ok((UserId(id), name, role_word(&role)?))).collect()
+}
+
+/// The role of an account as the transaction's caller may see it; `None` when there is none. For
+/// whoever has a connection already, so that he does not wait for a second one.
+pub async fn role_in_tx(tx: &mut Tx, user: UserId) -> Result<Option<Role>, Fault> {
+    Ok(accounts_in_tx(tx, &[user]).await?.pop().map(|(_, _, role)| role))
 }
 
 fn role_word(text: &str) -> Result<Role, Fault> {
