@@ -1,7 +1,9 @@
 //! The desk where news is handed in and carried out, one step at a time.
 //!
 //! A run takes every step that is due and says when the next one is. It may be repeated, cut off
-//! anywhere, and run twice at once: each way is claimed in the database before it is taken.
+//! anywhere, and run twice at once: each way is claimed in the database before it is taken. What
+//! calls nobody outside is done in the one transaction that also ends the run, so a notice on a
+//! socket costs one commit; cut off before that, it is told again under the same id.
 
 use std::sync::Arc;
 
@@ -26,7 +28,10 @@ use crate::plan::{
 };
 use crate::push::{Loudness, Push};
 use crate::speech::{Speech, for_sms};
-use crate::store::{Case, Claimed, Store, Told, add_in_tx};
+use crate::store::{
+    Case, Claimed, Store, Told, add_in_tx, case_in_tx, claim_in_tx, close_in_tx, deliveries_in_tx,
+    settle_in_tx,
+};
 use crate::texts::{Text, text};
 use crate::wire::{
     DeliveryView, DeviceBody, DeviceView, NoticeView, NotificationView, NotificationsPage,
@@ -93,35 +98,37 @@ impl Notify {
         self.0.couriers.open().push
     }
 
-    pub(crate) fn db(&self) -> &Db {
-        &self.0.store.db
-    }
-
-    /// Takes every step that is due. Says when the next one is; `None` when it was the last.
-    pub async fn deliver(&self, id: NotificationId) -> Result<Option<Millis>, Fault> {
+    /// Takes every step that is due. Says when the next one is, `None` when it was the last, and
+    /// hands out the transaction in which the last steps were taken: they are taken once it commits.
+    pub(crate) async fn deliver(&self, id: NotificationId) -> Result<(Tx, Option<Millis>), Fault> {
         let desk = &self.0;
+        let mut tx = desk.store.begin().await?;
         for _ in 0..STEPS {
-            let Some(case) = desk.store.case(id).await? else { return Ok(None) };
-            let told = &case.told.notification;
-            if told.state != Progress::Pending {
-                return Ok(None);
+            let Some(mut case) = case_in_tx(&mut tx, id).await? else { return Ok((tx, None)) };
+            if case.told.notification.state != Progress::Pending {
+                return Ok((tx, None));
             }
             let now = desk.clock.now();
-            match desk.next(&case, now) {
-                Next::Wait(at) => return Ok(Some(at)),
-                Next::Act(channel) => desk.act(&case, channel, now).await?,
+            match desk.next_in_tx(&mut tx, &mut case, now).await? {
+                Next::Wait(at) => return Ok((tx, Some(at))),
+                Next::Act(channel) => {
+                    // Nothing is locked while others are called.
+                    tx.commit().await?;
+                    desk.act(&case, channel, now).await?;
+                    tx = desk.store.begin().await?;
+                }
                 Next::Over(state) => {
-                    desk.store.close(id, state, now).await?;
-                    let kind = told.news.kind().name();
+                    close_in_tx(&mut tx, id, state, now).await?;
+                    let kind = case.told.notification.news.kind().name();
                     counter!("smartline_notifications_total", "kind" => kind,
                         "state" => state.name())
                     .increment(1);
-                    return Ok(None);
+                    return Ok((tx, None));
                 }
             }
         }
         // Others act on it at the same time: whoever comes later sees what they did.
-        Ok(Some(desk.clock.now() + ACKNOWLEDGED_WITHIN))
+        Ok((tx, Some(desk.clock.now() + ACKNOWLEDGED_WITHIN)))
     }
 
     /// The caller's phone takes pushes from now on.
@@ -214,6 +221,16 @@ impl Desk {
         next(&plan, &case.deliveries, told.until, now)
     }
 
+    /// The next thing to do that is not the socket's: what is that one's is done here.
+    async fn next_in_tx(&self, tx: &mut Tx, case: &mut Case, now: Millis) -> Result<Next, Fault> {
+        loop {
+            match self.next(case, now) {
+                Next::Act(Channel::Socket) => self.socket_in_tx(tx, case, now).await?,
+                next => return Ok(next),
+            }
+        }
+    }
+
     async fn act(&self, case: &Case, channel: Channel, now: Millis) -> Result<(), Fault> {
         for lost in case.deliveries.iter().filter(|way| way.channel == channel) {
             if lost.state == DeliveryState::Sending && lost.changed_at + LOST_AFTER <= now {
@@ -223,7 +240,7 @@ impl Desk {
             }
         }
         match channel {
-            Channel::Socket => self.socket(case, now).await,
+            Channel::Socket => Ok(()),
             Channel::Push => self.pushes(case, now).await,
             Channel::Sms => {
                 let sms = for_sms(&words(&case.told, now).body);
@@ -239,38 +256,43 @@ impl Desk {
         }
     }
 
-    /// Puts a notice on the person's sockets, or sees whether one of them has it.
-    async fn socket(&self, case: &Case, now: Millis) -> Result<(), Fault> {
-        let told = &case.told.notification;
-        let waiting = case
-            .deliveries
-            .iter()
-            .find(|way| way.channel == Channel::Socket && way.state == DeliveryState::Waiting);
-        if let Some(way) = waiting {
-            let heard = self.number(way).map(|seq| self.rooms.delivery(told.to, seq));
+    /// Puts a notice on the person's sockets, or sees whether one of them has it. `case` says
+    /// afterwards how it stands.
+    async fn socket_in_tx(&self, tx: &mut Tx, case: &mut Case, now: Millis) -> Result<(), Fault> {
+        let (id, to) = (case.told.notification.id, case.told.notification.to);
+        let begun = case.deliveries.iter().find(|way| way.channel == Channel::Socket);
+        let (way, end) = if let Some(way) = begun {
+            let heard = self.number(way).map(|seq| self.rooms.delivery(to, seq));
             let (state, code) = match heard {
                 Some(Heard::Acknowledged) => (DeliveryState::Delivered, None),
                 _ => (DeliveryState::Failed, Some("NOT_ACKNOWLEDGED".to_owned())),
             };
-            let end = Settled { state, reference: None, code, next_at: None };
-            return self.store.seen(way.id, &end, now).await;
-        }
-        let claimed = self.store.claim(told.id, Channel::Socket, None, now).await?;
-        let Some(way) = claimed else { return Ok(()) };
+            (way.id, Settled { state, reference: None, code, next_at: None })
+        } else {
+            // Whoever is at it at the same time waits here for the other's commit.
+            let Some(way) = claim_in_tx(tx, id, Channel::Socket, None, now).await? else {
+                case.deliveries = deliveries_in_tx(tx, id).await?;
+                return Ok(());
+            };
+            let reference = Some(format!("{:x}:{}", self.node, self.notice(case, now)));
+            let next_at = Some(now + ACKNOWLEDGED_WITHIN);
+            (way.id, Settled { state: DeliveryState::Waiting, reference, code: None, next_at })
+        };
+        let settled = settle_in_tx(tx, way, &end, now).await?;
+        case.deliveries.retain(|other| other.id != way);
+        case.deliveries.extend(settled);
+        Ok(())
+    }
+
+    /// Puts the notice on the person's sockets; its number there.
+    fn notice(&self, case: &Case, now: Millis) -> u64 {
+        let told = &case.told.notification;
         let Text { title, body } = words(&case.told, now);
         let kind = told.news.kind().name();
         let (about, expires_at) = (told.about, told.until);
         let notice = NoticeView { id: told.id, kind, title, body, about, expires_at };
         let room = format!("user:{}", told.to);
-        let seq =
-            self.rooms.tell_user(told.to, |epoch, seq| notice_frame(room, epoch, seq, &notice));
-        let end = Settled {
-            state: DeliveryState::Waiting,
-            reference: Some(format!("{:x}:{seq}", self.node)),
-            code: None,
-            next_at: Some(now + ACKNOWLEDGED_WITHIN),
-        };
-        self.store.settle(way.id, &end, now).await
+        self.rooms.tell_user(told.to, |epoch, seq| notice_frame(room, epoch, seq, &notice))
     }
 
     /// The number of a notice, when this run of the program gave it out.
@@ -330,10 +352,7 @@ impl Desk {
             .iter()
             .filter(|way| way.channel == Channel::Push && way.state == DeliveryState::Waiting);
         for way in waiting.filter(|way| !here(way)) {
-            let code = Some("DEVICE_GONE".to_owned());
-            let (state, reference) = (DeliveryState::Failed, None);
-            let end = Settled { state, reference, code, next_at: None };
-            self.store.seen(way.id, &end, now).await?;
+            self.store.give_up(way.id, "DEVICE_GONE", now).await?;
         }
         Ok(())
     }

@@ -3,10 +3,9 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use base::{Fault, Millis, NotificationId};
+use base::{Fault, NotificationId};
 use events::{Done, Failure, Handler, Job, NewJob, OnDead, Priority, Queue, add_in_tx};
 use serde::{Deserialize, Serialize};
-use storage::Who;
 
 use crate::Notify;
 use crate::model::Kind;
@@ -59,23 +58,16 @@ impl Handler for Notify {
     ) -> Pin<Box<dyn Future<Output = Result<Done, Failure>> + Send + 'a>> {
         Box::pin(async move {
             let Payload { notification_id } = job.read()?;
-            match self.deliver(notification_id).await? {
-                None => Ok(Done::Finished),
-                Some(next) => self.carry_on(job, notification_id, next).await,
+            let (mut tx, next) = self.deliver(notification_id).await?;
+            job.finish_in_tx(&mut tx).await?;
+            // The next one in the same commit: there is always exactly one.
+            if let Some(next) = next {
+                let is_calm = job.kind == CALM_NOTIFICATION.name;
+                let kind = if is_calm { &CALM_NOTIFICATION } else { &NOTIFICATION };
+                add_in_tx(&mut tx, &[new_job(notification_id, kind)?.at(next)]).await?;
             }
+            tx.commit().await?;
+            Ok(Done::Stored)
         })
-    }
-}
-
-impl Notify {
-    /// Ends this job and puts down the next in one commit: there is always exactly one.
-    async fn carry_on(&self, job: &Job, id: NotificationId, next: Millis) -> Result<Done, Failure> {
-        let mut tx = self.db().begin(&Who::System).await?;
-        job.finish_in_tx(&mut tx).await?;
-        let is_calm = job.kind == CALM_NOTIFICATION.name;
-        let kind = if is_calm { &CALM_NOTIFICATION } else { &NOTIFICATION };
-        add_in_tx(&mut tx, &[new_job(id, kind)?.at(next)]).await?;
-        tx.commit().await?;
-        Ok(Done::Stored)
     }
 }

@@ -1,22 +1,19 @@
 //! All SQL of notifications.
 
-use std::collections::HashMap;
+mod rows;
 
-use base::{Caller, Cursor, DeviceId, Fault, Millis, NotificationId, UserId};
-use jiff_sqlx::Timestamp;
-use serde_json::Value;
-use sqlx::FromRow;
+use base::{Caller, Cursor, DeviceId, Fault, Millis, NotificationId};
 use sqlx::postgres::PgQueryResult;
-use storage::{Db, Tx, Who, at, fault, millis};
+use storage::{Db, Tx, Who, at, fault};
 use uuid::Uuid;
 
 use crate::model::{
-    Channel, Delivery, DeliveryState, Device, Group, Language, Message, Notification, Platform,
-    Preferences, Progress, Quiet,
+    Channel, Delivery, Device, Language, Message, Notification, Preferences, Progress,
 };
 use crate::plan::{LOST_AFTER, Settled, rule};
 use crate::texts::Faces;
 use crate::wire::{DeviceBody, DeviceView};
+use rows::{DeliveryRow, DeviceRow, WishesRow, deliveries, told};
 
 /// Language of a phone that says nothing else.
 const LOCALE: &str = "ar-EG";
@@ -78,36 +75,118 @@ pub(crate) async fn add_in_tx(
     Ok((done.rows_affected() == 1).then_some(id))
 }
 
+/// Everything about one notification; `None` when it, or its person, is gone.
+pub(crate) async fn case_in_tx(tx: &mut Tx, id: NotificationId) -> Result<Option<Case>, Fault> {
+    let Some(row) = told(tx, &[id.0]).await?.pop() else { return Ok(None) };
+    let devices: Vec<DeviceRow> = sqlx::query_as(
+        "SELECT id, platform, token, registered_at FROM devices WHERE user_id = $1
+         ORDER BY registered_at DESC, id DESC",
+    )
+    .bind(row.user_id)
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    let deliveries = deliveries_in_tx(tx, id).await?;
+    let (phone, wishes) = (row.phone.clone(), row.wishes()?);
+    Ok(Some(Case {
+        told: row.told()?,
+        phone,
+        wishes,
+        devices: devices.into_iter().map(DeviceRow::device).collect::<Result<_, _>>()?,
+        deliveries,
+    }))
+}
+
+/// Takes a way for this run. `None` when another run has it, or it is not due.
+pub(crate) async fn claim_in_tx(
+    tx: &mut Tx,
+    notification: NotificationId,
+    channel: Channel,
+    device: Option<DeviceId>,
+    now: Millis,
+) -> Result<Option<Claimed>, Fault> {
+    let row: Option<(Uuid, i16)> = sqlx::query_as(
+        "INSERT INTO notification_deliveries AS d
+           (id, notification_id, channel, device_id, state, changed_at)
+         VALUES ($1, $2, $3, $4, 'sending', $5)
+         ON CONFLICT ON CONSTRAINT one_delivery_per_way DO UPDATE SET
+           state = 'sending', attempts = d.attempts + 1, next_at = NULL, changed_at = $5
+         WHERE d.state = 'waiting' AND d.next_at <= $5
+         RETURNING d.id, d.attempts",
+    )
+    .bind(Uuid::now_v7())
+    .bind(notification.0)
+    .bind(channel.name())
+    .bind(device.map(|device| device.0))
+    .bind(at(now))
+    .fetch_optional(tx.conn())
+    .await
+    .map_err(fault)?;
+    Ok(row.map(|(id, attempts)| Claimed { id, attempts }))
+}
+
+/// Writes down how a way of this run's stands. The way as it is then; `None` when it had ended.
+pub(crate) async fn settle_in_tx(
+    tx: &mut Tx,
+    id: Uuid,
+    end: &Settled,
+    now: Millis,
+) -> Result<Option<Delivery>, Fault> {
+    let row: Option<DeliveryRow> = sqlx::query_as(
+        "UPDATE notification_deliveries SET state = $2, reference = coalesce($3, reference),
+           code = $4, next_at = $5, changed_at = $6
+         WHERE id = $1 AND state IN ('sending', 'waiting')
+         RETURNING id, notification_id, channel, device_id, state, attempts, reference, code,
+           next_at, changed_at",
+    )
+    .bind(id)
+    .bind(end.state.name())
+    .bind(&end.reference)
+    .bind(&end.code)
+    .bind(end.next_at.map(at))
+    .bind(at(now))
+    .fetch_optional(tx.conn())
+    .await
+    .map_err(fault)?;
+    row.map(DeliveryRow::delivery).transpose()
+}
+
+/// The ways that were begun.
+pub(crate) async fn deliveries_in_tx(
+    tx: &mut Tx,
+    id: NotificationId,
+) -> Result<Vec<Delivery>, Fault> {
+    Ok(deliveries(tx, &[id.0]).await?.remove(&id).unwrap_or_default())
+}
+
+/// The notification has come as far as it will.
+pub(crate) async fn close_in_tx(
+    tx: &mut Tx,
+    id: NotificationId,
+    state: Progress,
+    now: Millis,
+) -> Result<(), Fault> {
+    sqlx::query("UPDATE notifications SET state = $2, ended_at = $3 WHERE id = $1")
+        .bind(id.0)
+        .bind(state.name())
+        .bind(at(now))
+        .execute(tx.conn())
+        .await
+        .map_err(fault)?;
+    Ok(())
+}
+
 pub(crate) struct Store {
     pub db: Db,
 }
 
 impl Store {
-    /// Everything about one notification; `None` when it, or its person, is gone.
-    pub(crate) async fn case(&self, id: NotificationId) -> Result<Option<Case>, Fault> {
-        let mut tx = self.db.begin(&Who::System).await?;
-        let Some(row) = told(&mut tx, &[id.0]).await?.pop() else { return Ok(None) };
-        let devices: Vec<DeviceRow> = sqlx::query_as(
-            "SELECT id, platform, token, registered_at FROM devices WHERE user_id = $1
-             ORDER BY registered_at DESC, id DESC",
-        )
-        .bind(row.user_id)
-        .fetch_all(tx.conn())
-        .await
-        .map_err(fault)?;
-        let mut deliveries = deliveries(&mut tx, &[id.0]).await?;
-        let (phone, wishes) = (row.phone.clone(), row.wishes()?);
-        Ok(Some(Case {
-            told: row.told()?,
-            phone,
-            wishes,
-            devices: devices.into_iter().map(DeviceRow::device).collect::<Result<_, _>>()?,
-            deliveries: deliveries.remove(&id).unwrap_or_default(),
-        }))
+    /// A transaction of the program's own.
+    pub(crate) async fn begin(&self) -> Result<Tx, Fault> {
+        self.db.begin(&Who::System).await
     }
 
-    /// Takes a way for this run, before anything is sent. `None` when another run has it, or it is
-    /// not due.
+    /// As [`claim_in_tx`], before a provider is called.
     pub(crate) async fn claim(
         &self,
         notification: NotificationId,
@@ -115,26 +194,10 @@ impl Store {
         device: Option<DeviceId>,
         now: Millis,
     ) -> Result<Option<Claimed>, Fault> {
-        let mut tx = self.db.begin(&Who::System).await?;
-        let row: Option<(Uuid, i16)> = sqlx::query_as(
-            "INSERT INTO notification_deliveries AS d
-               (id, notification_id, channel, device_id, state, changed_at)
-             VALUES ($1, $2, $3, $4, 'sending', $5)
-             ON CONFLICT ON CONSTRAINT one_delivery_per_way DO UPDATE SET
-               state = 'sending', attempts = d.attempts + 1, next_at = NULL, changed_at = $5
-             WHERE d.state = 'waiting' AND d.next_at <= $5
-             RETURNING d.id, d.attempts",
-        )
-        .bind(Uuid::now_v7())
-        .bind(notification.0)
-        .bind(channel.name())
-        .bind(device.map(|device| device.0))
-        .bind(at(now))
-        .fetch_optional(tx.conn())
-        .await
-        .map_err(fault)?;
+        let mut tx = self.begin().await?;
+        let claimed = claim_in_tx(&mut tx, notification, channel, device, now).await?;
         tx.commit().await?;
-        Ok(row.map(|(id, attempts)| Claimed { id, attempts }))
+        Ok(claimed)
     }
 
     /// Writes down what became of a claimed way. What the provider reported meanwhile stands.
@@ -179,39 +242,20 @@ impl Store {
         Ok(done)
     }
 
-    /// A look at a notice on the socket: it waits no longer.
-    pub(crate) async fn seen(&self, id: Uuid, end: &Settled, now: Millis) -> Result<(), Fault> {
-        let mut tx = self.db.begin(&Who::System).await?;
+    /// A way that waited waits no longer.
+    pub(crate) async fn give_up(&self, id: Uuid, code: &str, now: Millis) -> Result<(), Fault> {
+        let mut tx = self.begin().await?;
         sqlx::query(
-            "UPDATE notification_deliveries SET state = $2, code = $3, next_at = NULL,
-               changed_at = $4
+            "UPDATE notification_deliveries SET state = 'failed', code = $2, next_at = NULL,
+               changed_at = $3
              WHERE id = $1 AND state = 'waiting'",
         )
         .bind(id)
-        .bind(end.state.name())
-        .bind(&end.code)
+        .bind(code)
         .bind(at(now))
         .execute(tx.conn())
         .await
         .map_err(fault)?;
-        tx.commit().await
-    }
-
-    /// The notification has come as far as it will.
-    pub(crate) async fn close(
-        &self,
-        id: NotificationId,
-        state: Progress,
-        now: Millis,
-    ) -> Result<(), Fault> {
-        let mut tx = self.db.begin(&Who::System).await?;
-        sqlx::query("UPDATE notifications SET state = $2, ended_at = $3 WHERE id = $1")
-            .bind(id.0)
-            .bind(state.name())
-            .bind(at(now))
-            .execute(tx.conn())
-            .await
-            .map_err(fault)?;
         tx.commit().await
     }
 
@@ -387,183 +431,4 @@ impl Store {
             })
             .collect()
     }
-}
-
-#[derive(FromRow)]
-struct ToldRow {
-    id: Uuid,
-    user_id: Uuid,
-    facts: Value,
-    about: Option<Uuid>,
-    state: String,
-    created_at: Timestamp,
-    expires_at: Timestamp,
-    phone: String,
-    #[sqlx(flatten)]
-    wishes: WishesRow,
-    locale: Option<String>,
-    time_zone: String,
-    driver: Option<String>,
-    car: Option<String>,
-    plate: Option<String>,
-}
-
-#[derive(Clone, FromRow)]
-struct WishesRow {
-    language: Option<String>,
-    email: Option<String>,
-    quiet_from: Option<i16>,
-    quiet_to: Option<i16>,
-    muted: Option<Vec<String>>,
-}
-
-/// Newest first. People who are gone are told nothing.
-async fn told(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<ToldRow>, Fault> {
-    sqlx::query_as(
-        "SELECT n.id, n.user_id, n.facts, n.about, n.state, n.created_at, n.expires_at, u.phone,
-                p.language, p.email, p.quiet_from, p.quiet_to, p.muted,
-                (SELECT v.locale FROM devices v WHERE v.user_id = u.id
-                 ORDER BY v.registered_at DESC, v.id DESC LIMIT 1) AS locale,
-                c.time_zone, w.name AS driver, car.plate,
-                concat_ws(' ', car.color, car.make, car.model) AS car
-         FROM notifications n
-         JOIN users u ON u.id = n.user_id AND u.deleted_at IS NULL
-         LEFT JOIN notification_preferences p ON p.user_id = u.id
-         LEFT JOIN trips t ON t.id = n.about
-         LEFT JOIN users w ON w.id = t.driver_id
-         LEFT JOIN vehicles car ON car.driver_id = t.driver_id
-         LEFT JOIN drivers own ON own.id = u.id
-         JOIN cities c ON c.id = coalesce(t.city_id, own.city_id,
-           (SELECT r.city_id FROM trips r WHERE r.rider_id = u.id
-            ORDER BY r.created_at DESC, r.id DESC LIMIT 1),
-           (SELECT min(id) FROM cities))
-         WHERE n.id = ANY($1)
-         ORDER BY n.created_at DESC, n.id DESC",
-    )
-    .bind(ids)
-    .fetch_all(tx.conn())
-    .await
-    .map_err(fault)
-}
-
-impl ToldRow {
-    fn wishes(&self) -> Result<Preferences, Fault> {
-        self.wishes.clone().wishes()
-    }
-
-    fn told(self) -> Result<Told, Fault> {
-        let wishes = self.wishes()?;
-        let news = serde_json::from_value(self.facts)
-            .map_err(|error| Fault::internal(format!("news can't be read: {error}")))?;
-        let spoken = self.locale.as_deref().unwrap_or(LOCALE);
-        let phone = if spoken.starts_with("ar") { Language::Ar } else { Language::En };
-        let faces = Faces {
-            driver: self.driver,
-            car: self.car.filter(|car| !car.is_empty()),
-            plate: self.plate,
-        };
-        let notification = Notification {
-            id: NotificationId(self.id),
-            to: UserId(self.user_id),
-            news,
-            about: self.about,
-            state: known(Progress::parse(&self.state), &self.state)?,
-            created_at: millis(self.created_at),
-            until: millis(self.expires_at),
-        };
-        let language = wishes.language.unwrap_or(phone);
-        Ok(Told { notification, language, zone: self.time_zone, faces })
-    }
-}
-
-impl WishesRow {
-    fn wishes(self) -> Result<Preferences, Fault> {
-        let language = self.language.as_deref();
-        let language = language.map(|text| known(Language::parse(text), text)).transpose()?;
-        let minute = |minute: i16| u16::try_from(minute).unwrap_or_default();
-        let quiet = self.quiet_from.zip(self.quiet_to);
-        let quiet = quiet.map(|(from, to)| Quiet { from: minute(from), to: minute(to) });
-        let muted = self.muted.unwrap_or_default();
-        let muted = muted.iter().map(|text| {
-            let found = text.split_once(':').and_then(|(group, channel)| {
-                Some((Group::parse(group)?, Channel::parse(channel)?))
-            });
-            known(found, text)
-        });
-        let muted = muted.collect::<Result<_, _>>()?;
-        Ok(Preferences { language, email: self.email, quiet, muted })
-    }
-}
-
-#[derive(FromRow)]
-struct DeviceRow {
-    id: Uuid,
-    platform: String,
-    token: String,
-    registered_at: Timestamp,
-}
-
-impl DeviceRow {
-    fn device(self) -> Result<Device, Fault> {
-        Ok(Device {
-            id: DeviceId(self.id),
-            platform: known(Platform::parse(&self.platform), &self.platform)?,
-            token: self.token,
-            registered_at: millis(self.registered_at),
-        })
-    }
-}
-
-#[derive(FromRow)]
-struct DeliveryRow {
-    id: Uuid,
-    notification_id: Uuid,
-    channel: String,
-    device_id: Option<Uuid>,
-    state: String,
-    attempts: i16,
-    reference: Option<String>,
-    code: Option<String>,
-    next_at: Option<Timestamp>,
-    changed_at: Timestamp,
-}
-
-async fn deliveries(
-    tx: &mut Tx,
-    ids: &[Uuid],
-) -> Result<HashMap<NotificationId, Vec<Delivery>>, Fault> {
-    let rows: Vec<DeliveryRow> = sqlx::query_as(
-        "SELECT id, notification_id, channel, device_id, state, attempts, reference, code,
-                next_at, changed_at
-         FROM notification_deliveries WHERE notification_id = ANY($1) ORDER BY id",
-    )
-    .bind(ids)
-    .fetch_all(tx.conn())
-    .await
-    .map_err(fault)?;
-    let mut found: HashMap<NotificationId, Vec<Delivery>> = HashMap::new();
-    for row in rows {
-        found.entry(NotificationId(row.notification_id)).or_default().push(row.delivery()?);
-    }
-    Ok(found)
-}
-
-impl DeliveryRow {
-    fn delivery(self) -> Result<Delivery, Fault> {
-        Ok(Delivery {
-            id: self.id,
-            channel: known(Channel::parse(&self.channel), &self.channel)?,
-            device: self.device_id.map(DeviceId),
-            state: known(DeliveryState::parse(&self.state), &self.state)?,
-            attempts: self.attempts,
-            reference: self.reference,
-            code: self.code,
-            next_at: self.next_at.map(millis),
-            changed_at: millis(self.changed_at),
-        })
-    }
-}
-
-fn known<T>(word: Option<T>, text: &str) -> Result<T, Fault> {
-    word.ok_or_else(|| Fault::internal(format!("unknown word {text} in notifications")))
 }

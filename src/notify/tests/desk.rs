@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::Executor;
 use storage::testing;
 
-use super::stand::{HEX, MONA, NOW, OMAR, Stand};
+use super::stand::{HEX, MONA, NOW, OMAR, Stand, deliver};
 use super::standins::Play;
 use crate::model::{EndedBy, News, Platform};
 
@@ -181,6 +181,31 @@ async fn many_runs_at_once_send_once_per_way() {
 }
 
 #[tokio::test]
+async fn many_runs_at_once_put_one_notice_on_the_socket() {
+    let stand = Stand::new().await;
+    let socket = stand.socket(MONA);
+    let id = stand.tell(MONA, News::TripArrived).await;
+    let runs = join_all((0..8).map(|_| stand.deliver(id))).await;
+    assert_eq!(runs, [Some(NOW + Duration::from_secs(3)); 8]);
+    assert_eq!(socket.read().len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_cut_off_after_its_notice_tells_it_again_under_the_same_id() {
+    let stand = Stand::new().await;
+    let socket = stand.socket(MONA);
+    let id = stand.tell(MONA, News::TripArrived).await;
+    let cut_off = stand.notify.deliver(id).await.unwrap();
+    drop(cut_off);
+    assert_eq!(stand.came(MONA).await, "pending: ");
+    assert!(stand.deliver(id).await.is_some());
+    assert_eq!(stand.came(MONA).await, "pending: socket waiting");
+    let notices = socket.read();
+    assert_eq!(notices.len(), 2);
+    assert_eq!(notices[0]["data"]["id"], notices[1]["data"]["id"]);
+}
+
+#[tokio::test]
 async fn what_is_told_twice_is_told_once_and_only_if_it_commits() {
     let stand = Stand::new().await;
     assert!(stand.tell_once(MONA, News::TripStarted, "a").await.is_some());
@@ -197,7 +222,7 @@ async fn after_a_restart_the_old_numbers_prove_nothing() {
     assert!(stand.deliver(id).await.is_some());
     let again = stand.restarted();
     stand.clock.advance(Duration::from_secs(3));
-    assert_eq!(again.deliver(id).await.unwrap(), None);
+    assert_eq!(deliver(&again, id).await, None);
     assert_eq!(stand.came(MONA).await, "sent: socket failed NOT_ACKNOWLEDGED, push accepted");
 }
 

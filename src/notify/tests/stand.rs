@@ -117,7 +117,7 @@ impl Stand {
     }
 
     pub(super) async fn deliver(&self, id: NotificationId) -> Option<Millis> {
-        self.notify.deliver(id).await.unwrap()
+        deliver(&self.notify, id).await
     }
 
     /// Runs it whenever something is due, until nothing is any more.
@@ -205,4 +205,11 @@ impl Socket {
         let bodies = std::iter::from_fn(|| lanes.take());
         bodies.map(|body| serde_json::from_slice(body.bytes()).unwrap()).collect()
     }
+}
+
+/// One run; when the next one is due.
+pub(super) async fn deliver(notify: &Notify, id: NotificationId) -> Option<Millis> {
+    let (tx, next) = notify.deliver(id).await.unwrap();
+    tx.commit().await.unwrap();
+    next
 }
