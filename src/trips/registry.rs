@@ -36,6 +36,9 @@ use crate::writer::{Group, Writer};
 
 /// How many live trips are read at once at boot.
 const PAGE: i64 = 2000;
+/// Between two questions what became of a booking, doubling up to the longest.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(2);
 
 /// Sizes and times of the trips' machinery.
 #[derive(Clone, Copy, Debug)]
@@ -162,7 +165,7 @@ impl Trips {
         let (trip, event) =
             match booking::store::create(&inner.db, caller, new.clone(), begin, once).await {
                 Err(TripError::Fault(Fault::Unknown(why))) => {
-                    self.create_again(caller, new, begin, once, why).await?
+                    self.create_until_known(caller, new, begin, once, why).await?
                 }
                 other => other?,
             };
@@ -177,7 +180,34 @@ impl Trips {
         Ok(trip)
     }
 
-    /// After a commit whose answer got lost: the same booking again. A first one that is still
+    /// After a commit whose answer got lost: asks until the database says whether there is a trip,
+    /// also when it is down for long and whoever booked is gone.
+    async fn create_until_known(
+        &self,
+        caller: &Caller,
+        new: NewTrip,
+        begin: Begin,
+        once: Once,
+        why: String,
+    ) -> Result<(Trip, TripEvent), TripError> {
+        let mut rest = ASK_AGAIN;
+        loop {
+            let again = self.create_again(caller, new.clone(), begin, once, &why).await;
+            match again {
+                Err(TripError::Fault(Fault::Unknown(_) | Fault::Unavailable(_))) => {}
+                known => return known,
+            }
+            tokio::select! {
+                biased;
+                // Whoever starts next adopts what is stored.
+                () = self.0.world.stopping.cancelled() => return Err(Fault::Unknown(why).into()),
+                () = tokio::time::sleep(rest) => {}
+            }
+            rest = (rest * 2).min(ASK_AGAIN_MAX);
+        }
+    }
+
+    /// The same booking again. A first one that is still
     /// under way makes the second wait at the primary key: then there is a row, or there was none.
     async fn create_again(
         &self,
@@ -185,7 +215,7 @@ impl Trips {
         new: NewTrip,
         begin: Begin,
         once: Once,
-        why: String,
+        why: &str,
     ) -> Result<(Trip, TripEvent), TripError> {
         let id = new.id;
         let second = booking::store::create(&self.0.db, caller, new, begin, once).await;
@@ -194,7 +224,7 @@ impl Trips {
             return Err(refused);
         };
         let first = store::events_since(&self.0.db, id, 0).await?.into_iter().next();
-        let event = first.ok_or(Fault::Unknown(why))?;
+        let event = first.ok_or_else(|| Fault::Unknown(why.to_owned()))?;
         Ok((trip, event))
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     Ask, At, CAIRO, FUNDS, Gate, House, Kill, Outside, POSTING, Person, ROUNDS, Reply, Settings,
-    far_from, online_driver,
+    far_from, online_driver, point, until,
 };
 use crate::trip_money::{booked_at, complete, postings_of, started_at, top_up, wallet};
 
@@ -87,6 +87,19 @@ impl Pair {
         trip
     }
 
+    /// Returns when the driver was asked for the trip and has it.
+    async fn accepts(&self, trip: &str) {
+        let path = format!("/trips/{trip}/driver-response");
+        until("the driver's turn", async || {
+            let here = json!({"lat": self.at.0, "lng": self.at.1,
+                "timestamp": jiff::Timestamp::now().to_string()});
+            self.driver.post("/location/update", here).await;
+            let said = self.driver.post(&path, json!({"action": "accept"})).await;
+            (said.status == 200).then_some(())
+        })
+        .await;
+    }
+
     fn completion(&self, trip: &str) -> Ask {
         Ask::new(&self.driver, format!("/trips/{trip}/status"), json!({"status": "completed"}))
     }
@@ -96,6 +109,27 @@ impl Pair {
         assert_eq!(wallet(&self.rider).await, rider);
         assert_eq!(wallet(&self.driver).await, driver);
     }
+}
+
+/// A trip in the database that nobody here knows of would bar its rider and be offered to no one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_trip_is_booked_once_and_finds_its_driver() {
+    let mut city = City::new().await;
+    for round in ROUNDS.map(Some).into_iter().chain([None]) {
+        let pair = city.pair(100.0).await;
+        let body = json!({"pickup": point(pair.at), "destination": point(far_from(pair.at, 3000.0)),
+            "vehicleType": "economy", "paymentMethod": "wallet"});
+        let mut ask = Ask::new(&pair.rider, "/trips/request", body);
+        let told = match round {
+            Some(round) => city.killed(ask, FUNDS, round).await,
+            None => city.house.away_while_asked(&mut ask, FUNDS).await,
+        };
+        assert_eq!(told.status, 201, "{told:?}");
+        let trip = told.data()["tripId"].as_str().expect("an id").to_owned();
+        assert_eq!(city.posted(&trip).await, ["hold: rider_wallet -6000, rider_hold 6000"]);
+        pair.accepts(&trip).await;
+    }
+    city.house.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

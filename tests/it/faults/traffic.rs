@@ -131,8 +131,10 @@ impl Pair {
             looks.next().await;
             self.report().await;
             let key = next_key();
-            self.driver.try_post(&response, &json!({"action": "accept"}), &key).await.ok();
-            match self.rider.try_get(&format!("/trips/{trip}")).await {
+            let said = self.driver.try_post(&response, &json!({"action": "accept"}), &key).await;
+            let stands = self.rider.try_get(&format!("/trips/{trip}")).await;
+            looks.seen = format!("{said:?}, {stands:?}");
+            match stands {
                 Ok(seen) if seen.body["data"]["status"] == "accepted" => return true,
                 Ok(seen) if seen.body["data"]["status"] == "no_drivers" => return false,
                 Ok(seen) if seen.status == 401 => self.rider.log_in_again().await,

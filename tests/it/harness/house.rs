@@ -125,6 +125,17 @@ impl House {
         }
     }
 
+    /// Stops the PostgreSQL that is not the program's own.
+    pub async fn lose_postgres(&mut self) {
+        self.cluster.take().expect("it runs beside the program").stop().await;
+    }
+
+    /// Starts it again.
+    pub async fn find_postgres(&mut self) {
+        let cluster = Cluster::start(&ClusterOptions::new(&self.dir.0)).await;
+        self.cluster = Some(cluster.expect("PostgreSQL"));
+    }
+
     /// Starts the program if it doesn't run.
     pub async fn rise(&mut self) {
         if self.program.is_none() {

@@ -4,6 +4,7 @@ use serde_json::Value;
 use sqlx::{Executor, PgConnection};
 
 use super::house::{House, Victim};
+use super::looks::until;
 use super::moment::{Moment, run};
 use super::person::{Person, Reply, next_key};
 
@@ -128,6 +129,23 @@ impl House {
             assert!(same, "one key, one answer: {answer:?}, {told:?}");
         }
         told
+    }
+
+    /// Sends a request and stops PostgreSQL once that is committed and nobody heard of it; starts
+    /// it again when the program has seen that it is away. The request is sent again: what its
+    /// sender knows in the end.
+    pub async fn away_while_asked(&mut self, ask: &mut Ask, gate: Gate) -> Reply {
+        let mut closed = self.close(gate).await;
+        let Ask { who, path, body, key } = ask.clone();
+        let rider = who.clone();
+        let asking = tokio::spawn(async move { who.try_post(&path, &body, &key).await });
+        closed.reached(At::Commit).await;
+        self.lose_postgres().await;
+        let missed = async || rider.try_get("/wallet").await.is_ok_and(|reply| reply.status == 503);
+        until("the program misses PostgreSQL", async || missed().await.then_some(())).await;
+        self.find_postgres().await;
+        asking.await.expect("it ends").ok();
+        ask.insist().await
     }
 
     /// The same where a job does it that `begin` brings about: it is done again.

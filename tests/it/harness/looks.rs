@@ -12,6 +12,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Looks at something that must come, again and again.
 pub struct Looks<'a> {
     what: &'a str,
+    /// What was seen last, for whoever reads why it failed.
+    pub seen: String,
     tick: Interval,
     begun: Instant,
 }
@@ -20,12 +22,12 @@ impl<'a> Looks<'a> {
     pub fn at(what: &'a str) -> Self {
         let mut tick = interval(LOOK_AGAIN);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { what, tick, begun: Instant::now() }
+        Self { what, seen: String::new(), tick, begun: Instant::now() }
     }
 
     /// Time for the next look; fails the test when it is the last.
     pub async fn next(&mut self) {
-        assert!(self.begun.elapsed() < PATIENCE, "{} never came", self.what);
+        assert!(self.begun.elapsed() < PATIENCE, "{} never came: {}", self.what, self.seen);
         self.tick.tick().await;
     }
 }
