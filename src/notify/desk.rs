@@ -99,7 +99,7 @@ impl Notify {
     }
 
     /// Takes every step that is due. Says when the next one is, `None` when it was the last, and
-    /// hands out the transaction in which the last steps were taken: they are taken once it commits.
+    /// hands out the transaction of the last steps: they are taken once it commits.
     pub(crate) async fn deliver(&self, id: NotificationId) -> Result<(Tx, Option<Millis>), Fault> {
         let desk = &self.0;
         let mut tx = desk.store.begin().await?;

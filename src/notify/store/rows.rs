@@ -1,12 +1,10 @@
-//! Rows of notifications, read and made into the room's own types.
-
-use std::collections::HashMap;
+//! Rows of notifications, made into the room's own types.
 
 use base::{DeviceId, Fault, NotificationId, UserId};
 use jiff_sqlx::Timestamp;
 use serde_json::Value;
 use sqlx::FromRow;
-use storage::{Tx, fault, millis};
+use storage::millis;
 use uuid::Uuid;
 
 use super::{LOCALE, Told};
@@ -42,35 +40,6 @@ pub(super) struct WishesRow {
     quiet_from: Option<i16>,
     quiet_to: Option<i16>,
     muted: Option<Vec<String>>,
-}
-
-/// Newest first. People who are gone are told nothing.
-pub(super) async fn told(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<ToldRow>, Fault> {
-    sqlx::query_as(
-        "SELECT n.id, n.user_id, n.facts, n.about, n.state, n.created_at, n.expires_at, u.phone,
-                p.language, p.email, p.quiet_from, p.quiet_to, p.muted,
-                (SELECT v.locale FROM devices v WHERE v.user_id = u.id
-                 ORDER BY v.registered_at DESC, v.id DESC LIMIT 1) AS locale,
-                c.time_zone, w.name AS driver, car.plate,
-                concat_ws(' ', car.color, car.make, car.model) AS car
-         FROM notifications n
-         JOIN users u ON u.id = n.user_id AND u.deleted_at IS NULL
-         LEFT JOIN notification_preferences p ON p.user_id = u.id
-         LEFT JOIN trips t ON t.id = n.about
-         LEFT JOIN users w ON w.id = t.driver_id
-         LEFT JOIN vehicles car ON car.driver_id = t.driver_id
-         LEFT JOIN drivers own ON own.id = u.id
-         JOIN cities c ON c.id = coalesce(t.city_id, own.city_id,
-           (SELECT r.city_id FROM trips r WHERE r.rider_id = u.id
-            ORDER BY r.created_at DESC, r.id DESC LIMIT 1),
-           (SELECT min(id) FROM cities))
-         WHERE n.id = ANY($1)
-         ORDER BY n.created_at DESC, n.id DESC",
-    )
-    .bind(ids)
-    .fetch_all(tx.conn())
-    .await
-    .map_err(fault)
 }
 
 impl ToldRow {
@@ -144,7 +113,7 @@ impl DeviceRow {
 #[derive(FromRow)]
 pub(super) struct DeliveryRow {
     id: Uuid,
-    notification_id: Uuid,
+    pub notification_id: Uuid,
     channel: String,
     device_id: Option<Uuid>,
     state: String,
@@ -153,26 +122,6 @@ pub(super) struct DeliveryRow {
     code: Option<String>,
     next_at: Option<Timestamp>,
     changed_at: Timestamp,
-}
-
-pub(super) async fn deliveries(
-    tx: &mut Tx,
-    ids: &[Uuid],
-) -> Result<HashMap<NotificationId, Vec<Delivery>>, Fault> {
-    let rows: Vec<DeliveryRow> = sqlx::query_as(
-        "SELECT id, notification_id, channel, device_id, state, attempts, reference, code,
-                next_at, changed_at
-         FROM notification_deliveries WHERE notification_id = ANY($1) ORDER BY id",
-    )
-    .bind(ids)
-    .fetch_all(tx.conn())
-    .await
-    .map_err(fault)?;
-    let mut found: HashMap<NotificationId, Vec<Delivery>> = HashMap::new();
-    for row in rows {
-        found.entry(NotificationId(row.notification_id)).or_default().push(row.delivery()?);
-    }
-    Ok(found)
 }
 
 impl DeliveryRow {
