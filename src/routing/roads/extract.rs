@@ -53,7 +53,7 @@ impl Extract {
         let mut points = Points { spots: vec![None; ids.len()], blocked: vec![false; ids.len()] };
         let mut place = |id: i64, spot: Spot, blocked: &dyn Fn() -> bool| {
             if let Ok(place) = ids.binary_search(&id) {
-                points.spots[place] = Some(spot);
+                points.spots[place] = on_earth(spot).then_some(spot);
                 points.blocked[place] = blocked();
             }
         };
@@ -78,6 +78,11 @@ impl Extract {
             .collect();
         Ok(Self { ways, points })
     }
+}
+
+pub(crate) fn on_earth([lat, lng]: Spot) -> bool {
+    let within = |value: i32, most: i32| (-most..=most).contains(&value);
+    within(lat, 900_000_000) && within(lng, 1_800_000_000)
 }
 
 fn each(pbf: &[u8], tell: impl FnMut(Element<'_>)) -> Result<(), RoadsError> {

@@ -10,7 +10,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::roads::RoadsError;
-use crate::roads::extract::Spot;
+use crate::roads::extract::{Spot, on_earth};
 use crate::roads::hierarchy::{Arc, Arcs, Hierarchy, Kind, Over};
 use crate::roads::network::{Network, Road};
 use crate::roads::search::halves;
@@ -132,9 +132,7 @@ fn check(network: &Network, hierarchy: &Hierarchy) -> Result<(), RoadsError> {
             return Err(RoadsError::Damaged("a road"));
         }
     }
-    let within = |value: i32, most: i32| (-most..=most).contains(&value);
-    let on_earth = |spot: &Spot| within(spot[0], 900_000_000) && within(spot[1], 1_800_000_000);
-    if network.roads.is_empty() || !network.spots.iter().all(on_earth) {
+    if network.roads.is_empty() || !network.spots.iter().copied().all(on_earth) {
         return Err(RoadsError::Damaged("a place"));
     }
     let whole = |arcs: &Arcs| {

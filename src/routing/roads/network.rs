@@ -230,7 +230,7 @@ fn components(network: &Network) -> Vec<u32> {
     found
 }
 
-pub(crate) fn between_m(a: Spot, b: Spot) -> f64 {
+fn between_m(a: Spot, b: Spot) -> f64 {
     let degrees = |value: i32| f64::from(value) / 1e7;
     haversine_m(degrees(a[0]), degrees(a[1]), degrees(b[0]), degrees(b[1]))
 }

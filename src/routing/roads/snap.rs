@@ -6,7 +6,7 @@
 use base::{EARTH_RADIUS_M, Point};
 
 use crate::roads::extract::Spot;
-use crate::roads::network::{Network, between_m};
+use crate::roads::network::Network;
 
 /// A place farther than this from any road is not on this map.
 pub(crate) const REACH_M: f64 = 500.0;
@@ -111,24 +111,27 @@ impl Grid {
         }
         let plane = Plane::around(at);
         let home = self.cell_of(spot(at));
-        let narrow_m = self.cell as f64 * METRES_PER_UNIT * plane.shrink.min(1.0);
-        let mut best = Near { piece: u32::MAX, share: 0.0, away_m: REACH_M };
+        let narrow = self.cell as f64 * plane.shrink;
+        let reach = REACH_M / METRES_PER_UNIT;
+        let mut best = Near { piece: u32::MAX, share: 0.0, squared: reach * reach };
         for ring in 0..=self.rows.max(self.columns) + self.margin() {
             // What no ring before this one holds is at least this far.
-            if (ring - 1) as f64 * narrow_m > best.away_m {
+            let least = (ring - 1).max(0) as f64 * narrow;
+            if least * least > best.squared {
                 break;
             }
             for cell in self.ring(home, ring) {
                 let pieces = self.first[cell] as usize..self.first[cell + 1] as usize;
                 for piece in &self.pieces[pieces] {
-                    let (share, away_m) = plane.nearest(network, *piece);
-                    if away_m < best.away_m || (away_m == best.away_m && *piece < best.piece) {
-                        best = Near { piece: *piece, share, away_m };
+                    let near = plane.nearest(network, *piece);
+                    let tie = near.squared == best.squared && near.piece < best.piece;
+                    if near.squared < best.squared || tie {
+                        best = near;
                     }
                 }
             }
         }
-        (best.piece != u32::MAX).then(|| placed(network, &best))
+        (best.piece != u32::MAX).then(|| plane.placed(network, &best))
     }
 
     /// The cells at this many steps around, inside the map.
@@ -149,10 +152,12 @@ struct Near {
     piece: u32,
     /// Share of the piece before the place.
     share: f64,
-    away_m: f64,
+    /// Its distance, squared.
+    squared: f64,
 }
 
-/// The plane that touches the Earth at a place: exact to a millimetre within reach.
+/// The plane that touches the Earth at a place, in ten-millionths of a degree of latitude: exact to
+/// a millimetre within reach.
 struct Plane {
     lat: f64,
     lng: f64,
@@ -164,37 +169,48 @@ impl Plane {
         Self { lat: at.lat() * 1e7, lng: at.lng() * 1e7, shrink: at.lat().to_radians().cos() }
     }
 
-    fn nearest(&self, network: &Network, piece: u32) -> (f64, f64) {
-        let flat = |spot: Spot| {
-            [(f64::from(spot[1]) - self.lng) * self.shrink, f64::from(spot[0]) - self.lat]
-        };
-        let [ax, ay] = flat(network.spots[piece as usize]);
-        let [bx, by] = flat(network.spots[piece as usize + 1]);
+    fn flat(&self, spot: Spot) -> [f64; 2] {
+        [(f64::from(spot[1]) - self.lng) * self.shrink, f64::from(spot[0]) - self.lat]
+    }
+
+    fn nearest(&self, network: &Network, piece: u32) -> Near {
+        let [ax, ay] = self.flat(network.spots[piece as usize]);
+        let [bx, by] = self.flat(network.spots[piece as usize + 1]);
         let (dx, dy) = (bx - ax, by - ay);
         let length = dx * dx + dy * dy;
         let share =
             if length > 0.0 { (-(ax * dx + ay * dy) / length).clamp(0.0, 1.0) } else { 0.0 };
-        (share, (ax + share * dx).hypot(ay + share * dy) * METRES_PER_UNIT)
+        let (x, y) = (ax + share * dx, ay + share * dy);
+        Near { piece, share, squared: x * x + y * y }
     }
-}
 
-fn placed(network: &Network, near: &Near) -> Snap {
-    let after = network.roads.partition_point(|road| road.first <= near.piece);
-    let road = after as u32 - 1;
-    let points = network.points(road);
-    let piece = near.piece - network.roads[road as usize].first;
-    let length = |pair: &[Spot]| between_m(pair[0], pair[1]);
-    let whole: f64 = points.windows(2).map(length).sum();
-    let before: f64 = points.windows(2).take(piece as usize).map(length).sum();
-    let (a, b) = (points[piece as usize], points[piece as usize + 1]);
-    let reached = before + near.share * between_m(a, b);
-    let along = if whole > 0.0 { (reached / whole).clamp(0.0, 1.0) } else { 0.0 };
-    let between = |axis: usize| {
-        let (a, b) = (f64::from(a[axis]), f64::from(b[axis]));
-        (a + near.share * (b - a)) / 1e7
-    };
-    let at = Point::new(between(0), between(1)).expect("between two places on Earth");
-    Snap { road, piece, along, at, away_m: near.away_m }
+    fn placed(&self, network: &Network, near: &Near) -> Snap {
+        let after = network.roads.partition_point(|road| road.first <= near.piece);
+        let road = after as u32 - 1;
+        let points = network.points(road);
+        let piece = near.piece - network.roads[road as usize].first;
+        // Only the share counts: the plane's lengths will do, and cost a tenth.
+        let (mut before, mut whole) = (0.0, 0.0);
+        for (pair, place) in points.windows(2).zip(0..) {
+            let [[ax, ay], [bx, by]] = [self.flat(pair[0]), self.flat(pair[1])];
+            let (dx, dy) = (bx - ax, by - ay);
+            let length = (dx * dx + dy * dy).sqrt();
+            before += match place {
+                _ if place < piece => length,
+                _ if place == piece => length * near.share,
+                _ => 0.0,
+            };
+            whole += length;
+        }
+        let along = if whole > 0.0 { (before / whole).clamp(0.0, 1.0) } else { 0.0 };
+        let (a, b) = (points[piece as usize], points[piece as usize + 1]);
+        let between = |axis: usize| {
+            let (a, b) = (f64::from(a[axis]), f64::from(b[axis]));
+            (a + near.share * (b - a)) / 1e7
+        };
+        let at = Point::new(between(0), between(1)).expect("between two places on Earth");
+        Snap { road, piece, along, at, away_m: near.squared.sqrt() * METRES_PER_UNIT }
+    }
 }
 
 fn spot(at: Point) -> Spot {
