@@ -31,8 +31,9 @@ pub(crate) use crate::roads::polyline::encode;
 use crate::roads::search::{Cost, NEVER, Scratch};
 use crate::roads::snap::{Grid, Snap};
 
-/// Work spaces that are kept for the next question; more are made when more ask at once.
-const SCRATCHES_KEPT: usize = 4;
+/// Work spaces that are kept: as many as there are likely to be threads that ask at once. One costs
+/// 32 bytes a junction, and is made when it is first needed.
+const SCRATCHES_KEPT: usize = 16;
 
 /// Why there is no road graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -73,6 +73,9 @@ fn any_network() -> impl Strategy<Value = Network> {
 }
 
 proptest! {
+    // The folder for failures would lie in src, where every folder is a room.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn the_hierarchy_finds_what_dijkstra_finds(mut network in any_network()) {
         let hierarchy = Hierarchy::new(&mut network);
