@@ -15,6 +15,9 @@ const DETOUR: f64 = 1.3;
 /// Mean speed of city traffic where nothing better is known: 24 km/h, in metres a second.
 const DEFAULT_MPS: f64 = 24.0 / 3.6;
 
+/// Ways that were found along roads.
+const BY_ROAD: &str = "smartline_ways_by_road_total";
+
 /// Finds ways. Cheap to clone.
 #[derive(Clone)]
 pub struct Router {
@@ -67,14 +70,17 @@ impl Router {
     /// Seconds to drive to `to` from each of `from`, in their order, added to `out`.
     pub fn etas_to_s(&self, to: Point, from: &[Point], at: Millis, out: &mut Vec<u32>) {
         let graph = self.roads.iter().find(|graph| graph.covers(to));
+        let mut found = 0;
         let told = graph.map(|graph| {
             graph.etas_to(to, from, |from, eta| {
-                out.push(eta.map_or_else(|_| self.eta_s(from, to, at), whole));
+                let by_road = eta.inspect(|_| found += 1).map(whole);
+                out.push(by_road.unwrap_or_else(|_| self.eta_s(from, to, at)));
             })
         });
         if !matches!(told, Some(Ok(()))) {
             out.extend(from.iter().map(|from| self.eta_s(*from, to, at)));
         }
+        counter!(BY_ROAD).increment(found);
     }
 
     /// The zones whose speeds are known; none without a table.
@@ -92,7 +98,10 @@ impl Router {
         let mut why = "no_graph";
         for graph in self.roads.iter().filter(|graph| graph.covers(from) && graph.covers(to)) {
             match ask(graph) {
-                Ok(found) => return Some(found),
+                Ok(found) => {
+                    counter!(BY_ROAD).increment(1);
+                    return Some(found);
+                }
                 Err(NoRoad::OffMap) => why = "off_map",
                 Err(NoRoad::Unreachable) => why = "unreachable",
             }

@@ -173,7 +173,7 @@ fn roads_answer_where_there_is_a_map_and_the_air_line_elsewhere() {
 }
 
 #[test]
-fn each_way_without_roads_is_counted_with_its_reason() {
+fn each_way_is_counted_with_the_reason_where_roads_have_none() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let (casino, sea) = (point(43.7392, 7.4273), point(43.70, 7.45));
     let (here, there) = (point(30.05, 31.05), point(30.05, 31.15));
@@ -182,15 +182,18 @@ fn each_way_without_roads_is_counted_with_its_reason() {
         router.eta_s(casino, sea, Millis(0));
         router.eta_s(casino, casino, Millis(0));
         wait(router.route(here, &[casino], there, Millis(0)));
+        router.etas_to_s(casino, &[casino, sea, casino], Millis(0), &mut Vec::new());
     });
     let told = recorder.handle().render();
-    let count = |reason: &str| {
-        let name = format!("smartline_ways_without_roads_total{{reason=\"{reason}\"}} ");
-        told.lines().find_map(|line| line.strip_prefix(&name)).map(str::to_owned)
+    let count = |name: &str| {
+        let figure = |line: &str| line.strip_prefix(name).and_then(|rest| rest.trim().parse().ok());
+        told.lines().find_map(figure).unwrap_or(0)
     };
-    assert_eq!(count("off_map").as_deref(), Some("1"), "{told}");
-    assert_eq!(count("no_graph").as_deref(), Some("2"), "{told}");
-    assert_eq!(count("unreachable"), None, "{told}");
+    let without = |reason: &str| {
+        count(&format!("smartline_ways_without_roads_total{{reason=\"{reason}\"}} "))
+    };
+    let counted = ["off_map", "no_graph", "unreachable"].map(without);
+    assert_eq!((counted, count("smartline_ways_by_road_total ")), ([2, 2, 0], 3), "{told}");
 }
 
 proptest! {
