@@ -4,9 +4,9 @@
 //! Owns the program's start and its exit code: 0 when every bound was met, 1 when one was not,
 //! 2 when the run could not be made. Depends on rooms only through their public doors.
 //!
-//! Reading order: `table` (what comes out), `cpu` and `alloc` (the meters), `redis` (a rival),
-//! then the subjects: `index`, `durable`, `postings`, `jobs`, `sockets` (also `commits`, `flood`,
-//! `soak`).
+//! Reading order: `table` (what comes out), `cpu` and `alloc` (the meters), `redis` and `osrm`
+//! (rivals), then the subjects: `index`, `durable`, `postings`, `jobs`, `roads`, `sockets` (also
+//! `commits`, `flood`, `soak`).
 #![expect(clippy::print_stdout, reason = "the tables are the program's output")]
 #![expect(unreachable_pub, reason = "a program has no outside; `pub` is what other files may use")]
 
@@ -15,9 +15,11 @@ mod cpu;
 mod durable;
 mod index;
 mod jobs;
+mod osrm;
 mod postgres;
 mod postings;
 mod redis;
+mod roads;
 mod sockets;
 mod table;
 
@@ -57,6 +59,8 @@ enum Subject {
     },
     /// Facts and jobs, beside a table that is polled.
     Jobs,
+    /// Ways along roads, beside OSRM (OSRM_ROUTED names its server).
+    Roads,
     /// Sockets and REST, beside peers.
     Sockets,
     /// From the commit of a trip's change to its rider and driver.
@@ -126,7 +130,7 @@ fn start() -> anyhow::Result<bool> {
         Subject::Attack(order) => return sockets::attack::carry_out(order).map(|()| true),
         Subject::Index | Subject::Durable | Subject::Jobs | Subject::Sockets => {}
         Subject::Commits | Subject::Flood | Subject::All => {}
-        Subject::Postings { .. } | Subject::Soak { .. } => {}
+        Subject::Roads | Subject::Postings { .. } | Subject::Soak { .. } => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.spawn(end_when_told());
@@ -165,6 +169,9 @@ async fn run(subject: Subject, options: &Options) -> anyhow::Result<bool> {
     }
     if all || matches!(subject, Subject::Jobs) {
         good &= shown("jobs", Box::pin(jobs::run(options)).await?, options)?;
+    }
+    if all || matches!(subject, Subject::Roads) {
+        good &= shown("roads", roads::run(options)?, options)?;
     }
     if all || matches!(subject, Subject::Sockets) {
         good &= shown("sockets", Box::pin(sockets::run(options)).await?, options)?;

@@ -14,8 +14,9 @@ use storage::{Db, MigrationState};
 use crate::config::{DataArgs, Secrets};
 use crate::database::{find_database, open_database};
 use crate::gateway::GatewayArgs;
-use crate::keys;
+use crate::roads::RoadsCommand;
 use crate::server::{runtime, slow};
+use crate::{keys, roads};
 
 #[derive(Subcommand, Clone, Debug)]
 pub enum AdminCommand {
@@ -54,6 +55,9 @@ pub enum AdminCommand {
         #[command(flatten)]
         gateway: Box<GatewayArgs>,
     },
+    /// Road files, by which arrival times follow the streets.
+    #[command(subcommand)]
+    Roads(RoadsCommand),
 }
 
 fn business_day(text: &str) -> Result<BusinessDay, &'static str> {
@@ -86,6 +90,10 @@ pub enum MigrateCommand {
 }
 
 pub fn run_admin(data: &DataArgs, command: &AdminCommand) -> anyhow::Result<()> {
+    // Needs no database.
+    if let AdminCommand::Roads(command) = command {
+        return roads::run(command);
+    }
     let secrets = Secrets::from_env()?;
     runtime()?.block_on(async {
         let database = open_database(data, &secrets).await?;
@@ -104,6 +112,8 @@ pub fn run_admin(data: &DataArgs, command: &AdminCommand) -> anyhow::Result<()> 
             AdminCommand::Reconcile { day, gateway } => {
                 reconcile(&database.db, *day, gateway.payments(&secrets)?).await?;
             }
+            // Done above.
+            AdminCommand::Roads(_) => {}
         }
         database.close().await
     })

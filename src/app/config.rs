@@ -112,6 +112,10 @@ pub struct ServeArgs {
     /// messages a second.
     #[arg(long, env = "SMARTLINE_SOCKET_THREADS")]
     pub socket_threads: Option<NonZeroUsize>,
+    /// Road files, for ways and arrival times along streets: one city's (`smartline admin roads
+    /// build`), or a folder of them.
+    #[arg(long, env = "SMARTLINE_ROADS")]
+    pub roads: Option<PathBuf>,
     /// Mean speeds per zone pair and time of day (CSV, plain or .xz), for quotes and arrival times.
     #[arg(long, env = "SMARTLINE_SPEED_TABLE", requires = "speed_zones")]
     pub speed_table: Option<PathBuf>,

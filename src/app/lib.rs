@@ -11,6 +11,7 @@ mod keys;
 mod listen;
 mod payouts;
 mod providers;
+mod roads;
 mod server;
 mod speeds;
 
@@ -18,4 +19,5 @@ pub use admin::{AdminCommand, MigrateCommand, run_admin, run_migrate};
 pub use config::{DataArgs, LogStyle, Secrets, ServeArgs, Stage, Switch};
 pub use database::Database;
 pub use documents::{Document, print_document};
+pub use roads::RoadsCommand;
 pub use server::{Running, Setup, run_server, start};

@@ -29,7 +29,7 @@ use payments::{ActLimits, Payments, PaymentsConfig, Payouts, PayoutsConfig};
 use pricing::Pricing;
 use realtime::Realtime;
 use rooms::Rooms;
-use routing::{Router, SpeedTable};
+use routing::{RoadGraph, Router, SpeedTable};
 use secrecy::{ExposeSecret, SecretString};
 use storage::{Cluster, Db, PoolLimits};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -39,7 +39,7 @@ use trips::Trips;
 
 use crate::config::{LogStyle, Secrets, ServeArgs, Stage, Switch};
 use crate::database::{Database, open_database};
-use crate::{keys, listen, speeds};
+use crate::{keys, listen, roads, speeds};
 
 /// How long sockets may take to go. With the two below a drain stays under 30 s.
 const DRAIN_SOCKETS: Duration = Duration::from_secs(5);
@@ -77,6 +77,7 @@ pub struct Setup {
     pub hash_cost: HashCost,
     pub fleet: FleetConfig,
     pub dispatch: DispatchConfig,
+    pub roads: Vec<RoadGraph>,
     pub speeds: Option<SpeedTable>,
     pub providers: Providers,
     pub payments: PaymentsConfig,
@@ -106,6 +107,7 @@ impl Setup {
             hash_cost: HashCost::Cheap,
             fleet: FleetConfig::default(),
             dispatch: DispatchConfig::default(),
+            roads: Vec::new(),
             speeds: None,
             providers: Providers::default(),
             payments: PaymentsConfig::default(),
@@ -188,7 +190,7 @@ async fn furnish(
     let identity = Identity::start(db.clone(), tasks, clock.clone(), &settings)?;
     identity.load_revocations().await?;
     identity.load_api_keys().await?;
-    let router = Router::new(setup.speeds.take());
+    let router = Router::new(std::mem::take(&mut setup.roads), setup.speeds.take());
     let quote_key = pricing::QuoteKey::derive(setup.keys.secret.expose_secret().as_bytes());
     let pricing = Pricing::start(db.clone(), tasks, clock.clone(), quote_key).await?;
     let config = setup.fleet;
@@ -448,6 +450,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         hash_cost: if demo { HashCost::Cheap } else { HashCost::Standard },
         fleet,
         dispatch: DispatchConfig::default(),
+        roads: roads::load(args.roads.as_deref())?,
         speeds: speeds::load(
             args.speed_table.as_deref(),
             args.speed_zones.as_deref(),

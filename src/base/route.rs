@@ -7,6 +7,8 @@ pub enum RouteSource {
     GreatCircle,
     /// The same distance at the measured speed between the zones at that time of day.
     SpeedTable,
+    /// Along the streets of a map.
+    Roads,
 }
 
 /// A way from the pickup over the stops to the destination.

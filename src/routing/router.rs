@@ -1,9 +1,12 @@
-//! Answers ways and arrival times from the best model at hand.
+//! Answers ways and arrival times from the best model at hand: roads, else measured speeds between
+//! zones, else the air line.
 
 use std::sync::Arc;
 
 use base::{Millis, Point, Route, RouteSource};
+use metrics::counter;
 
+use crate::roads::{NoRoad, RoadGraph, encode};
 use crate::speeds::{Clocked, SpeedTable};
 use crate::zones::ZoneShape;
 
@@ -12,41 +15,72 @@ const DETOUR: f64 = 1.3;
 /// Mean speed of city traffic where nothing better is known: 24 km/h, in metres a second.
 const DEFAULT_MPS: f64 = 24.0 / 3.6;
 
+/// Ways that were found along roads.
+const BY_ROAD: &str = "smartline_ways_by_road_total";
+
 /// Finds ways. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Router {
+    roads: Arc<[RoadGraph]>,
     speeds: Option<Arc<SpeedTable>>,
 }
 
 impl Router {
-    /// Without a table every way is driven at the default speed.
-    pub fn new(speeds: Option<SpeedTable>) -> Self {
-        Self { speeds: speeds.map(Arc::new) }
+    /// Without roads and a table every way is the air line, driven at the default speed. Where
+    /// maps overlap, the first one that knows both ends answers.
+    pub fn new(roads: Vec<RoadGraph>, speeds: Option<SpeedTable>) -> Self {
+        Self { roads: roads.into(), speeds: speeds.map(Arc::new) }
     }
 
-    /// The way from `from` over `via` to `to`, started at `at`.
+    /// The way from `from` over `via` to `to`, started at `at`. Its source is that of its weakest
+    /// leg; it has a line where every leg has one.
     // A road engine answers over the network; callers already wait for it here.
     pub async fn route(&self, from: Point, via: &[Point], to: Point, at: Millis) -> Route {
         let clocked = self.clocked(at);
         let (mut metres, mut seconds) = (0.0, 0.0);
-        let mut source = RouteSource::SpeedTable;
+        let mut source = RouteSource::Roads;
+        let mut line = Vec::new();
         let mut here = from;
         for next in via.iter().copied().chain([to]) {
-            let leg = leg(clocked.as_ref(), here, next);
+            let road = self.by_road(here, next, |graph| graph.route(here, next));
+            let leg = match road {
+                Some(road) => {
+                    line.extend(road.line);
+                    let (metres, seconds) = (road.metres, road.seconds);
+                    Leg { metres, seconds, source: RouteSource::Roads }
+                }
+                None => by_air(clocked.as_ref(), here, next),
+            };
             metres += leg.metres;
             seconds += leg.seconds;
-            if leg.source == RouteSource::GreatCircle {
-                source = RouteSource::GreatCircle;
-            }
+            source = weaker(source, leg.source);
             here = next;
         }
-        Route { distance_m: whole(metres), duration_s: whole(seconds), polyline: None, source }
+        let polyline = (source == RouteSource::Roads).then(|| encode(&line));
+        Route { distance_m: whole(metres), duration_s: whole(seconds), polyline, source }
     }
 
-    /// Seconds to drive from `from` to `to`, started at `at`. A few microseconds at most: for
-    /// ranking candidates.
+    /// Seconds to drive from `from` to `to`, started at `at`. A few microseconds when the question
+    /// before had the same `to`: for ranking candidates.
     pub fn eta_s(&self, from: Point, to: Point, at: Millis) -> u32 {
-        whole(leg(self.clocked(at).as_ref(), from, to).seconds)
+        let road = self.by_road(from, to, |graph| graph.eta_s(from, to));
+        whole(road.unwrap_or_else(|| by_air(self.clocked(at).as_ref(), from, to).seconds))
+    }
+
+    /// Seconds to drive to `to` from each of `from`, in their order, added to `out`.
+    pub fn etas_to_s(&self, to: Point, from: &[Point], at: Millis, out: &mut Vec<u32>) {
+        let graph = self.roads.iter().find(|graph| graph.covers(to));
+        let mut found = 0;
+        let told = graph.map(|graph| {
+            graph.etas_to(to, from, |from, eta| {
+                let by_road = eta.inspect(|_| found += 1).map(whole);
+                out.push(by_road.unwrap_or_else(|_| self.eta_s(from, to, at)));
+            })
+        });
+        if !matches!(told, Some(Ok(()))) {
+            out.extend(from.iter().map(|from| self.eta_s(*from, to, at)));
+        }
+        counter!(BY_ROAD).increment(found);
     }
 
     /// The zones whose speeds are known; none without a table.
@@ -54,23 +88,53 @@ impl Router {
         self.speeds.as_ref().map(|table| table.zones().shapes()).unwrap_or_default()
     }
 
+    /// What the first map says that knows both places, and why none does.
+    fn by_road<T>(
+        &self,
+        from: Point,
+        to: Point,
+        ask: impl Fn(&RoadGraph) -> Result<T, NoRoad>,
+    ) -> Option<T> {
+        let mut why = "no_graph";
+        for graph in self.roads.iter().filter(|graph| graph.covers(from) && graph.covers(to)) {
+            match ask(graph) {
+                Ok(found) => {
+                    counter!(BY_ROAD).increment(1);
+                    return Some(found);
+                }
+                Err(NoRoad::OffMap) => why = "off_map",
+                Err(NoRoad::Unreachable) => why = "unreachable",
+            }
+        }
+        counter!("smartline_ways_without_roads_total", "reason" => why).increment(1);
+        None
+    }
+
     fn clocked(&self, at: Millis) -> Option<Clocked<'_>> {
         self.speeds.as_ref().and_then(|table| table.at(at))
     }
 }
 
-struct LegTime {
+struct Leg {
     metres: f64,
     seconds: f64,
     source: RouteSource,
 }
 
 /// The table's speeds are road distance over time, so they apply to the road distance.
-fn leg(speeds: Option<&Clocked<'_>>, from: Point, to: Point) -> LegTime {
+fn by_air(speeds: Option<&Clocked<'_>>, from: Point, to: Point) -> Leg {
     let metres = from.distance_m(to) * DETOUR;
     match speeds.and_then(|speeds| speeds.mean_mps(from, to)) {
-        Some(speed) => LegTime { metres, seconds: metres / speed, source: RouteSource::SpeedTable },
-        None => LegTime { metres, seconds: metres / DEFAULT_MPS, source: RouteSource::GreatCircle },
+        Some(speed) => Leg { metres, seconds: metres / speed, source: RouteSource::SpeedTable },
+        None => Leg { metres, seconds: metres / DEFAULT_MPS, source: RouteSource::GreatCircle },
+    }
+}
+
+const fn weaker(a: RouteSource, b: RouteSource) -> RouteSource {
+    match (a, b) {
+        (RouteSource::GreatCircle, _) | (_, RouteSource::GreatCircle) => RouteSource::GreatCircle,
+        (RouteSource::SpeedTable, _) | (_, RouteSource::SpeedTable) => RouteSource::SpeedTable,
+        (RouteSource::Roads, RouteSource::Roads) => RouteSource::Roads,
     }
 }
 

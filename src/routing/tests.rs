@@ -38,7 +38,7 @@ fn table() -> SpeedTable {
 
 #[test]
 fn without_a_table_a_way_is_the_air_line_times_a_detour_at_24_km_per_hour() {
-    let router = Router::new(None);
+    let router = Router::new(Vec::new(), None);
     let (from, to) = (point(30.0, 31.0), point(30.0, 31.1));
     let route = wait(router.route(from, &[], to, Millis(0)));
     let road_m = from.distance_m(to) * 1.3;
@@ -51,7 +51,7 @@ fn without_a_table_a_way_is_the_air_line_times_a_detour_at_24_km_per_hour() {
 
 #[test]
 fn the_table_gives_the_speed_of_the_zones_at_the_citys_time() {
-    let router = Router::new(Some(table()));
+    let router = Router::new(Vec::new(), Some(table()));
     let (from, to) = (point(30.05, 31.05), point(30.05, 31.15));
     let road_m = from.distance_m(to) * 1.3;
     let check = |utc: &str, speed: f64| {
@@ -67,8 +67,8 @@ fn the_table_gives_the_speed_of_the_zones_at_the_citys_time() {
 
 #[test]
 fn what_the_table_does_not_know_is_driven_at_the_default_speed() {
-    let known = Router::new(Some(table()));
-    let plain = Router::new(None);
+    let known = Router::new(Vec::new(), Some(table()));
+    let plain = Router::new(Vec::new(), None);
     let noon = at("2026-01-14T10:00:00Z");
     let check = |from: Point, to: Point| {
         let route = wait(known.route(from, &[], to, noon));
@@ -110,7 +110,7 @@ fn the_real_table_of_manhattan_makes_nights_faster_than_noons() {
         .expect("it unpacks");
     let zones = std::fs::read_to_string(format!("{data}/manhattan_zones.geojson"));
     let table = SpeedTable::parse(&csv, &zones.expect("the zones"), "America/New_York");
-    let router = Router::new(Some(table.expect("a table")));
+    let router = Router::new(Vec::new(), Some(table.expect("a table")));
     let (times_square, wall_street) = (point(40.7580, -73.9855), point(40.7066, -74.0090));
     let speed_kmh = |utc: &str| {
         let route = wait(router.route(times_square, &[], wall_street, at(utc)));
@@ -122,13 +122,87 @@ fn the_real_table_of_manhattan_makes_nights_faster_than_noons() {
     assert!((20.0..50.0).contains(&night), "{night}");
 }
 
+fn monaco() -> RoadGraph {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/data/monaco.osm.pbf");
+    RoadGraph::from_extract(&std::fs::read(path).expect("the extract")).expect("a graph")
+}
+
+#[test]
+fn roads_answer_where_there_is_a_map_and_the_air_line_elsewhere() {
+    let router = Router::new(vec![monaco()], Some(table()));
+    let plain = Router::new(Vec::new(), Some(table()));
+    let noon = at("2026-01-14T10:00:00Z");
+    let (casino, harbour, stadium) =
+        (point(43.7392, 7.4273), point(43.7351, 7.4210), point(43.7276, 7.4155));
+    let road = wait(router.route(casino, &[], stadium, noon));
+    assert_eq!(road.source, RouteSource::Roads);
+    assert!(road.polyline.as_ref().is_some_and(|line| line.len() > 50), "{road:?}");
+    assert_eq!(router.eta_s(casino, stadium, noon), road.duration_s);
+    // Over a stop the line goes on, and the figures are those of both legs.
+    let over = wait(router.route(casino, &[harbour], stadium, noon));
+    let legs = [(casino, harbour), (harbour, stadium)]
+        .map(|(from, to)| wait(router.route(from, &[], to, noon)));
+    assert_eq!(over.source, RouteSource::Roads);
+    assert!(over.distance_m.abs_diff(legs[0].distance_m + legs[1].distance_m) <= 1);
+    assert!(over.duration_s.abs_diff(legs[0].duration_s + legs[1].duration_s) <= 1);
+    let first = legs[0].polyline.as_ref().expect("a line");
+    assert!(over.polyline.is_some_and(|line| line.starts_with(first.as_str())));
+    // Off the map: what the table says, or the air line, and no line with it.
+    let (sea, cairo) = (point(43.70, 7.45), [point(30.05, 31.05), point(30.05, 31.15)]);
+    let check = |from: Point, to: Point, source: RouteSource| {
+        let route = wait(router.route(from, &[], to, noon));
+        assert_eq!((route.source, &route.polyline), (source, &None));
+        assert_eq!(route, wait(plain.route(from, &[], to, noon)));
+        assert_eq!(router.eta_s(from, to, noon), route.duration_s);
+    };
+    check(casino, sea, RouteSource::GreatCircle);
+    check(sea, casino, RouteSource::GreatCircle);
+    check(casino, cairo[0], RouteSource::GreatCircle);
+    check(cairo[0], cairo[1], RouteSource::SpeedTable);
+    // One leg by air, and the whole is only as good.
+    let mixed = wait(router.route(casino, &[sea], stadium, noon));
+    assert_eq!((mixed.source, mixed.polyline), (RouteSource::GreatCircle, None));
+    // Many at once are each alone.
+    let from = [casino, sea, harbour, cairo[0], stadium];
+    for to in [stadium, sea, cairo[1]] {
+        let mut etas = vec![7];
+        router.etas_to_s(to, &from, noon, &mut etas);
+        let alone = from.iter().map(|from| router.eta_s(*from, to, noon));
+        assert_eq!(etas, [7].into_iter().chain(alone).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn each_way_is_counted_with_the_reason_where_roads_have_none() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let (casino, sea) = (point(43.7392, 7.4273), point(43.70, 7.45));
+    let (here, there) = (point(30.05, 31.05), point(30.05, 31.15));
+    let router = Router::new(vec![monaco()], None);
+    metrics::with_local_recorder(&recorder, || {
+        router.eta_s(casino, sea, Millis(0));
+        router.eta_s(casino, casino, Millis(0));
+        wait(router.route(here, &[casino], there, Millis(0)));
+        router.etas_to_s(casino, &[casino, sea, casino], Millis(0), &mut Vec::new());
+    });
+    let told = recorder.handle().render();
+    let count = |name: &str| {
+        let figure = |line: &str| line.strip_prefix(name).and_then(|rest| rest.trim().parse().ok());
+        told.lines().find_map(figure).unwrap_or(0)
+    };
+    let without = |reason: &str| {
+        count(&format!("smartline_ways_without_roads_total{{reason=\"{reason}\"}} "))
+    };
+    let counted = ["off_map", "no_graph", "unreachable"].map(without);
+    assert_eq!((counted, count("smartline_ways_by_road_total ")), ([2, 2, 0], 3), "{told}");
+}
+
 proptest! {
     #[test]
     fn a_stop_never_shortens_a_way(
         places in prop::collection::vec((29.5..30.5f64, 30.5..31.5f64), 3),
     ) {
         let places: Vec<Point> = places.into_iter().map(|(lat, lng)| point(lat, lng)).collect();
-        let router = Router::new(None);
+        let router = Router::new(Vec::new(), None);
         let direct = wait(router.route(places[0], &[], places[2], Millis(0)));
         let over = wait(router.route(places[0], &places[1..2], places[2], Millis(0)));
         prop_assert!(over.distance_m + 1 >= direct.distance_m);

@@ -50,6 +50,7 @@ const KNOWN_BY: &[(&str, &[&str])] = &[
     ("tower-http", &["api"]),
     ("rust-embed", &["api"]),
     ("rstar", &["geo"]),
+    ("osmpbf", &["routing"]),
     // Notify signs what it shows to the push services.
     ("jsonwebtoken", &["identity", "notify"]),
     ("lettre", &["notify"]),
