@@ -96,14 +96,20 @@ fn weigh(batch: &mut [Due], batching: &Batching) {
     let mean = all().map(worth).sum::<f64>() / all().count().max(1) as f64;
     for (due, share) in batch.iter_mut().zip(shares(&candidates)) {
         let cost = |ranked: &Ranked| {
-            let no = 1.0 - chance(ranked.acceptance, ranked.eta_s);
-            let seconds = f64::from(ranked.eta_s) + no * batching.decline_s
+            let no = 1.0 - yes(ranked);
+            let free_s = (1.0 - batching.earlier) * f64::from(ranked.left_s);
+            let seconds = f64::from(ranked.eta_s) - free_s + no * batching.decline_s
                 - (worth(ranked) - mean) * batching.point_s;
             milliseconds(seconds)
         };
         due.costs = due.candidates(batching).iter().map(cost).collect();
         due.share = share;
     }
+}
+
+/// Chance of a yes. A driver minds his way to the pickup, not the trip he is paid for first.
+fn yes(ranked: &Ranked) -> f64 {
+    chance(ranked.acceptance, ranked.eta_s.saturating_sub(ranked.left_s))
 }
 
 /// The place of each search's best driver among its candidates, where one is worth it.
@@ -144,10 +150,7 @@ fn offer_sets(batch: &[Due], firsts: &[Option<usize>], batching: &Batching) -> V
             sets.push(Vec::new());
             continue;
         };
-        let candidate = |ranked: &Ranked| Candidate {
-            eta_s: ranked.eta_s,
-            chance: chance(ranked.acceptance, ranked.eta_s),
-        };
+        let candidate = |ranked: &Ranked| Candidate { eta_s: ranked.eta_s, chance: yes(ranked) };
         let ranked = &due.look.ranked;
         let mut others: Vec<usize> = (0..due.costs.len())
             .filter(|place| !taken.contains(&ranked[*place].driver))

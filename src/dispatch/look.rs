@@ -18,6 +18,8 @@ pub(crate) struct Ranked {
     pub(crate) distance_m: f64,
     /// Until he is at the pickup, seconds; what is left of the trip he drives is in it.
     pub(crate) eta_s: u32,
+    /// Of that, what is left of the trip he drives.
+    pub(crate) left_s: u32,
     pub(crate) parts: Parts,
     /// Share of offers that he accepts, 0 to 1.
     pub(crate) acceptance: f32,
@@ -72,7 +74,8 @@ pub(crate) fn look(
         let parts = score(&merits, &rules.weights, &rules.fairness);
         let (acceptance, verdict) = (seen.acceptance, Verdict::Ranked);
         let (driver, distance_m) = (seen.driver, seen.distance_m);
-        Ranked { driver, distance_m, eta_s, parts, acceptance, verdict }
+        let left_s = left_s(seen);
+        Ranked { driver, distance_m, eta_s, left_s, parts, acceptance, verdict }
     });
     let mut look = Look { ranked: scored.collect(), barred };
     look.ranked.sort_by(|a, b| {
@@ -94,10 +97,14 @@ fn is_far_from_free(seen: &Seen, chain: Duration) -> bool {
 }
 
 fn pickup_s(view: &dyn View, seen: &Seen, search: &Search, now: Millis) -> u32 {
-    let way_s = view.eta_s(seen.at, search.pickup, now);
+    left_s(seen).saturating_add(view.eta_s(seen.at, search.pickup, now))
+}
+
+/// Until he has ended the trip he drives, seconds.
+const fn left_s(seen: &Seen) -> u32 {
     match seen.standing {
-        Standing::Finishing { left_s } => left_s.saturating_add(way_s),
-        _ => way_s,
+        Standing::Finishing { left_s } => left_s,
+        _ => 0,
     }
 }
 

@@ -15,11 +15,12 @@ const HALVES_S: f64 = 420.0;
 const LEAST: f64 = 0.05;
 const MOST: f64 = 0.95;
 
-/// Chance that a driver who accepts this share of his offers takes one with this pickup.
-pub fn chance(acceptance: f32, eta_s: u32) -> f64 {
+/// Chance that a driver who accepts this share of his offers takes one with this way to the
+/// pickup, seconds.
+pub fn chance(acceptance: f32, way_s: u32) -> f64 {
     let rate = f64::from(acceptance);
     let rate = if rate.is_nan() { LEAST } else { rate.clamp(LEAST, MOST) };
-    let beyond_s = (f64::from(eta_s) - EASY_S).max(0.0);
+    let beyond_s = (f64::from(way_s) - EASY_S).max(0.0);
     (rate * (-beyond_s / HALVES_S).exp2()).max(LEAST)
 }
 

@@ -144,6 +144,9 @@ pub struct Batching {
     pub point_s: f64,
     /// What a no costs, seconds.
     pub decline_s: f64,
+    /// What a second counts that a driver still spends on the trip before: the rider waits for it,
+    /// but no driver's time is lost to it, as it is on the way to a pickup.
+    pub earlier: f64,
 }
 
 impl Default for Batching {
@@ -157,6 +160,7 @@ impl Default for Batching {
             supply: Supply { short_s: 240.0, ample_s: 900.0, ample: 3.0, growth: 1.0 },
             point_s: 300.0,
             decline_s: 30.0,
+            earlier: 0.5,
         }
     }
 }

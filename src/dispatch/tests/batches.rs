@@ -180,6 +180,12 @@ fn a_driver_about_to_be_free_is_promised_the_next_trip() {
     play.ask_batched(1, 0.0);
     assert_eq!(play.tick(), "1: 1");
     assert_eq!(play.open[0].eta_s, 279);
+    // He is preferred to an idle driver who would be there a little earlier: 200 s of his 219 are
+    // spent on a rider, the other's 195 on nobody.
+    let mut play = Play::with(exclusive(), vec![seen(1, 100.0), seen(2, 1_000.0)]);
+    play.city.of(1).standing = Standing::Finishing { left_s: 200 };
+    play.ask_batched(1, 0.0);
+    assert_eq!(play.tick(), "1: 1");
     // A second farther than the plan reaches, or asked by a way that doesn't chain, he is busy.
     let mut play = Play::with(exclusive(), vec![seen(1, 200.0), seen(2, 2_000.0)]);
     play.city.of(1).standing = Standing::Finishing { left_s: 241 };
