@@ -56,8 +56,8 @@ pub struct Args {
     #[arg(long, default_value_t = 3.0)]
     pub hours: f64,
     /// Numbers of BATCHED changed for this run, as name=number: window, candidates, miss,
-    /// extra-eta, spare, short, ample-reach, ample, growth, point, decline, earlier, chain, at-once, at-least;
-    /// seconds where it is a time.
+    /// extra-eta, spare, short, ample-reach, ample, growth, point, decline, earlier, chain,
+    /// at-once, at-least; seconds where it is a time.
     #[arg(long, value_delimiter = ',', value_parser = tuning)]
     pub tune: Vec<(String, f64)>,
     /// Cities played at a time.
