@@ -20,6 +20,8 @@ use crate::city::{Scenario, Start};
 /// what happens; at the end it writes report.txt, report.json and report.html and exits with
 /// 1 if any promise of the server was broken, 2 if the run itself could not be made.
 ///
+/// `loadtest sim` instead plays the dispatch engine on virtual time, without any server.
+///
 /// Hundreds of accounts come from one address, so start the server with SMARTLINE_RATE_LIMITS=off.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "loadtest", version)]

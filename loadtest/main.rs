@@ -2,12 +2,14 @@
 //! nothing else.
 //!
 //! Owns the program's start and its exit code: 0 when every promise held, 1 when one was broken,
-//! 2 when the run could not be made. It depends on no crate of the server: what it knows is what
-//! the documents of the wire say.
+//! 2 when the run could not be made. What it knows of the server is what the documents of the wire
+//! say; only `loadtest sim` knows crates of it, as it plays the engine's own decisions on virtual
+//! time and speaks to no server.
 //!
 //! Reading order: `config` (what is asked), `run` (phases), `driver` and `job`, `rider` and
 //! `ride` (the people), `client` and `api` (the wire), `invariants` and `books` (the judges),
 //! `report` and `page` (what comes out); `city` with `manhattan` and `cairo` is where it happens.
+//! `sim` stands alone: the engine on virtual time.
 #![expect(clippy::print_stdout, reason = "the report is the program's output")]
 #![expect(unreachable_pub, reason = "a program has no outside; `pub` is what other files may use")]
 
@@ -33,12 +35,15 @@ mod ride;
 mod rider;
 mod run;
 mod setup;
+mod sim;
 mod stats;
 mod usage;
 mod wire;
 mod world;
 
 use std::process::ExitCode;
+
+use clap::Parser;
 
 use crate::config::Args;
 
@@ -56,6 +61,12 @@ fn main() -> ExitCode {
 
 /// Whether every promise held.
 fn start() -> anyhow::Result<bool> {
+    let mut words = std::env::args_os();
+    if words.nth(1).is_some_and(|word| word == "sim") {
+        return sim::start(&sim::Args::parse_from(
+            ["loadtest sim".into()].into_iter().chain(words),
+        ));
+    }
     let args = Args::checked()?;
     let dir = args.report_dir.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

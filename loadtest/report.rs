@@ -279,7 +279,7 @@ fn pairs(rows: &[(&'static str, String)]) -> Table {
     table
 }
 
-fn plain() -> Table {
+pub fn plain() -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
     table

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::time::Duration;
 
-use base::{DriverId, Millis, TripId};
+use base::{CityId, DriverId, Millis, TripId};
 
 use crate::eligibility::Hold;
 use crate::model::{OfferPlan, Outcome, Search, Seen, Verdict};
 use crate::score::{Fairness, Weights};
-use crate::strategy::{Preset, Presets};
+use crate::strategy::{Preset, Presets, Strategy};
 use crate::wire::MatchingStatus;
 
 /// How the engine decides. Fixed for the life of a board.
@@ -202,6 +202,15 @@ impl Hunt {
 
     /// Is this verdict news since the last trace line about the driver? Remembers it.
     pub(crate) fn is_news(&mut self, driver: DriverId, round: u16, verdict: Verdict) -> bool {
+        let passed_over = |verdict| matches!(verdict, Verdict::Ranked | Verdict::TooFar);
+        if let Some((of, last)) = self.traced.get(&driver)
+            && *of == round
+            && passed_over(*last)
+            && passed_over(verdict)
+        {
+            // The reach breathes with supply: not every breath is news.
+            return false;
+        }
         self.traced.insert(driver, (round, verdict)) != Some((round, verdict))
     }
 
@@ -241,6 +250,8 @@ pub struct Board {
     keys: HashMap<TripId, Key>,
     pub(crate) leases: Leases,
     sweep: Sweep,
+    /// When each city's last batch was.
+    batches: BTreeMap<CityId, Millis>,
     /// Kept between looks for its memory only.
     pub(crate) seen: Vec<Seen>,
 }
@@ -253,6 +264,7 @@ impl Board {
             keys: HashMap::new(),
             leases: Leases::default(),
             sweep: Sweep::Done,
+            batches: BTreeMap::new(),
             seen: Vec::new(),
         }
     }
@@ -309,6 +321,27 @@ impl Board {
         lapsed
     }
 
+    /// The searches of BATCHED that wait for a driver, oldest first, for each city whose window is
+    /// over; those that wait for answers are passed over.
+    pub(crate) fn due_batches(&mut self, now: Millis) -> Vec<Vec<Key>> {
+        let batching = &self.rules.presets.batched;
+        let mut due: BTreeMap<CityId, Vec<Key>> = BTreeMap::new();
+        for (key, hunt) in &self.hunts {
+            if hunt.search.strategy == Strategy::Batched && hunt.open.is_empty() {
+                due.entry(hunt.search.city).or_default().push(*key);
+            }
+        }
+        due.retain(|city, keys| {
+            keys.truncate(batching.most);
+            let last = self.batches.get(city);
+            last.is_none_or(|last| now.after(*last) >= batching.window)
+        });
+        for city in due.keys() {
+            self.batches.insert(*city, now);
+        }
+        due.into_values().collect()
+    }
+
     /// The next searches to look at, oldest first; those that wait for answers are passed over. A
     /// sweep visits all before the next one begins, so that nobody starves behind the hopeless.
     pub(crate) fn next_slice(&mut self) -> Vec<Key> {
@@ -319,7 +352,7 @@ impl Board {
         let slice = self.rules.slice.max(1);
         let ready = self.hunts.range((from, Bound::Unbounded));
         let keys: Vec<Key> = ready
-            .filter(|(_, hunt)| hunt.open.is_empty())
+            .filter(|(_, hunt)| hunt.open.is_empty() && hunt.search.strategy != Strategy::Batched)
             .map(|(key, _)| *key)
             .take(slice)
             .collect();

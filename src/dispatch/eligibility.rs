@@ -10,7 +10,13 @@ pub enum Standing {
     Offline,
     Available,
     Offered,
+    /// On a trip, or promised to one.
     Busy,
+    /// Drives his rider to a drop-off near by and has no trip after it; he is shown where he will
+    /// be free, and in how many seconds.
+    Finishing {
+        left_s: u32,
+    },
     Cooldown,
 }
 
@@ -22,6 +28,8 @@ pub enum Hold {
     Asked,
     /// He holds an open offer.
     Offer,
+    /// He is on a trip whose end is farther than the search plans ahead.
+    Driving,
 }
 
 /// Why a driver is left out.
@@ -103,7 +111,7 @@ pub fn gate(
         (!seen.tier.serves(search.tier), Gate::WrongTier),
         (seen.in_debt && search.method == PaymentMethod::Cash, Gate::InDebt),
         (seen.standing == Standing::Offline, Gate::Offline),
-        (seen.standing == Standing::Busy, Gate::Busy),
+        (seen.standing == Standing::Busy || hold == Hold::Driving, Gate::Busy),
         (seen.standing == Standing::Cooldown, Gate::Cooldown),
         (seen.standing == Standing::Offered || hold == Hold::Offer, Gate::Offered),
         (now.after(seen.heard) > limits::FRESH_TTL, Gate::Stale),

@@ -11,20 +11,27 @@
 //! - a driver who refused, was excluded or let the offer pass is not asked again by that search
 //!   (test: `nobody_is_asked_twice`);
 //! - a search lasts at least its preset's time over all its rings before it says "no drivers"
-//!   (test: `an_empty_city_is_searched_for_sixty_seconds`).
+//!   (test: `an_empty_city_is_searched_for_sixty_seconds`);
+//! - a search that BATCHED can serve at all is served, however far its driver is (test:
+//!   `a_far_rider_is_served_in_bounded_time`).
 //!
 //! The decision is pure: [`tick`] looks at a [`Board`] and a [`View`] at a given moment. The actor,
 //! a replay and a simulator run the same function.
 
 mod actor;
+mod assign;
+mod batch;
 mod board;
 mod eligibility;
 mod engine;
 mod live;
+mod look;
 mod model;
+mod offers;
 mod score;
 mod store;
 mod strategy;
+mod supply;
 mod wire;
 
 #[cfg(test)]
@@ -37,6 +44,8 @@ pub use engine::tick;
 pub use model::{
     Considered, Decision, Effect, OfferPlan, Outcome, Said, Search, Seen, Verdict, View,
 };
+pub use offers::{OfferSet, chance};
 pub use score::{Acquaintance, Fairness, Merits, Parts, Reach, Vehicle, Weights, score};
-pub use strategy::{Preset, Presets, Strategy};
+pub use strategy::{Batching, Preset, Presets, Strategy};
+pub use supply::Supply;
 pub use wire::{Matching, MatchingStatus, TraceRow};

@@ -39,8 +39,9 @@ pub struct Search {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
     pub driver: DriverId,
+    /// Where he is; for one who is finishing a trip, where he drops his rider off.
     pub at: Point,
-    /// Great circle to the pickup, metres.
+    /// Great circle from there to the pickup, metres.
     pub distance_m: f64,
     pub standing: Standing,
     pub tier: Tier,
@@ -126,15 +127,18 @@ pub enum Verdict {
     Offered,
     /// Eligible, but others ranked before him in this round.
     Ranked,
+    /// Eligible, but so far away that the search waits for another (BATCHED).
+    TooFar,
     Barred(Gate),
 }
 
 impl Verdict {
-    /// As in `dispatch_trace.verdict`: `offered`, `ranked` or the gate's name.
+    /// As in `dispatch_trace.verdict`: `offered`, `ranked`, `too_far` or the gate's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Offered => "offered",
             Self::Ranked => "ranked",
+            Self::TooFar => "too_far",
             Self::Barred(gate) => gate.name(),
         }
     }

@@ -2,11 +2,14 @@
 //!
 //! A preset is numbers, not code: how many are asked at once, for how long, how far and how often.
 //! A way that needs more than numbers (bids, assignment) becomes a variant here and a branch of the
-//! engine's step.
+//! engine's tick.
 
 use std::time::Duration;
 
 use base::limits;
+
+use crate::offers::OfferSet;
+use crate::supply::Supply;
 
 /// A way to find a driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -14,18 +17,26 @@ pub enum Strategy {
     /// The best few are asked at once, the first to accept has the trip.
     #[default]
     FirstAccept,
+    /// The best few are asked one after the other, then several at once.
+    Sequential,
+    /// All searches of a short window against all drivers near them, solved as an assignment.
+    Batched,
 }
 
 impl Strategy {
+    pub const ALL: [Self; 3] = [Self::FirstAccept, Self::Sequential, Self::Batched];
+
     /// As in `trips.strategy`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::FirstAccept => "first_accept",
+            Self::Sequential => "sequential",
+            Self::Batched => "batched",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::FirstAccept].into_iter().find(|strategy| strategy.name() == text)
+        Self::ALL.into_iter().find(|strategy| strategy.name() == text)
     }
 }
 
@@ -34,6 +45,8 @@ impl Strategy {
 pub struct Preset {
     /// Drivers asked in one round.
     pub at_once: usize,
+    /// Rounds after which more are asked at once, and how many then; none where it stays the same.
+    pub broadcast: Option<(u16, usize)>,
     /// How long they may look at the offer.
     pub offer_ttl: Duration,
     /// Radii of the rings, in units of the city's search radius, growing.
@@ -42,6 +55,9 @@ pub struct Preset {
     pub rounds_per_ring: u16,
     /// A search lasts at least this long, shared evenly by the rings.
     pub at_least: Duration,
+    /// A driver this close to the end of his trip may be promised the next one; zero asks only
+    /// those who are free.
+    pub chain: Duration,
 }
 
 impl Preset {
@@ -49,10 +65,47 @@ impl Preset {
     pub fn first_accept() -> Self {
         Self {
             at_once: 5,
+            broadcast: None,
             offer_ttl: limits::OFFER_TTL,
             rings: vec![1.0, 1.5, 2.0],
             rounds_per_ring: 2,
             at_least: Duration::from_secs(60),
+            chain: Duration::ZERO,
+        }
+    }
+
+    /// One at a time, 10 s each, five of them; then ten at once, and wider.
+    pub fn sequential() -> Self {
+        Self {
+            at_once: 1,
+            broadcast: Some((5, 10)),
+            offer_ttl: Duration::from_secs(10),
+            rings: vec![1.0, 1.5, 2.0],
+            rounds_per_ring: 5,
+            at_least: Duration::from_secs(60),
+            chain: Duration::ZERO,
+        }
+    }
+
+    /// Of BATCHED: three at once where drivers are plenty, wider by time only (the reach says how
+    /// far is worth it), and for three minutes: waiting for the next free driver is part of it.
+    pub fn batched() -> Self {
+        Self {
+            at_once: 3,
+            broadcast: None,
+            offer_ttl: limits::OFFER_TTL,
+            rings: vec![1.0, 1.5, 2.0],
+            rounds_per_ring: u16::MAX,
+            at_least: Duration::from_secs(180),
+            chain: Duration::from_secs(240),
+        }
+    }
+
+    /// Drivers asked at once after so many rounds.
+    pub fn at_once(&self, rounds: u16) -> usize {
+        match self.broadcast {
+            Some((after, many)) if rounds >= after => many,
+            Some(_) | None => self.at_once,
         }
     }
 
@@ -74,15 +127,59 @@ impl Preset {
     }
 }
 
+/// What BATCHED knows beyond a preset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batching {
+    pub preset: Preset,
+    /// Time between two batches of a city: what is asked in between is decided together.
+    pub window: Duration,
+    /// Drivers of a search, nearest by time, who take part in the assignment.
+    pub candidates: usize,
+    /// Searches of one batch, oldest first, so that a tick keeps its budget. Those beyond come up
+    /// as soon as the oldest end.
+    pub most: usize,
+    pub offers: OfferSet,
+    pub supply: Supply,
+    /// What a point of score is worth, seconds.
+    pub point_s: f64,
+    /// What a no costs, seconds.
+    pub decline_s: f64,
+    /// What a second counts that a driver still spends on the trip before: the rider waits for it,
+    /// but no driver's time is lost to it, as it is on the way to a pickup.
+    pub earlier: f64,
+}
+
+impl Default for Batching {
+    fn default() -> Self {
+        Self {
+            preset: Preset::batched(),
+            window: Duration::from_secs(2),
+            candidates: 15,
+            most: 1_000,
+            offers: OfferSet { miss: 0.25, extra_eta_s: 90, spare: 3.0 },
+            supply: Supply { short_s: 240.0, ample_s: 900.0, ample: 3.0, growth: 1.0 },
+            point_s: 300.0,
+            decline_s: 30.0,
+            earlier: 0.5,
+        }
+    }
+}
+
 /// The numbers in use for each strategy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Presets {
     pub first_accept: Preset,
+    pub sequential: Preset,
+    pub batched: Batching,
 }
 
 impl Default for Presets {
     fn default() -> Self {
-        Self { first_accept: Preset::first_accept() }
+        Self {
+            first_accept: Preset::first_accept(),
+            sequential: Preset::sequential(),
+            batched: Batching::default(),
+        }
     }
 }
 
@@ -90,6 +187,8 @@ impl Presets {
     pub const fn of(&self, strategy: Strategy) -> &Preset {
         match strategy {
             Strategy::FirstAccept => &self.first_accept,
+            Strategy::Sequential => &self.sequential,
+            Strategy::Batched => &self.batched.preset,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Claims about dispatch, by theme; the made-up city that they share is in `city`.
 
 mod actor;
+mod assignments;
+mod batches;
 mod city;
 mod crowd;
 mod gates;

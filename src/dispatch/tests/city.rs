@@ -138,6 +138,13 @@ impl Play {
         self
     }
 
+    pub(super) fn ask_batched(&mut self, number: u128, pickup_m: f64) -> &mut Self {
+        let asked = search(number, self.now);
+        let (strategy, pickup) = (Strategy::Batched, north(pickup_m));
+        self.board.search(Search { strategy, pickup, ..asked }, self.now);
+        self
+    }
+
     pub(super) fn ask(&mut self, number: u128) -> &mut Self {
         self.board.search(search(number, self.now), self.now);
         self

@@ -10,6 +10,7 @@ use super::city::{Play, driver, search, seen, trip};
 use crate::board::Rules;
 use crate::eligibility::Standing;
 use crate::model::{Decision, OfferPlan, Outcome};
+use crate::strategy::Strategy as Way;
 use crate::wire::MatchingStatus;
 
 const DRIVERS: u128 = 9;
@@ -68,10 +69,11 @@ impl Asked {
     }
 }
 
-fn act(play: &mut Play, asked: &mut Asked, step: Step) {
+fn act(play: &mut Play, asked: &mut Asked, way: Way, step: Step) {
     match step {
         Step::Search(number) => {
             let mut search = search(number, super::city::START);
+            search.strategy = way;
             // The last driver gave every trip back before.
             search.excluded.push(driver(DRIVERS));
             let over = play.board.status(trip(number)) == Some(MatchingStatus::no_drivers());
@@ -115,7 +117,7 @@ fn holds(play: &Play, asked: &mut Asked, decisions: &[Decision]) {
     for decision in decisions {
         match decision {
             Decision::Offers { plans, .. } => {
-                assert!(!plans.is_empty() && plans.len() <= 5);
+                assert!(!plans.is_empty() && plans.len() <= 10);
                 for plan in plans {
                     assert_ne!(plan.driver, driver(DRIVERS), "an excluded driver is asked");
                     let pair = (plan.trip, plan.driver);
@@ -138,12 +140,15 @@ fn holds(play: &Play, asked: &mut Asked, decisions: &[Decision]) {
 
 proptest! {
     #[test]
-    fn every_lease_ends(steps in prop::collection::vec(step(), 1..120)) {
+    fn every_lease_ends(
+        way in prop::sample::select(Way::ALL.to_vec()),
+        steps in prop::collection::vec(step(), 1..120),
+    ) {
         let drivers = (1..=DRIVERS).map(|number| seen(number, number as f64 * 300.0)).collect();
         let mut play = Play::with(Rules { slice: 2, ..Rules::default() }, drivers);
         let mut asked = Asked::default();
         for step in steps {
-            act(&mut play, &mut asked, step);
+            act(&mut play, &mut asked, way, step);
             loop {
                 let decisions = play.decide();
                 holds(&play, &mut asked, &decisions);

@@ -1,0 +1,184 @@
+//! The synthetic city's ground: a square of 20 km, its spots of demand, and what a way takes.
+//!
+//! Owns geometry and demand. Knows no driver and no offer.
+
+use base::{Millis, Point};
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt};
+
+/// Side of the city, metres.
+pub const SIDE_M: f64 = 20_000.0;
+/// A road is that much longer than the air.
+pub const DETOUR: f64 = 1.3;
+/// 24 km/h.
+pub const SPEED_MPS: f64 = 24.0 / 3.6;
+
+const CENTRE: (f64, f64) = (30.05, 31.25);
+const METRES_PER_DEGREE: f64 = 111_195.0;
+
+/// Where people live: middle, standard deviation and weight of each spot.
+const HOMES: [Spot; 6] = [
+    Spot { x: 3_500.0, y: 4_000.0, sigma: 1_600.0 },
+    Spot { x: 4_500.0, y: 15_500.0, sigma: 1_800.0 },
+    Spot { x: 10_000.0, y: 17_500.0, sigma: 1_500.0 },
+    Spot { x: 16_500.0, y: 14_500.0, sigma: 1_800.0 },
+    Spot { x: 16_000.0, y: 4_500.0, sigma: 1_600.0 },
+    Spot { x: 9_500.0, y: 2_500.0, sigma: 1_500.0 },
+];
+/// Where they work.
+const WORKS: [Spot; 3] = [
+    Spot { x: 9_500.0, y: 9_500.0, sigma: 1_300.0 },
+    Spot { x: 12_500.0, y: 11_500.0, sigma: 1_000.0 },
+    Spot { x: 7_000.0, y: 11_000.0, sigma: 1_000.0 },
+];
+/// Of a hundred trips so many go to work, and so many come from there; the rest goes anywhere.
+const TO_WORK: f64 = 0.45;
+const FROM_WORK: f64 = 0.25;
+/// Nobody takes a car for less, metres of air.
+const SHORTEST_M: f64 = 1_500.0;
+
+struct Spot {
+    x: f64,
+    y: f64,
+    sigma: f64,
+}
+
+/// A place in metres from the south-western corner.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Place {
+    pub x: f64,
+    pub y: f64,
+}
+
+impl Place {
+    pub fn air_m(self, other: Self) -> f64 {
+        (self.x - other.x).hypot(self.y - other.y)
+    }
+
+    pub fn road_m(self, other: Self) -> f64 {
+        self.air_m(other) * DETOUR
+    }
+
+    /// Driving time, milliseconds.
+    pub fn drive_ms(self, other: Self) -> i64 {
+        (self.road_m(other) / SPEED_MPS * 1_000.0).round() as i64
+    }
+
+    /// The place after a share of the way to `other`.
+    pub fn towards(self, other: Self, share: f64) -> Self {
+        let share = share.clamp(0.0, 1.0);
+        Self { x: self.x + (other.x - self.x) * share, y: self.y + (other.y - self.y) * share }
+    }
+
+    pub fn point(self) -> Point {
+        let (lat, lng) = CENTRE;
+        let north = (self.y - SIDE_M / 2.0) / METRES_PER_DEGREE;
+        let east = (self.x - SIDE_M / 2.0) / (METRES_PER_DEGREE * lat.to_radians().cos());
+        Point::new(lat + north, lng + east).expect("the city lies on the earth")
+    }
+
+    pub fn of(point: Point) -> Self {
+        let (lat, lng) = CENTRE;
+        let x = (point.lng() - lng) * METRES_PER_DEGREE * lat.to_radians().cos();
+        Self { x: x + SIDE_M / 2.0, y: (point.lat() - lat) * METRES_PER_DEGREE + SIDE_M / 2.0 }
+    }
+
+    pub fn anywhere(rng: &mut StdRng) -> Self {
+        Self { x: rng.random_range(0.0..SIDE_M), y: rng.random_range(0.0..SIDE_M) }
+    }
+
+    fn near(spots: &[Spot], rng: &mut StdRng) -> Self {
+        let spot = &spots[rng.random_range(0..spots.len())];
+        // Box and Muller: two normal numbers from two even ones.
+        let away = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt() * spot.sigma;
+        let angle = rng.random_range(0.0..std::f64::consts::TAU);
+        let (x, y) = (spot.x + away * angle.cos(), spot.y + away * angle.sin());
+        Self { x: x.clamp(0.0, SIDE_M), y: y.clamp(0.0, SIDE_M) }
+    }
+}
+
+/// A wish to travel, and how patient its rider is.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub at: Millis,
+    pub from: Place,
+    pub to: Place,
+    /// Until a driver has accepted.
+    pub patience_ms: i64,
+    /// Longest pickup time he agrees to once a driver has accepted.
+    pub pickup_limit_ms: i64,
+}
+
+/// The wishes of a city, from `start` for `length_ms`, in order of time.
+pub fn demand(start: Millis, length_ms: i64, per_minute: f64, rng: &mut StdRng) -> Vec<Wish> {
+    let (mut wishes, mut at_s) = (Vec::new(), 0.0);
+    loop {
+        at_s += exponential(rng, 60.0 / per_minute);
+        let at_ms = (at_s * 1_000.0) as i64;
+        if at_ms >= length_ms {
+            return wishes;
+        }
+        let (from, to) = trip(rng);
+        wishes.push(Wish {
+            at: Millis(start.0 + at_ms),
+            from,
+            to,
+            patience_ms: ((30.0 + exponential(rng, 120.0)) * 1_000.0) as i64,
+            pickup_limit_ms: ((480.0 + exponential(rng, 600.0)) * 1_000.0) as i64,
+        });
+    }
+}
+
+fn trip(rng: &mut StdRng) -> (Place, Place) {
+    loop {
+        let kind = rng.random::<f64>();
+        let (from, to) = if kind < TO_WORK {
+            (Place::near(&HOMES, rng), Place::near(&WORKS, rng))
+        } else if kind < TO_WORK + FROM_WORK {
+            (Place::near(&WORKS, rng), Place::near(&HOMES, rng))
+        } else {
+            (Place::anywhere(rng), Place::anywhere(rng))
+        };
+        if from.air_m(to) >= SHORTEST_M {
+            return (from, to);
+        }
+    }
+}
+
+pub fn exponential(rng: &mut impl Rng, mean: f64) -> f64 {
+    -(1.0 - rng.random::<f64>()).ln() * mean
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn a_place_and_its_point_are_the_same() {
+        let mut rng = StdRng::seed_from_u64(1);
+        for _ in 0..1_000 {
+            let (one, two) = (Place::anywhere(&mut rng), Place::anywhere(&mut rng));
+            assert!(Place::of(one.point()).air_m(one) < 0.1);
+            // The plane is good to half a percent of the sphere.
+            let sphere_m = one.point().distance_m(two.point());
+            assert!((sphere_m - one.air_m(two)).abs() < 0.005 * sphere_m + 0.1);
+        }
+    }
+
+    #[test]
+    fn demand_is_poisson_and_half_of_it_goes_to_work() {
+        let mut rng = StdRng::seed_from_u64(2);
+        let wishes = demand(Millis(0), 36_000_000, 34.0, &mut rng);
+        // 20 400 expected; four standard deviations.
+        assert!((19_800..21_000).contains(&wishes.len()), "{}", wishes.len());
+        assert!(wishes.windows(2).all(|two| two[0].at <= two[1].at));
+        assert!(wishes.iter().all(|wish| wish.from.air_m(wish.to) >= SHORTEST_M));
+        let mean = |of: fn(&Wish) -> i64| {
+            wishes.iter().map(of).sum::<i64>() as f64 / wishes.len() as f64 / 1_000.0
+        };
+        assert!((mean(|wish| wish.patience_ms) - 150.0).abs() < 4.0);
+        assert!((mean(|wish| wish.pickup_limit_ms) - 1_080.0).abs() < 20.0);
+    }
+}

@@ -1,0 +1,175 @@
+//! BATCHED: the waiting searches of a city against all drivers near them, decided together.
+//!
+//! Every quantity is in seconds of a rider's wait, so that they can be added: a pair of search and
+//! driver costs the time to the pickup, plus what a no would lose, minus what the driver's score
+//! and fairness (without its distance part, which the time itself stands for) are worth. A search
+//! that stays without a driver costs its reach: the longest pickup that is still worth it, which
+//! shrinks in a shortage and grows with the wait.
+
+use std::collections::{BTreeMap, HashSet};
+
+use base::{DriverId, Millis};
+
+use crate::assign::{Edge, Row, assign};
+use crate::board::{Board, Key};
+use crate::engine::{Patience, close, make_round, said, take_up};
+use crate::look::{Look, Ranked, look, trace};
+use crate::model::{Decision, Verdict, View};
+use crate::offers::{Candidate, chance};
+use crate::strategy::Batching;
+use crate::supply::shares;
+
+/// A search of the batch.
+struct Due {
+    key: Key,
+    patience: Patience,
+    /// `ranked` is by time to the pickup; the first few are the candidates.
+    look: Look,
+    waited_s: f64,
+    /// Costs of the candidates, milliseconds, in their order.
+    costs: Vec<i64>,
+    share: f64,
+}
+
+impl Due {
+    fn candidates(&self, batching: &Batching) -> &[Ranked] {
+        &self.look.ranked[..self.look.ranked.len().min(batching.candidates)]
+    }
+}
+
+pub(crate) fn decide(
+    board: &mut Board,
+    view: &dyn View,
+    keys: &[Key],
+    now: Millis,
+    out: &mut Vec<Decision>,
+) {
+    let mut batch = gather(board, view, keys, now, out);
+    let Board { rules, hunts, leases, .. } = board;
+    let batching = &rules.presets.batched;
+    weigh(&mut batch, batching);
+    let firsts = match_up(&mut batch, batching);
+    let sets = offer_sets(&batch, &firsts, batching);
+    for (due, set) in batch.iter_mut().zip(sets) {
+        let Some(hunt) = hunts.get_mut(&due.key) else { continue };
+        // The best first, as the round shows them.
+        let place = |ranked: &Ranked| set.iter().position(|driver| *driver == ranked.driver);
+        let mut chosen: Vec<&mut Ranked> =
+            due.look.ranked.iter_mut().filter(|ranked| place(ranked).is_some()).collect();
+        chosen.sort_by_key(|ranked| place(ranked));
+        let plans = make_round(hunt, leases, &batching.preset, chosen, now);
+        out.extend(said(trace(hunt, rules, &due.look, now)));
+        close(hunt, plans, due.patience, now, out);
+    }
+}
+
+fn gather(
+    board: &mut Board,
+    view: &dyn View,
+    keys: &[Key],
+    now: Millis,
+    out: &mut Vec<Decision>,
+) -> Vec<Due> {
+    let Board { rules, hunts, leases, seen, .. } = board;
+    let preset = &rules.presets.batched.preset;
+    let mut batch = Vec::with_capacity(keys.len());
+    for &key in keys {
+        let Some(hunt) = hunts.get_mut(&key) else { continue };
+        let Some(patience) = take_up(hunt, rules, preset, now, out) else { continue };
+        let mut look = look(hunt, leases, rules, preset, view, seen, now);
+        look.ranked.sort_by_key(|ranked| (ranked.eta_s, ranked.driver));
+        let waited_s = now.after(hunt.search.asked_at).as_secs_f64();
+        batch.push(Due { key, patience, look, waited_s, costs: Vec::new(), share: 0.0 });
+    }
+    batch
+}
+
+/// What each candidate costs, and how many drivers each search has to itself.
+fn weigh(batch: &mut [Due], batching: &Batching) {
+    let candidates: Vec<Vec<DriverId>> = batch
+        .iter()
+        .map(|due| due.candidates(batching).iter().map(|ranked| ranked.driver).collect())
+        .collect();
+    let worth = |ranked: &Ranked| f64::from(ranked.parts.total() - ranked.parts.distance);
+    let all = || batch.iter().flat_map(|due| due.candidates(batching));
+    // Against the batch's own mean: whether all are good or all are poor changes no reach.
+    let mean = all().map(worth).sum::<f64>() / all().count().max(1) as f64;
+    for (due, share) in batch.iter_mut().zip(shares(&candidates)) {
+        let cost = |ranked: &Ranked| {
+            let no = 1.0 - yes(ranked);
+            let free_s = (1.0 - batching.earlier) * f64::from(ranked.left_s);
+            let seconds = f64::from(ranked.eta_s) - free_s + no * batching.decline_s
+                - (worth(ranked) - mean) * batching.point_s;
+            milliseconds(seconds)
+        };
+        due.costs = due.candidates(batching).iter().map(cost).collect();
+        due.share = share;
+    }
+}
+
+/// Chance of a yes. A driver minds his way to the pickup, not the trip he is paid for first.
+fn yes(ranked: &Ranked) -> f64 {
+    chance(ranked.acceptance, ranked.eta_s.saturating_sub(ranked.left_s))
+}
+
+/// The place of each search's best driver among its candidates, where one is worth it.
+fn match_up(batch: &mut [Due], batching: &Batching) -> Vec<Option<usize>> {
+    let mut columns: BTreeMap<DriverId, usize> = BTreeMap::new();
+    let (mut rows, mut places) = (Vec::new(), Vec::new());
+    for due in batch.iter_mut() {
+        let reach_s = batching.supply.reach_s(due.share, due.waited_s);
+        let (mut row, mut of_row) =
+            (Row { edges: Vec::new(), without: milliseconds(reach_s) }, Vec::new());
+        for (place, ranked) in due.look.ranked.iter_mut().enumerate() {
+            if f64::from(ranked.eta_s) > reach_s {
+                ranked.verdict = Verdict::TooFar;
+            } else if let Some(&cost) = due.costs.get(place) {
+                let next = columns.len();
+                let column = *columns.entry(ranked.driver).or_insert(next);
+                row.edges.push(Edge { column, cost });
+                of_row.push(place);
+            }
+        }
+        rows.push(row);
+        places.push(of_row);
+    }
+    let taken = assign(&rows, columns.len());
+    taken.into_iter().zip(places).map(|(edge, of_row)| edge.map(|edge| of_row[edge])).collect()
+}
+
+/// Who is asked for each search, best first: its own driver, then others whom nobody needs.
+fn offer_sets(batch: &[Due], firsts: &[Option<usize>], batching: &Batching) -> Vec<Vec<DriverId>> {
+    let mut taken: HashSet<DriverId> = batch
+        .iter()
+        .zip(firsts)
+        .filter_map(|(due, first)| first.map(|place| due.look.ranked[place].driver))
+        .collect();
+    let mut sets = Vec::with_capacity(batch.len());
+    for (due, first) in batch.iter().zip(firsts) {
+        let Some(first) = *first else {
+            sets.push(Vec::new());
+            continue;
+        };
+        let candidate = |ranked: &Ranked| Candidate { eta_s: ranked.eta_s, chance: yes(ranked) };
+        let ranked = &due.look.ranked;
+        let mut others: Vec<usize> = (0..due.costs.len())
+            .filter(|place| !taken.contains(&ranked[*place].driver))
+            .filter(|place| ranked[*place].verdict != Verdict::TooFar)
+            .collect();
+        others.sort_by_key(|place| (due.costs[*place], ranked[*place].driver));
+        let others = others.into_iter().map(|place| (place, candidate(&ranked[place])));
+        let most = batching.preset.at_once;
+        let beside = batching.offers.beside(candidate(&ranked[first]), others, due.share, most);
+        let set: Vec<DriverId> =
+            [first].into_iter().chain(beside).map(|place| ranked[place].driver).collect();
+        taken.extend(set.iter().copied());
+        sets.push(set);
+    }
+    sets
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a float cast saturates")]
+fn milliseconds(seconds: f64) -> i64 {
+    // A bound far beyond a day keeps sums of thousands of them exact.
+    (seconds.clamp(-1e6, 1e6) * 1_000.0).round() as i64
+}

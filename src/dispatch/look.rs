@@ -1,0 +1,212 @@
+//! What one search sees around its pickup: who may be asked and how good he is, who is left out and
+//! why, and the lines of the trace that say so.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use base::{DriverId, Millis};
+
+use crate::board::{Hunt, Leases, Rules};
+use crate::eligibility::{Gate, Hold, Standing, gate};
+use crate::model::{Considered, Search, Seen, Verdict, View};
+use crate::score::{Acquaintance, Merits, Parts, Reach, Vehicle, score};
+use crate::strategy::Preset;
+
+/// A driver who may be asked.
+pub(crate) struct Ranked {
+    pub(crate) driver: DriverId,
+    pub(crate) distance_m: f64,
+    /// Until he is at the pickup, seconds; what is left of the trip he drives is in it.
+    pub(crate) eta_s: u32,
+    /// Of that, what is left of the trip he drives.
+    pub(crate) left_s: u32,
+    pub(crate) parts: Parts,
+    /// Share of offers that he accepts, 0 to 1.
+    pub(crate) acceptance: f32,
+    pub(crate) verdict: Verdict,
+}
+
+/// What one look around a pickup shows.
+pub(crate) struct Look {
+    /// Best score first.
+    pub(crate) ranked: Vec<Ranked>,
+    /// Nearest first.
+    pub(crate) barred: Vec<(DriverId, f64, Gate)>,
+}
+
+pub(crate) fn look(
+    hunt: &Hunt,
+    leases: &Leases,
+    rules: &Rules,
+    preset: &Preset,
+    view: &dyn View,
+    seen: &mut Vec<Seen>,
+    now: Millis,
+) -> Look {
+    let search = &hunt.search;
+    let radius_m = preset.radius_m(hunt.ring, search.ring_m);
+    let verdict = |seen: &Seen| {
+        let hold = match hunt.hold(seen.driver, now) {
+            Hold::None if leases.holds(seen.driver) => Hold::Offer,
+            Hold::None if is_far_from_free(seen, preset.chain) => Hold::Driving,
+            hold => hold,
+        };
+        gate(search, radius_m, seen, hold, now)
+    };
+    gather(view, search, radius_m, rules.considered, seen);
+    if seen.len() >= rules.considered && !seen.iter().any(|seen| verdict(seen).is_ok()) {
+        // The near ones all drive: in a busy city the free one is behind them.
+        gather(view, search, radius_m, rules.considered * 4, seen);
+    }
+    let (mut eligible, mut barred) = (Vec::new(), Vec::new());
+    for seen in seen.iter() {
+        match verdict(seen) {
+            Err(gate) => barred.push((seen.driver, seen.distance_m, gate)),
+            Ok(()) if eligible.len() < rules.scored => {
+                eligible.push((seen, pickup_s(view, seen, search, now)));
+            }
+            Ok(()) => {}
+        }
+    }
+    let pace = Pace::of(&eligible);
+    let scored = eligible.into_iter().map(|(seen, eta_s)| {
+        let merits = merits(search, seen, pace.reach(seen, eta_s, radius_m), now);
+        let parts = score(&merits, &rules.weights, &rules.fairness);
+        let (acceptance, verdict) = (seen.acceptance, Verdict::Ranked);
+        let (driver, distance_m) = (seen.driver, seen.distance_m);
+        let left_s = left_s(seen);
+        Ranked { driver, distance_m, eta_s, left_s, parts, acceptance, verdict }
+    });
+    let mut look = Look { ranked: scored.collect(), barred };
+    look.ranked.sort_by(|a, b| {
+        b.parts
+            .total()
+            .total_cmp(&a.parts.total())
+            .then(a.distance_m.total_cmp(&b.distance_m))
+            .then(a.driver.cmp(&b.driver))
+    });
+    look
+}
+
+/// Is he on a trip whose end is too far for the next one to be promised to him?
+fn is_far_from_free(seen: &Seen, chain: Duration) -> bool {
+    match seen.standing {
+        Standing::Finishing { left_s } => u64::from(left_s) > chain.as_secs(),
+        _ => false,
+    }
+}
+
+fn pickup_s(view: &dyn View, seen: &Seen, search: &Search, now: Millis) -> u32 {
+    left_s(seen).saturating_add(view.eta_s(seen.at, search.pickup, now))
+}
+
+/// Until he has ended the trip he drives, seconds.
+const fn left_s(seen: &Seen) -> u32 {
+    match seen.standing {
+        Standing::Finishing { left_s } => left_s,
+        _ => 0,
+    }
+}
+
+/// The nearest `limit` drivers, nearest first, each once.
+fn gather(view: &dyn View, search: &Search, radius_m: f64, limit: usize, seen: &mut Vec<Seen>) {
+    seen.clear();
+    view.drivers(search.pickup, radius_m, limit, seen);
+    seen.sort_unstable_by(|a, b| {
+        a.distance_m.total_cmp(&b.distance_m).then(a.driver.cmp(&b.driver))
+    });
+    // A driver who moves while the index is read may be seen twice.
+    let mut met = HashSet::with_capacity(seen.len());
+    seen.retain(|seen| met.insert(seen.driver));
+}
+
+/// How near a driver is, against the edge of the ring.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// Everybody is at the pickup, or nobody is there.
+    Unknown,
+    /// The candidates' own mean, seconds per metre of air distance: a slow hour makes nobody look
+    /// hopeless, and where time goes with distance this is ranking by distance.
+    Mean(f64),
+}
+
+impl Pace {
+    fn of(eligible: &[(&Seen, u32)]) -> Self {
+        let metres: f64 = eligible.iter().map(|(seen, _)| seen.distance_m).sum();
+        let seconds: f64 = eligible.iter().map(|(_, eta_s)| f64::from(*eta_s)).sum();
+        if metres > 0.0 && seconds > 0.0 { Self::Mean(seconds / metres) } else { Self::Unknown }
+    }
+
+    fn reach(self, seen: &Seen, eta_s: u32, radius_m: f64) -> Reach {
+        match self {
+            Self::Unknown => Reach::Straight { distance_m: seen.distance_m, within_m: radius_m },
+            Self::Mean(s_per_m) => Reach::Road { eta_s, within_s: radius_m * s_per_m },
+        }
+    }
+}
+
+fn merits(search: &Search, seen: &Seen, reach: Reach, now: Millis) -> Merits {
+    let vehicle = if seen.tier == search.tier { Vehicle::Exact } else { Vehicle::Higher };
+    let acquaintance = if search.familiar.contains(&seen.driver) {
+        Acquaintance::Repeat
+    } else {
+        Acquaintance::Stranger
+    };
+    Merits {
+        reach,
+        rating: seen.rating,
+        acceptance: seen.acceptance,
+        completion: seen.completion,
+        vehicle,
+        acquaintance,
+        waiting: now.after(seen.waiting_since),
+        recent_trips: seen.recent_trips,
+    }
+}
+
+/// The lines that say something new: a look that changes nothing writes nothing.
+pub(crate) fn trace(hunt: &mut Hunt, rules: &Rules, look: &Look, now: Millis) -> Vec<Considered> {
+    let (trip, round) = (hunt.search.trip, hunt.round.saturating_add(1));
+    let mut lines = Vec::new();
+    for ranked in &look.ranked {
+        if hunt.is_news(ranked.driver, round, ranked.verdict) {
+            lines.push(Considered {
+                trip,
+                at: now,
+                round,
+                driver: ranked.driver,
+                verdict: ranked.verdict,
+                score: Some(ranked.parts.total()),
+                distance_m: metres(ranked.distance_m),
+                eta_s: Some(ranked.eta_s),
+                parts: Some(ranked.parts),
+            });
+        }
+    }
+    for &(driver, distance_m, gate) in look.barred.iter().take(rules.traced_barred) {
+        let verdict = Verdict::Barred(gate);
+        if hunt.is_news(driver, round, verdict) {
+            lines.push(Considered {
+                trip,
+                at: now,
+                round,
+                driver,
+                verdict,
+                score: None,
+                distance_m: metres(distance_m),
+                eta_s: None,
+                parts: None,
+            });
+        }
+    }
+    lines
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates, and a distance is neither negative nor near the limit"
+)]
+pub(crate) fn metres(distance_m: f64) -> u32 {
+    distance_m.round() as u32
+}
