@@ -53,6 +53,7 @@ const FILES: &[File] = &[
     file!(16, "books", "0016_books"),
     file!(17, "fraud", "0017_fraud"),
     file!(18, "cards", "0018_cards"),
+    file!(19, "due_jobs", "0019_due_jobs"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

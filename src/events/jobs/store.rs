@@ -41,19 +41,21 @@ pub(crate) async fn claim(
     most: usize,
 ) -> Result<Vec<Job>, Fault> {
     let mut tx = db.begin(&Who::System).await?;
+    // The time of the statement stays the same while it runs, so the index can be asked for it; the
+    // rows are locked, so they are where they were found.
     let rows = sqlx::query(
         "WITH due AS MATERIALIZED ( \
-           SELECT j.id, j.run_at FROM jobs j \
+           SELECT j.ctid, j.run_at FROM jobs j \
            JOIN unnest($2::text[], $3::smallint[]) k (kind, version) \
              ON k.kind = j.kind AND j.version <= k.version \
-           WHERE j.queue = $1 AND j.run_at <= clock_timestamp() \
-             AND j.rank_at <= clock_timestamp() + make_interval(secs => $4) \
+           WHERE j.queue = $1 AND j.run_at <= statement_timestamp() \
+             AND j.rank_at <= statement_timestamp() + make_interval(secs => $4) \
              AND (j.lane IS NULL OR NOT EXISTS \
                (SELECT FROM jobs e WHERE e.lane = j.lane AND e.id < j.id)) \
-           ORDER BY j.rank_at, j.id LIMIT $5 FOR UPDATE OF j SKIP LOCKED) \
+           ORDER BY j.rank_at, j.run_at, j.id LIMIT $5 FOR UPDATE OF j SKIP LOCKED) \
          UPDATE jobs j SET attempts = j.attempts + 1, holder = $6, \
            run_at = clock_timestamp() + make_interval(secs => $7) \
-         FROM due d WHERE j.id = d.id \
+         FROM due d WHERE j.ctid = d.ctid \
          RETURNING j.id, j.kind, j.version, j.payload::text AS payload, j.attempts, \
            j.max_attempts, j.trace, d.run_at AS due",
     )
