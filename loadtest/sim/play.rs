@@ -249,7 +249,7 @@ impl Play {
                 self.after(RETRY_MS, Event::AsksAgain(rider));
             }
             Decision::NoDrivers { said: Said::Again, .. } | Decision::Considered(_) => {}
-            Decision::Lapsed(ended) => panic!("{ended:?} lapsed though every driver answers"),
+            Decision::Lapsed(ended) => unreachable!("{ended:?} lapsed though every driver answers"),
         }
     }
 
@@ -311,7 +311,7 @@ impl Play {
                 self.fetch(car, rider);
                 way_ms
             }
-            Doing::Fetching { .. } => panic!("a driver has one trip"),
+            Doing::Fetching { .. } => unreachable!("a driver has one trip"),
         };
         if pickup_ms > self.riders[rider].wish.pickup_limit_ms {
             self.after(CALL_OFF_MS, Event::CallsOff(rider));
@@ -368,13 +368,13 @@ impl Play {
                 self.drop_off(car, rider);
             }
             Doing::Resting => self.set_free(car),
-            Doing::Idle => panic!("an idle car has no plan"),
+            Doing::Idle => unreachable!("an idle car has no plan"),
         }
     }
 
     fn pick_up(&mut self, car: usize, rider: usize, from: super::plane::Place, at: Millis) {
         let State::Matched { at: matched, .. } = self.riders[rider].state else {
-            panic!("who is picked up was matched")
+            unreachable!("who is picked up was matched")
         };
         let Wish { at: asked, from: pickup, to, .. } = self.riders[rider].wish;
         self.riders[rider].state = State::Served;
