@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-use crate::harness::{CAIRO, Person, Server, Socket, online_driver};
+use crate::harness::{CAIRO, Person, Server, Socket, online_driver, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_is_registered_and_its_token_never_shown() {
@@ -99,9 +99,13 @@ async fn a_trip_is_told_on_the_riders_socket_and_stands_in_his_list() {
     let body = notice["data"]["body"].as_str().expect("a text");
     assert!(body.contains("\u{2068}white Lada 2107\u{2069}"), "{body}");
 
-    let listed = rider.get("/notifications").await.data()["notifications"][0].clone();
+    // The notice may be on the screen before it is written down that it is.
+    let listed = until("its delivery", async || {
+        let listed = rider.get("/notifications").await.data()["notifications"][0].clone();
+        (listed["deliveries"][0]["channel"] == "socket").then_some(listed)
+    })
+    .await;
     assert_eq!((&listed["kind"], &listed["id"]), (&json!("trip_accepted"), &notice["data"]["id"]));
-    assert_eq!(listed["deliveries"][0]["channel"], "socket");
     let others = driver.get("/notifications").await;
     assert_eq!(others.data()["notifications"], json!([]), "what he did himself is no news");
 }
