@@ -2,7 +2,6 @@
 //! why, and the lines of the trace that say so.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use base::{DriverId, Millis};
 
@@ -48,7 +47,7 @@ pub(crate) fn look(
     let verdict = |seen: &Seen| {
         let hold = match hunt.hold(seen.driver, now) {
             Hold::None if leases.holds(seen.driver) => Hold::Offer,
-            Hold::None if is_far_from_free(seen, preset.chain) => Hold::Driving,
+            Hold::None if u64::from(left_s(seen)) > preset.chain.as_secs() => Hold::Driving,
             hold => hold,
         };
         gate(search, radius_m, seen, hold, now)
@@ -86,14 +85,6 @@ pub(crate) fn look(
             .then(a.driver.cmp(&b.driver))
     });
     look
-}
-
-/// Is he on a trip whose end is too far for the next one to be promised to him?
-fn is_far_from_free(seen: &Seen, chain: Duration) -> bool {
-    match seen.standing {
-        Standing::Finishing { left_s } => u64::from(left_s) > chain.as_secs(),
-        _ => false,
-    }
 }
 
 fn pickup_s(view: &dyn View, seen: &Seen, search: &Search, now: Millis) -> u32 {

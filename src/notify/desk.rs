@@ -29,8 +29,8 @@ use crate::plan::{
 use crate::push::{Loudness, Push};
 use crate::speech::{Speech, for_sms};
 use crate::store::{
-    Case, Claimed, Store, Told, add_in_tx, case_in_tx, claim_in_tx, close_in_tx, deliveries_in_tx,
-    settle_in_tx,
+    Case, Claimed, Stands, Store, Told, add_in_tx, case_in_tx, claim_in_tx, close_in_tx,
+    deliveries_in_tx, settle_in_tx,
 };
 use crate::texts::{Text, text};
 use crate::wire::{
@@ -236,10 +236,11 @@ impl Desk {
             if lost.state == DeliveryState::Sending && lost.changed_at + LOST_AFTER <= now {
                 let verdict = Verdict::Lost { code: "LOST".to_owned() };
                 let end = self.settled(case, channel, lost.attempts, &verdict, now);
-                self.store.settle_lost(lost.id, &end, now).await?;
+                self.store.settle(Stands::of(lost), &end, now).await?;
             }
         }
         match channel {
+            // Done already, in the transaction of the run.
             Channel::Socket => Ok(()),
             Channel::Push => self.pushes(case, now).await,
             Channel::Sms => {
@@ -267,7 +268,7 @@ impl Desk {
                 Some(Heard::Acknowledged) => (DeliveryState::Delivered, None),
                 _ => (DeliveryState::Failed, Some("NOT_ACKNOWLEDGED".to_owned())),
             };
-            (way.id, Settled { state, reference: None, code, next_at: None })
+            (Stands::of(way), Settled { state, reference: None, code, next_at: None })
         } else {
             // Whoever is at it at the same time waits here for the other's commit.
             let Some(way) = claim_in_tx(tx, id, Channel::Socket, None, now).await? else {
@@ -276,10 +277,11 @@ impl Desk {
             };
             let reference = Some(format!("{:x}:{}", self.node, self.notice(case, now)));
             let next_at = Some(now + ACKNOWLEDGED_WITHIN);
-            (way.id, Settled { state: DeliveryState::Waiting, reference, code: None, next_at })
+            let end = Settled { state: DeliveryState::Waiting, reference, code: None, next_at };
+            (Stands::claimed(way.id, now), end)
         };
         let settled = settle_in_tx(tx, way, &end, now).await?;
-        case.deliveries.retain(|other| other.id != way);
+        case.deliveries.retain(|other| other.id != way.id);
         case.deliveries.extend(settled);
         Ok(())
     }
@@ -352,7 +354,9 @@ impl Desk {
             .iter()
             .filter(|way| way.channel == Channel::Push && way.state == DeliveryState::Waiting);
         for way in waiting.filter(|way| !here(way)) {
-            self.store.give_up(way.id, "DEVICE_GONE", now).await?;
+            let (state, code) = (DeliveryState::Failed, Some("DEVICE_GONE".to_owned()));
+            let end = Settled { state, reference: None, code, next_at: None };
+            self.store.settle(Stands::of(way), &end, now).await?;
         }
         Ok(())
     }
@@ -380,7 +384,7 @@ impl Desk {
         counter!("smartline_notify_attempts_total", "channel" => channel.name(),
             "state" => end.state.name())
         .increment(1);
-        self.store.settle(way.id, &end, now).await?;
+        self.store.settle(Stands::claimed(way.id, now), &end, now).await?;
         Ok(Some(verdict))
     }
 

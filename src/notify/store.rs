@@ -5,15 +5,15 @@ mod rows;
 use std::collections::HashMap;
 
 use base::{Caller, Cursor, DeviceId, Fault, Millis, NotificationId};
-use sqlx::postgres::PgQueryResult;
 use storage::{Db, Tx, Who, at, fault};
 use uuid::Uuid;
 
 use self::rows::{DeliveryRow, DeviceRow, ToldRow, WishesRow};
 use crate::model::{
-    Channel, Delivery, Device, Language, Message, Notification, Preferences, Progress,
+    Channel, Delivery, DeliveryState, Device, Language, Message, Notification, Preferences,
+    Progress,
 };
-use crate::plan::{LOST_AFTER, Settled, rule};
+use crate::plan::{Settled, rule};
 use crate::texts::Faces;
 use crate::wire::{DeviceBody, DeviceView};
 
@@ -127,26 +127,49 @@ pub(crate) async fn claim_in_tx(
     Ok(row.map(|(id, attempts)| Claimed { id, attempts }))
 }
 
-/// Writes down how a way of this run's stands. The way as it is then; `None` when it had ended.
+/// A way as it was seen, which is to be settled only if it still stands so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stands {
+    pub id: Uuid,
+    pub state: DeliveryState,
+    /// Not changed after this.
+    pub since: Millis,
+}
+
+impl Stands {
+    pub(crate) const fn of(way: &Delivery) -> Self {
+        Self { id: way.id, state: way.state, since: way.changed_at }
+    }
+
+    /// A way that was claimed at `since`.
+    pub(crate) const fn claimed(id: Uuid, since: Millis) -> Self {
+        Self { id, state: DeliveryState::Sending, since }
+    }
+}
+
+/// Writes down what became of a way. The way as it is then; `None` when it stood otherwise by now:
+/// what others reported meanwhile stands.
 pub(crate) async fn settle_in_tx(
     tx: &mut Tx,
-    id: Uuid,
+    way: Stands,
     end: &Settled,
     now: Millis,
 ) -> Result<Option<Delivery>, Fault> {
     let row: Option<DeliveryRow> = sqlx::query_as(
         "UPDATE notification_deliveries SET state = $2, reference = coalesce($3, reference),
            code = $4, next_at = $5, changed_at = $6
-         WHERE id = $1 AND state IN ('sending', 'waiting')
+         WHERE id = $1 AND state = $7 AND changed_at <= $8
          RETURNING id, notification_id, channel, device_id, state, attempts, reference, code,
            next_at, changed_at",
     )
-    .bind(id)
+    .bind(way.id)
     .bind(end.state.name())
     .bind(&end.reference)
     .bind(&end.code)
     .bind(end.next_at.map(at))
     .bind(at(now))
+    .bind(way.state.name())
+    .bind(at(way.since))
     .fetch_optional(tx.conn())
     .await
     .map_err(fault)?;
@@ -202,62 +225,15 @@ impl Store {
         Ok(claimed)
     }
 
-    /// Writes down what became of a claimed way. What the provider reported meanwhile stands.
-    pub(crate) async fn settle(&self, id: Uuid, end: &Settled, now: Millis) -> Result<(), Fault> {
-        self.move_delivery(id, end, now, now).await.map(drop)
-    }
-
-    /// The same for a way whose claim is so old that its answer got lost.
-    pub(crate) async fn settle_lost(
+    /// As [`settle_in_tx`], after a provider was called.
+    pub(crate) async fn settle(
         &self,
-        id: Uuid,
+        way: Stands,
         end: &Settled,
         now: Millis,
     ) -> Result<(), Fault> {
-        self.move_delivery(id, end, now, now - LOST_AFTER).await.map(drop)
-    }
-
-    async fn move_delivery(
-        &self,
-        id: Uuid,
-        end: &Settled,
-        now: Millis,
-        claimed_by: Millis,
-    ) -> Result<PgQueryResult, Fault> {
-        let mut tx = self.db.begin(&Who::System).await?;
-        let done = sqlx::query(
-            "UPDATE notification_deliveries SET state = $2, reference = coalesce($3, reference),
-               code = $4, next_at = $5, changed_at = $6
-             WHERE id = $1 AND state = 'sending' AND changed_at <= $7",
-        )
-        .bind(id)
-        .bind(end.state.name())
-        .bind(&end.reference)
-        .bind(&end.code)
-        .bind(end.next_at.map(at))
-        .bind(at(now))
-        .bind(at(claimed_by))
-        .execute(tx.conn())
-        .await
-        .map_err(fault)?;
-        tx.commit().await?;
-        Ok(done)
-    }
-
-    /// A way that waited waits no longer.
-    pub(crate) async fn give_up(&self, id: Uuid, code: &str, now: Millis) -> Result<(), Fault> {
         let mut tx = self.begin().await?;
-        sqlx::query(
-            "UPDATE notification_deliveries SET state = 'failed', code = $2, next_at = NULL,
-               changed_at = $3
-             WHERE id = $1 AND state = 'waiting'",
-        )
-        .bind(id)
-        .bind(code)
-        .bind(at(now))
-        .execute(tx.conn())
-        .await
-        .map_err(fault)?;
+        settle_in_tx(&mut tx, way, end, now).await?;
         tx.commit().await
     }
 
