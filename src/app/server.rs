@@ -255,6 +255,7 @@ pub(crate) fn slow(db: &Db) -> Db {
             statement: SLOW_STATEMENT,
             // A statement that is slow here is no news.
             slow: SLOW_STATEMENT,
+            by_key: false,
             ..PoolLimits::default()
         },
     )

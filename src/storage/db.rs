@@ -102,6 +102,11 @@ pub struct PoolLimits {
     pub idle: Duration,
     /// Statements slower than this are logged.
     pub slow: Duration,
+    /// Whether statements here ask for few rows by an index, as requests and jobs do. Then no plan
+    /// reads a whole table where an index would do: plans are kept, and one made while a table was
+    /// empty or a queue just drained would read all of what comes later. And what the program does
+    /// for itself is planned once, not for each of its lists of keys, which costs more than reading.
+    pub by_key: bool,
 }
 
 impl Default for PoolLimits {
@@ -116,7 +121,22 @@ impl Default for PoolLimits {
             lock: Duration::from_secs(5),
             idle: Duration::from_secs(30),
             slow: Duration::from_millis(100),
+            by_key: true,
         }
+    }
+}
+
+impl PoolLimits {
+    /// What the server is told of them, setting by setting.
+    pub(crate) fn settings(&self) -> [(&'static str, String); 4] {
+        let statement = self.statement.as_millis();
+        let scans = if self.by_key { "off" } else { "on" };
+        [
+            ("statement_timeout", statement.to_string()),
+            ("lock_timeout", self.lock.as_millis().to_string()),
+            ("idle_in_transaction_session_timeout", (statement * 2).to_string()),
+            ("enable_seqscan", scans.to_owned()),
+        ]
     }
 }
 
@@ -286,11 +306,7 @@ fn tuned(address: &Address, limits: &PoolLimits) -> PgConnectOptions {
     let options = quiet(address.options.clone())
         .log_slow_statements("warn".parse().expect("a level's name"), limits.slow);
     match address.via {
-        Via::Direct => options.options([
-            ("statement_timeout", limits.statement.as_millis()),
-            ("lock_timeout", limits.lock.as_millis()),
-            ("idle_in_transaction_session_timeout", limits.statement.as_millis() * 2),
-        ]),
+        Via::Direct => options.options(limits.settings()),
         // A pooler refuses start-up parameters that it doesn't know; `Opening` sets them instead.
         Via::Pooler => options.statement_cache_capacity(0).extra_float_digits(None),
     }

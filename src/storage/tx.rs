@@ -41,23 +41,23 @@ impl From<Caller> for Who {
 pub(crate) struct Opening {
     login: String,
     via: Via,
-    timeouts: String,
+    settings: String,
+    /// What the program's own work runs under beside that.
+    own: &'static str,
 }
 
 impl Opening {
     pub(crate) fn new(login: &str, via: Via, limits: &PoolLimits) -> Self {
-        let mut timeouts = String::new();
+        let mut settings = String::new();
         if via == Via::Pooler {
-            let (statement, lock) = (limits.statement.as_millis(), limits.lock.as_millis());
-            write!(
-                timeouts,
-                "; SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {lock}; \
-                 SET LOCAL idle_in_transaction_session_timeout = {}",
-                statement * 2
-            )
-            .expect("a String takes everything");
+            for (name, value) in limits.settings() {
+                write!(settings, "; SET LOCAL {name} = {value}")
+                    .expect("a String takes everything");
+            }
         }
-        Self { login: login.to_owned(), via, timeouts }
+        let own =
+            if limits.by_key { "; SET LOCAL plan_cache_mode = force_generic_plan" } else { "" };
+        Self { login: login.to_owned(), via, settings, own }
     }
 
     pub(crate) const fn via(&self) -> Via {
@@ -68,19 +68,23 @@ impl Opening {
         // A UUID and three fixed words: nothing here can carry SQL.
         match who {
             Who::Caller(caller) => self.text(APP, &caller.user.0.to_string(), caller.role.name()),
-            Who::System => self.text(APP, "", "system"),
+            Who::System => self.system(APP),
         }
     }
 
     pub(crate) fn writer(&self) -> String {
-        self.text(WRITER, "", "system")
+        self.system(WRITER)
+    }
+
+    fn system(&self, role: &str) -> String {
+        self.text(role, "", "system") + self.own
     }
 
     fn text(&self, role: &str, uid: &str, kind: &str) -> String {
-        let Self { login, timeouts, .. } = self;
+        let Self { login, settings, .. } = self;
         // Ordered by what may fail: without the role nothing else would be safe to run.
         let role = if login == role { String::new() } else { format!("; SET LOCAL ROLE {role}") };
-        format!("BEGIN{role}; SET LOCAL app.uid = '{uid}'; SET LOCAL app.role = '{kind}'{timeouts}")
+        format!("BEGIN{role}; SET LOCAL app.uid = '{uid}'; SET LOCAL app.role = '{kind}'{settings}")
     }
 }
 

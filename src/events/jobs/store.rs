@@ -90,7 +90,8 @@ fn job(row: &PgRow, queue: Queue, holder: Uuid) -> Result<Job, sqlx::Error> {
     })
 }
 
-/// Ends jobs that `holder` still has for the given try; how many.
+/// Ends jobs that `holder` still has for the given try; how many. Named one by one, here and below:
+/// else the whole index may be read beside them, and of a busy queue most of that is of the dead.
 pub(crate) async fn finish_in_tx(
     tx: &mut Tx,
     holder: Uuid,
@@ -99,7 +100,7 @@ pub(crate) async fn finish_in_tx(
     let (ids, attempts): (Vec<i64>, Vec<i16>) = jobs.iter().copied().unzip();
     let done = sqlx::query(
         "DELETE FROM jobs j USING unnest($1::bigint[], $2::smallint[]) d (id, attempts) \
-         WHERE j.id = d.id AND j.attempts = d.attempts AND j.holder = $3",
+         WHERE j.id = ANY($1) AND j.id = d.id AND j.attempts = d.attempts AND j.holder = $3",
     )
     .bind(ids)
     .bind(attempts)
@@ -146,7 +147,7 @@ pub(crate) async fn release(db: &Db, holder: Uuid, tries: &[(i64, i16)]) -> Resu
     sqlx::query(
         "UPDATE jobs j SET holder = NULL, run_at = clock_timestamp(), attempts = j.attempts - 1 \
          FROM unnest($1::bigint[], $2::smallint[]) t (id, attempts) \
-         WHERE j.id = t.id AND j.attempts = t.attempts AND j.holder = $3",
+         WHERE j.id = ANY($1) AND j.id = t.id AND j.attempts = t.attempts AND j.holder = $3",
     )
     .bind(ids)
     .bind(attempts)
@@ -169,7 +170,7 @@ pub(crate) async fn renew(
     let kept = sqlx::query_as(
         "UPDATE jobs j SET run_at = clock_timestamp() + make_interval(secs => $4) \
          FROM unnest($1::bigint[], $2::smallint[]) t (id, attempts) \
-         WHERE j.id = t.id AND j.attempts = t.attempts AND j.holder = $3 \
+         WHERE j.id = ANY($1) AND j.id = t.id AND j.attempts = t.attempts AND j.holder = $3 \
          RETURNING j.id, j.attempts",
     )
     .bind(ids)

@@ -179,6 +179,37 @@ async fn through_a_pooler_every_transaction_brings_its_own_settings() {
     }
 }
 
+/// What the program does for itself is planned once, whatever keys it asks for, and by an index,
+/// however few rows there were then; who works by other means than keys has the server's own plans.
+#[tokio::test]
+async fn plans_of_the_programs_own_work_are_made_once() {
+    let db = testing::database().await;
+    let db = connect(db.address(), &PoolLimits { max: 1, ..patient() }).await.unwrap();
+    for keys in 1..9 {
+        let mut tx = db.begin(&Who::System).await.unwrap();
+        let ids: Vec<i16> = (0..keys).collect();
+        let asked = sqlx::query("SELECT id FROM cities WHERE id = ANY($1)").bind(ids);
+        asked.fetch_all(&mut *tx).await.unwrap();
+    }
+    let mut tx = db.begin(&Who::System).await.unwrap();
+    let made: (i64, i64) = sqlx::query_as(
+        "SELECT generic_plans, custom_plans FROM pg_prepared_statements
+         WHERE statement LIKE 'SELECT id FROM cities%'",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap();
+    assert_eq!(made, (8, 0));
+    let scans = "SELECT current_setting('enable_seqscan'), current_setting('plan_cache_mode')";
+    let told: (String, String) = sqlx::query_as(scans).fetch_one(&mut *tx).await.unwrap();
+    assert_eq!(told, ("off".to_owned(), "force_generic_plan".to_owned()));
+    drop(tx);
+    let slow = db.apart("slow", &PoolLimits { by_key: false, ..patient() });
+    let mut tx = slow.begin(&Who::System).await.unwrap();
+    let told: (String, String) = sqlx::query_as(scans).fetch_one(&mut *tx).await.unwrap();
+    assert_eq!(told, ("on".to_owned(), "auto".to_owned()));
+}
+
 /// 1000 users in turn over two connections, some of them gone in the middle of a statement: each
 /// sees himself and nobody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
