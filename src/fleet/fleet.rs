@@ -11,10 +11,11 @@ use metrics::{Counter, counter, gauge};
 use ops::Tasks;
 use parking_lot::Mutex;
 use storage::{Behind, BehindLimits, Db};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
 use crate::cells::CellBoard;
+use crate::fences::MAP;
 use crate::map::CityMap;
 use crate::meter::{Link, Meter, TrackPoint};
 use crate::model::{Effect, Finish, FleetError, State};
@@ -33,7 +34,7 @@ pub struct FleetConfig {
     pub drivers_max: usize,
     /// Rest after a completed trip, in place of every city's own.
     pub cooldown: Option<Duration>,
-    /// How often cities and fences are read again.
+    /// How often cities and fences are read again when nobody says that they changed.
     pub map_every: Duration,
 }
 
@@ -224,10 +225,14 @@ impl Fleet {
 
     fn keep_map(&self, tasks: &Tasks) {
         let (fleet, stopping) = (self.clone(), tasks.stopping());
+        let changed = Arc::new(Notify::new());
+        let waking = Arc::clone(&changed);
+        self.0.db.on_ring(MAP.channel, move |_| waking.notify_one());
         tasks.spawn("fleet map", async move {
             loop {
                 tokio::select! {
                     () = stopping.cancelled() => return,
+                    () = changed.notified() => {}
                     () = tokio::time::sleep(fleet.0.config.map_every) => {}
                 }
                 if let Err(fault) = fleet.reload_map().await {

@@ -16,6 +16,7 @@
 mod cells;
 mod check;
 mod days;
+mod fences;
 mod fleet;
 mod map;
 mod meter;
@@ -39,6 +40,10 @@ mod tests;
 
 pub use cells::{CellDelta, Moved};
 pub use days::{DayView, DaysView, Driven, add_to_day_in_tx, days, take_from_day_in_tx};
+pub use fences::{
+    FenceForm, FenceView, FencesPage, MAP, NewFence, fence_add_in_tx, fence_change_in_tx,
+    fence_disable_in_tx, fence_in_tx, fence_lock_in_tx, fences_in_tx,
+};
 pub use fleet::{Fleet, FleetConfig};
 pub use meter::TrackPoint;
 pub use model::{

@@ -15,6 +15,8 @@ use crate::store;
 pub(crate) struct CityMap {
     cities: ArcSwap<BTreeMap<CityId, Arc<City>>>,
     fences: ArcSwap<Fences>,
+    /// One reads at a time, so that nobody puts down what he read before another one did.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl CityMap {
@@ -54,9 +56,10 @@ impl CityMap {
 }
 
 impl Fleet {
-    /// Reads cities and fences again.
+    /// Reads cities and fences again; what was committed before is in force after.
     pub async fn reload_map(&self) -> Result<(), Fault> {
         let inner = self.inner();
+        let _turn = inner.map.turn.lock().await;
         let (cities, fences) = store::map(&inner.db).await?;
         inner.map.replace(cities, Fences::new(fences));
         Ok(())

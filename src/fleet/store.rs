@@ -138,7 +138,7 @@ pub(crate) fn tier_of(text: &str) -> Result<Tier, Fault> {
     Tier::parse(text).ok_or_else(|| Fault::internal(format!("vehicle tier {text}")))
 }
 
-fn place(lat: f64, lng: f64) -> Result<Point, Fault> {
+pub(crate) fn place(lat: f64, lng: f64) -> Result<Point, Fault> {
     Point::new(lat, lng).map_err(|error| Fault::internal(format!("{lat}, {lng}: {error}")))
 }
 
@@ -468,11 +468,12 @@ pub(crate) async fn map(db: &Db) -> Result<(Vec<City>, Vec<Fence>), Fault> {
         sqlx::query_as("SELECT * FROM cities").fetch_all(tx.conn()).await.map_err(fault)?;
     let rules: Vec<CancelRow> =
         sqlx::query_as("SELECT * FROM cancel_rules").fetch_all(tx.conn()).await.map_err(fault)?;
-    let fences: Vec<FenceRow> =
-        sqlx::query_as("SELECT id, city_id, kind, name, corners FROM geofences")
-            .fetch_all(tx.conn())
-            .await
-            .map_err(fault)?;
+    let fences: Vec<FenceRow> = sqlx::query_as(
+        "SELECT id, city_id, kind, name, corners FROM geofences WHERE disabled_at IS NULL",
+    )
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
     tx.commit().await?;
     let cities = cities.into_iter().map(|city| city.city(&rules)).collect::<Result<_, Fault>>()?;
     let fences = fences.into_iter().map(FenceRow::fence).collect::<Result<_, Fault>>()?;

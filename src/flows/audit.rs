@@ -2,7 +2,8 @@
 
 use base::{Caller, CityId, Cursor, Problem, Role};
 use identity::{Audit, AuditFilter, AuditObject, AuditPage};
-use serde_json::json;
+use serde_json::{Value, json};
+use storage::Tx;
 
 use crate::Flows;
 
@@ -55,4 +56,16 @@ impl Flows {
         let looks: Vec<Audit> = seen.map(|object| Audit::by(caller, action, object)).collect();
         Ok(self.identity.audit(&looks).await?)
     }
+}
+
+/// An operator's act, in the transaction of what he does.
+pub(crate) async fn audit_in_tx(
+    tx: &mut Tx,
+    admin: &Caller,
+    action: &'static str,
+    object: AuditObject,
+    details: Value,
+) -> Result<(), Problem> {
+    let record = Audit::by(admin, action, object).with(details);
+    Ok(identity::audit_in_tx(tx, &[record]).await?)
 }

@@ -5,7 +5,7 @@ use base::{
     PromoCreditId, RiderId, Tier, UserId, limits,
 };
 use events::{Fact, Once};
-use identity::{Audit, AuditObject};
+use identity::AuditObject;
 use notify::{Message, News};
 use payments::{ActDetails, ActId, ActKind, ActStatus, ActView, MoneyAct, NewAct};
 use promo::{
@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 
 use crate::Flows;
 use crate::acts::{Acted, key_used_long_ago};
+use crate::audit::audit_in_tx;
 
 /// A campaign as an admin asks for it, checked in form.
 #[derive(Clone, Debug)]
@@ -322,17 +323,6 @@ fn new_code(asked: PromoCodeRequest, admin: UserId, now: Millis) -> Result<NewCo
         created_by: admin,
         at: now,
     })
-}
-
-async fn audit_in_tx(
-    tx: &mut Tx,
-    admin: &Caller,
-    action: &'static str,
-    object: AuditObject,
-    details: serde_json::Value,
-) -> Result<(), Problem> {
-    let record = Audit::by(admin, action, object).with(details);
-    Ok(identity::audit_in_tx(tx, &[record]).await?)
 }
 
 async fn fact_in_tx(

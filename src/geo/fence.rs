@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::fixed::Fixed;
 
-const TURN: i64 = 1 << 32;
+pub(crate) const TURN: i64 = 1 << 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,14 +27,20 @@ pub enum FenceKind {
 }
 
 impl FenceKind {
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "service_area" => Some(Self::ServiceArea),
-            "restricted" => Some(Self::Restricted),
-            "airport" => Some(Self::Airport),
-            "surge" => Some(Self::Surge),
-            _ => None,
+    pub const ALL: [Self; 4] = [Self::ServiceArea, Self::Restricted, Self::Airport, Self::Surge];
+
+    /// As it is stored and sent.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ServiceArea => "service_area",
+            Self::Restricted => "restricted",
+            Self::Airport => "airport",
+            Self::Surge => "surge",
         }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == text)
     }
 }
 
@@ -95,13 +101,13 @@ impl Fences {
 }
 
 /// Corners in units, unrolled: each within half a turn of the one before.
-#[derive(Debug)]
-struct Shape {
-    corners: Vec<(i64, i64)>,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Shape {
+    pub(crate) corners: Vec<(i64, i64)>,
 }
 
 impl Shape {
-    fn new(corners: &[Point]) -> Self {
+    pub(crate) fn new(corners: &[Point]) -> Self {
         let mut unrolled: Vec<(i64, i64)> = Vec::with_capacity(corners.len());
         for corner in corners {
             let at = Fixed::from(*corner);
@@ -120,7 +126,7 @@ impl Shape {
     }
 
     /// Counts the edges that a ray to the east crosses.
-    fn holds(&self, x: i64, y: i64) -> bool {
+    pub(crate) fn holds(&self, x: i64, y: i64) -> bool {
         let mut inside = false;
         let mut from = *self.corners.last().expect("a fence in the tree has corners");
         for to in &self.corners {
@@ -141,12 +147,12 @@ impl Shape {
 
 /// Above zero when the place is left of the line, below when right, zero on it. In 128 bits: the
 /// product of two differences of 34 bits doesn't fit 64.
-fn side(from: (i64, i64), to: (i64, i64), place: (i64, i64)) -> i128 {
+pub(crate) fn side(from: (i64, i64), to: (i64, i64), place: (i64, i64)) -> i128 {
     let (dx, dy) = (i128::from(to.0 - from.0), i128::from(to.1 - from.1));
     dx * i128::from(place.1 - from.1) - dy * i128::from(place.0 - from.0)
 }
 
-fn within(one: i64, two: i64, value: i64) -> bool {
+pub(crate) fn within(one: i64, two: i64, value: i64) -> bool {
     one.min(two) <= value && value <= one.max(two)
 }
 

@@ -16,12 +16,14 @@
 //!   `a_move_inside_its_tile_allocates_nothing`);
 //! - 200 000 slots take at most 64 bytes each (`memory/`:
 //!   `two_hundred_thousand_drivers_take_64_bytes_each`);
-//! - [`Fences`] decide in whole numbers: a point on an edge is always inside.
+//! - [`Fences`] decide in whole numbers: a point on an edge is always inside;
+//! - an [`Outline`] that was parsed crosses and touches itself nowhere.
 
 mod fence;
 mod fixed;
 mod hex;
 mod index;
+mod outline;
 mod scale;
 mod shard;
 mod slot;
@@ -37,6 +39,7 @@ pub use fence::{Fence, FenceKind, Fences};
 pub use fixed::{distance_m, snap};
 pub use hex::{Cell, cell_of, cells_around, surge_cell};
 pub use index::{Near, Query, TileIndex};
+pub use outline::{Outline, OutlineError};
 
 // Two to a cache line, and none across two.
 const _: () = assert!(size_of::<slot::Slot>() == 32);

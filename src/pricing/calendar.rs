@@ -4,6 +4,7 @@
 //! midnight, then its day is the one it starts on. Where windows overlap the highest counts.
 
 use base::{CityId, Millis, Point};
+use geo::Outline;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
@@ -19,6 +20,8 @@ pub(crate) struct Window {
     /// The first hour that is outside; not after `start_hour` means over midnight.
     pub end_hour: i8,
     pub factor: Factor,
+    /// What riders read beside the price.
+    pub name: String,
 }
 
 impl Window {
@@ -39,12 +42,36 @@ impl Window {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Event {
     pub city: CityId,
-    pub center: Point,
-    pub radius_m: f64,
+    pub area: Area,
     pub starts: Millis,
     /// The first moment that is outside.
     pub ends: Millis,
     pub factor: Factor,
+    pub name: String,
+}
+
+/// Where an event is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Area {
+    Circle { center: Point, radius_m: f64 },
+    Outline(Outline),
+}
+
+impl Area {
+    fn holds(&self, place: Point) -> bool {
+        match self {
+            Self::Circle { center, radius_m } => center.distance_m(place) <= *radius_m,
+            Self::Outline(outline) => outline.holds(place),
+        }
+    }
+}
+
+/// A place where demand is known to be high, as operators draw it: its surge is at least this.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SurgeArea {
+    pub outline: Outline,
+    pub factor: Factor,
+    pub name: String,
 }
 
 /// The wall clock of a zone (`Africa/Cairo`); `None` when nobody knows the zone.
@@ -53,18 +80,23 @@ pub(crate) fn local(at: Millis, zone: &str) -> Option<DateTime> {
     Some(at.timestamp()?.to_zoned(zone).datetime())
 }
 
-pub(crate) fn time_of_day(windows: &[Window], city: CityId, local: DateTime) -> Factor {
+/// The window that counts now, if any holds.
+pub(crate) fn time_of_day(windows: &[Window], city: CityId, local: DateTime) -> Option<&Window> {
     let here = windows.iter().filter(|window| window.city == city && window.holds(local));
-    here.map(|window| window.factor).max().unwrap_or(Factor::ONE)
+    here.max_by_key(|window| window.factor)
 }
 
-pub(crate) fn event(events: &[Event], city: CityId, pickup: Point, now: Millis) -> Factor {
+/// The event that counts at this place and time, if there is any.
+pub(crate) fn event(events: &[Event], city: CityId, pickup: Point, now: Millis) -> Option<&Event> {
     let here = events.iter().filter(|event| {
-        event.city == city
-            && (event.starts..event.ends).contains(&now)
-            && event.center.distance_m(pickup) <= event.radius_m
+        event.city == city && (event.starts..event.ends).contains(&now) && event.area.holds(pickup)
     });
-    here.map(|event| event.factor).max().unwrap_or(Factor::ONE)
+    here.max_by_key(|event| event.factor)
+}
+
+/// The drawn surge of the place, if there is any.
+pub(crate) fn surge_area(areas: &[SurgeArea], pickup: Point) -> Option<&SurgeArea> {
+    areas.iter().filter(|area| area.outline.holds(pickup)).max_by_key(|area| area.factor)
 }
 
 #[cfg(test)]
@@ -87,6 +119,7 @@ mod tests {
             start_hour,
             end_hour,
             factor: Factor(factor),
+            name: String::new(),
         })
         .to_vec()
     }
@@ -95,11 +128,8 @@ mod tests {
     fn check(windows: &[Window], utc: &str, zone: &str, expected: u32) {
         let at = Millis::parse(utc).expect("a time");
         let local = local(at, zone).expect("a zone");
-        assert_eq!(
-            time_of_day(windows, CityId(1), local).0,
-            expected,
-            "{utc} is {local} in {zone}"
-        );
+        let found = time_of_day(windows, CityId(1), local).map_or(Factor::ONE, |one| one.factor);
+        assert_eq!(found.0, expected, "{utc} is {local} in {zone}");
     }
 
     #[test]
@@ -132,6 +162,7 @@ mod tests {
             start_hour: 22,
             end_hour: 4,
             factor: Factor(14_000),
+            name: String::new(),
         }];
         check(&friday_night, "2026-01-16T01:00:00Z", CAIRO, 10_000); // Friday 03:00
         check(&friday_night, "2026-01-16T20:00:00Z", CAIRO, 14_000); // Friday 22:00
@@ -161,7 +192,7 @@ mod tests {
         check(&windows, "2026-01-14T05:00:00Z", "America/New_York", 11_000); // 00:00
         check(&windows, "2026-01-14T12:00:00Z", "America/New_York", 12_000); // 07:00
         let at = local(Millis::parse("2026-01-14T05:00:00Z").expect("a time"), CAIRO);
-        assert_eq!(time_of_day(&windows, CityId(2), at.expect("a zone")), Factor::ONE);
+        assert_eq!(time_of_day(&windows, CityId(2), at.expect("a zone")), None);
         assert_eq!(local(Millis(0), "Mars/Olympus"), None);
     }
 
@@ -172,16 +203,40 @@ mod tests {
         let far = Point::new(30.02, 31.0).expect("in range");
         let concert = |factor| Event {
             city: CityId(1),
-            center,
-            radius_m: 1000.0,
+            area: Area::Circle { center, radius_m: 1000.0 },
             starts: Millis(100),
             ends: Millis(200),
             factor: Factor(factor),
+            name: String::new(),
         };
         let events = [concert(12_000), concert(15_000)];
-        assert_eq!(event(&events, CityId(1), near, Millis(100)).0, 15_000);
-        assert_eq!(event(&events, CityId(1), near, Millis(200)).0, 10_000);
-        assert_eq!(event(&events, CityId(1), far, Millis(150)).0, 10_000);
-        assert_eq!(event(&events, CityId(2), near, Millis(150)).0, 10_000);
+        let found = |city, place, now| {
+            event(&events, CityId(city), place, Millis(now)).map(|event| event.factor.0)
+        };
+        assert_eq!(found(1, near, 100), Some(15_000));
+        assert_eq!(found(1, near, 200), None);
+        assert_eq!(found(1, far, 150), None);
+        assert_eq!(found(2, near, 150), None);
+    }
+
+    #[test]
+    fn an_outline_is_where_an_event_or_a_surge_area_is() {
+        let place = |lat, lng| Point::new(lat, lng).expect("in range");
+        let corners = [(30.0, 31.0), (30.0, 31.1), (30.1, 31.0)].map(|(lat, lng)| place(lat, lng));
+        let outline = Outline::parse(corners.to_vec()).expect("a triangle");
+        let match_day = [Event {
+            city: CityId(1),
+            area: Area::Outline(outline.clone()),
+            starts: Millis(100),
+            ends: Millis(200),
+            factor: Factor(20_000),
+            name: "Match".to_owned(),
+        }];
+        let areas = [SurgeArea { outline, factor: Factor(15_000), name: "Stadium".to_owned() }];
+        let (inside, outside) = (place(30.03, 31.03), place(30.09, 31.09));
+        assert!(event(&match_day, CityId(1), inside, Millis(150)).is_some());
+        assert!(event(&match_day, CityId(1), outside, Millis(150)).is_none());
+        assert!(surge_area(&areas, inside).is_some());
+        assert!(surge_area(&areas, outside).is_none());
     }
 }

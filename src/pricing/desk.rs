@@ -14,17 +14,20 @@ use geo::Cell;
 use ops::Tasks;
 use parking_lot::Mutex;
 use storage::Db;
+use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::calendar::{self, Event, Window};
+use crate::calendar::{self, Event, SurgeArea, Window};
 use crate::quote::{Promise, Quote, QuoteKey, QuoteRefused, Way};
+use crate::rulebook::RULES;
 use crate::store;
 use crate::surge::SurgeEngine;
 use crate::tariff::{Factor, Factors, Fare, Tariff, fare};
-use crate::wire::{Breakdown, Estimate, EstimateReply, EtaMinutes, PriceRange, RouteView};
+use crate::wire::{Breakdown, Estimate, EstimateReply, EtaMinutes, PriceRange, PriceReason};
+use crate::wire::{ReasonKind, RouteView};
 use crate::wire::{SurgeLevel, SurgeZone};
 
-/// How often tariffs, windows and events are read again.
+/// How often tariffs, windows and events are read again when nobody says that they changed.
 const RELOAD_EVERY: Duration = Duration::from_secs(60);
 /// A quote is refused once surge is this many half times the quoted one (3 halves: 1.5 times).
 const SURGE_ROSE_HALVES: u32 = 3;
@@ -91,10 +94,21 @@ pub(crate) struct Book {
     pub tariffs: Vec<Tariff>,
     pub windows: Vec<Window>,
     pub events: Vec<Event>,
+    pub surge_areas: Vec<SurgeArea>,
+}
+
+/// Where the book is read from.
+struct Source {
+    db: Db,
+    clock: Clock,
+    /// One reads at a time, so that nobody puts down what he read before another one did.
+    turn: tokio::sync::Mutex<()>,
 }
 
 struct Inner {
     book: ArcSwap<Book>,
+    /// None where the book was given.
+    source: Option<Source>,
     /// Zones with surge, as of the last refresh.
     surging: ArcSwap<HashMap<Cell, Factor>>,
     engine: Mutex<SurgeEngine>,
@@ -106,9 +120,15 @@ struct Inner {
 pub struct Pricing(Arc<Inner>);
 
 impl Pricing {
-    /// Loads the tariffs and keeps them fresh until the node stops.
+    /// Loads the tariffs and keeps them fresh until the node stops: read again when somebody
+    /// changes them, on whichever node, and from time to time.
     pub async fn start(db: Db, tasks: &Tasks, clock: Clock, key: QuoteKey) -> Result<Self, Fault> {
-        let desk = Self::with_book(store::load(&db, clock.now()).await?, key);
+        let changed = Arc::new(Notify::new());
+        let waking = Arc::clone(&changed);
+        db.on_ring(RULES.channel, move |_| waking.notify_one());
+        let source = Source { db, clock, turn: tokio::sync::Mutex::default() };
+        let desk = Self::with(Book::default(), Some(source), key);
+        desk.reload().await?;
         let (reloading, stopping) = (desk.clone(), tasks.stopping());
         tasks.spawn("tariffs", async move {
             let mut tick = tokio::time::interval(RELOAD_EVERY);
@@ -117,21 +137,37 @@ impl Pricing {
             loop {
                 tokio::select! {
                     () = stopping.cancelled() => return,
+                    () = changed.notified() => {}
                     _ = tick.tick() => {}
                 }
-                match store::load(&db, clock.now()).await {
-                    Ok(book) => reloading.0.book.store(Arc::new(book)),
+                if let Err(fault) = reloading.reload().await {
                     // The last ones stay good; the next turn tries again.
-                    Err(fault) => warn!("tariffs could not be read again: {fault}"),
+                    warn!("tariffs could not be read again: {fault}");
                 }
             }
         });
         Ok(desk)
     }
 
+    /// Reads tariffs, windows, events and surge areas again; what was committed before is in force
+    /// after.
+    pub async fn reload(&self) -> Result<(), Fault> {
+        let Some(source) = &self.0.source else { return Ok(()) };
+        let _turn = source.turn.lock().await;
+        let book = store::load(&source.db, source.clock.now()).await?;
+        self.0.book.store(Arc::new(book));
+        Ok(())
+    }
+
+    #[cfg(test)]
     pub(crate) fn with_book(book: Book, key: QuoteKey) -> Self {
+        Self::with(book, None, key)
+    }
+
+    fn with(book: Book, source: Option<Source>, key: QuoteKey) -> Self {
         Self(Arc::new(Inner {
             book: ArcSwap::from_pointee(book),
+            source,
             surging: ArcSwap::default(),
             engine: Mutex::default(),
             key,
@@ -154,7 +190,7 @@ impl Pricing {
                 price: None,
             };
             match self.price(&booking, ask.route, now) {
-                Ok((quote, fare)) => estimates.push(estimate(quote, fare, ask.route, *pickup_s)),
+                Ok(priced) => estimates.push(estimate(priced, ask.route, *pickup_s)),
                 Err(PricingError::NotServed { city, tier }) => {
                     unserved = Some(PricingError::NotServed { city, tier });
                 }
@@ -178,7 +214,7 @@ impl Pricing {
         route: &Route,
         now: Millis,
     ) -> Result<Quote, PricingError> {
-        self.price(booking, route, now).map(|(quote, _)| quote)
+        self.price(booking, route, now).map(|priced| priced.quote)
     }
 
     /// Takes a rider at his quote, if it is one of ours, for this booking, and still good.
@@ -236,27 +272,45 @@ impl Pricing {
         self.factor_at(at).as_f32()
     }
 
-    /// The zones with surge whose centre is within `radius_m` metres, strongest first.
+    /// The zones with surge whose centre is within `radius_m` metres, or that hold the place, the
+    /// strongest first.
     pub fn surge_map(&self, at: Point, radius_m: f64) -> Vec<SurgeZone> {
-        let surging = self.0.surging.load();
+        let (surging, book) = (self.0.surging.load(), self.0.book.load());
         let mut near: Vec<(Cell, Factor)> = surging
             .iter()
             .map(|(cell, factor)| (*cell, *factor))
             .filter(|(cell, _)| cell.center().distance_m(at) <= radius_m)
             .collect();
         near.sort_by_key(|(cell, factor)| (std::cmp::Reverse(*factor), *cell));
-        near.into_iter()
-            .map(|(cell, factor)| SurgeZone {
-                center: cell.center(),
-                boundary: cell.boundary(),
-                multiplier: factor.as_f32(),
-                level: level(factor),
-            })
-            .collect()
+        let cells = near
+            .into_iter()
+            .map(|(cell, factor)| (factor, zone(cell.center(), cell.boundary(), factor, None)));
+        let drawn = book.surge_areas.iter().filter(|area| {
+            area.factor > Factor::ONE
+                && (area.outline.center().distance_m(at) <= radius_m || area.outline.holds(at))
+        });
+        let drawn = drawn.map(|area| {
+            let corners = area.outline.corners().to_vec();
+            let name = Some(area.name.clone());
+            (area.factor, zone(area.outline.center(), corners, area.factor, name))
+        });
+        let mut zones: Vec<(Factor, SurgeZone)> = cells.chain(drawn).collect();
+        zones.sort_by_key(|(factor, _)| std::cmp::Reverse(*factor));
+        zones.into_iter().map(|(_, zone)| zone).collect()
     }
 
     fn factor_at(&self, at: Point) -> Factor {
-        self.0.surging.load().get(&geo::surge_cell(at)).copied().unwrap_or(Factor::ONE)
+        self.surge_in(&self.0.book.load(), at).0
+    }
+
+    /// The surge of a place, and the drawn area that sets it where demand alone calls for less.
+    fn surge_in<'a>(&self, book: &'a Book, at: Point) -> (Factor, Option<&'a SurgeArea>) {
+        let surging = self.0.surging.load();
+        let asked = surging.get(&geo::surge_cell(at)).copied().unwrap_or(Factor::ONE);
+        match calendar::surge_area(&book.surge_areas, at) {
+            Some(area) if area.factor > asked => (area.factor, Some(area)),
+            _ => (asked, None),
+        }
     }
 
     fn price(
@@ -264,7 +318,7 @@ impl Pricing {
         booking: &Booking<'_>,
         route: &Route,
         now: Millis,
-    ) -> Result<(Quote, Fare), PricingError> {
+    ) -> Result<Priced, PricingError> {
         let (city, tier) = (booking.city, booking.tier);
         let book = self.0.book.load();
         let tariff = book
@@ -274,11 +328,23 @@ impl Pricing {
             .ok_or(PricingError::NotServed { city, tier })?;
         let local =
             calendar::local(now, booking.time_zone).ok_or(PricingError::NoTimeZone { city })?;
+        let (surge, area) = self.surge_in(&book, booking.pickup);
+        let window = calendar::time_of_day(&book.windows, city, local);
+        let event = calendar::event(&book.events, city, booking.pickup, now);
         let factors = Factors {
-            surge: self.factor_at(booking.pickup),
-            time_of_day: calendar::time_of_day(&book.windows, city, local),
-            event: calendar::event(&book.events, city, booking.pickup, now),
+            surge,
+            time_of_day: window.map_or(Factor::ONE, |window| window.factor),
+            event: event.map_or(Factor::ONE, |event| event.factor),
         };
+        let reasons = [
+            reason(
+                if area.is_some() { ReasonKind::SurgeZone } else { ReasonKind::Demand },
+                area.map(|area| &area.name),
+                factors.surge,
+            ),
+            reason(ReasonKind::Hours, window.map(|window| &window.name), factors.time_of_day),
+            reason(ReasonKind::Event, event.map(|event| &event.name), factors.event),
+        ];
         let fare = fare(tariff, route.distance_m, route.duration_s, factors);
         let promise = Promise {
             rider: booking.rider,
@@ -290,15 +356,34 @@ impl Pricing {
             commission: tariff.commission,
             expires: now + limits::QUOTE_TTL,
         };
-        Ok((promise.quote(way(booking), &self.0.key), fare))
+        let quote = promise.quote(way(booking), &self.0.key);
+        Ok(Priced { quote, fare, reasons: reasons.into_iter().flatten().collect() })
     }
+}
+
+/// A quote, and how its price came about.
+struct Priced {
+    quote: Quote,
+    fare: Fare,
+    reasons: Vec<PriceReason>,
+}
+
+/// What a factor is shown as; one that changes nothing is no reason.
+fn reason(kind: ReasonKind, name: Option<&String>, factor: Factor) -> Option<PriceReason> {
+    let multiplier = factor.as_f32();
+    (factor != Factor::ONE).then(|| PriceReason { kind, name: name.cloned(), multiplier })
+}
+
+fn zone(center: Point, boundary: Vec<Point>, factor: Factor, name: Option<String>) -> SurgeZone {
+    SurgeZone { center, boundary, multiplier: factor.as_f32(), level: level(factor), name }
 }
 
 const fn way<'a>(booking: &Booking<'a>) -> Way<'a> {
     Way { pickup: booking.pickup, stops: booking.stops, destination: booking.destination }
 }
 
-fn estimate(quote: Quote, fare: Fare, route: &Route, pickup_s: Option<u32>) -> Estimate {
+fn estimate(priced: Priced, route: &Route, pickup_s: Option<u32>) -> Estimate {
+    let Priced { quote, fare, reasons } = priced;
     let minutes = |seconds: u32| seconds.div_ceil(60).max(1);
     let edge = |share| quote.price.share(share).round_to(50);
     Estimate {
@@ -313,6 +398,7 @@ fn estimate(quote: Quote, fare: Fare, route: &Route, pickup_s: Option<u32>) -> E
             surge: fare.surge,
             booking_fee: fare.booking_fee,
             total: fare.total,
+            reasons,
         },
         route: RouteView {
             distance: route.distance_m,

@@ -6,11 +6,13 @@
 //! Guarantees:
 //! - a price is worked out in whole numbers and rounded once, to half pounds;
 //! - a quote can't be forged or altered, and its price is the trip's price;
-//! - surge never passes three times, rises and falls in steps, and stays at least five minutes.
+//! - surge never passes three times, rises and falls in steps, and stays at least five minutes;
+//! - what operators change of the prices is in force, on this node, when they have their answer.
 
 mod calendar;
 mod desk;
 mod quote;
+mod rulebook;
 mod store;
 mod surge;
 mod tariff;
@@ -20,7 +22,16 @@ mod wire;
 
 pub use desk::{Ask, Booking, Pricing, PricingError};
 pub use quote::{Quote, QuoteKey, QuoteRefused};
-pub use wire::{
-    Breakdown, Estimate, EstimatePromo, EstimateReply, EtaMinutes, PriceRange, QuoteView,
+pub use rulebook::{
+    ChangeSubject, ChangeView, ChangesPage, EventView, EventsPage, HoursView, NewEvent, NewHours,
+    NewTariff, RULES, TariffView, Withdrawn, changes_in_tx, event_add_in_tx, event_approve_in_tx,
+    event_end_in_tx, event_in_tx, event_lock_in_tx, events_in_tx, hours_add_in_tx, hours_end_in_tx,
+    hours_in_tx, hours_of_city_in_tx, tariff_in_tx, tariff_schedule_in_tx, tariff_withdraw_in_tx,
+    tariffs_of_city_in_tx,
 };
-pub use wire::{RouteView, SurgeLevel, SurgeZone};
+pub use tariff::Factor;
+pub use wire::{
+    Breakdown, Estimate, EstimatePromo, EstimateReply, EtaMinutes, PriceRange, PriceReason,
+    QuoteView,
+};
+pub use wire::{ReasonKind, RouteView, SurgeLevel, SurgeZone};

@@ -1,9 +1,11 @@
-//! All SQL of pricing: reads the tariffs, windows and events that are or will be valid.
+//! Reads the tariffs, windows, events and surge areas that are or will be valid.
 
 use base::{BasisPoints, CityId, Fault, Millis, Piasters, Point, Tier};
+use geo::Outline;
+use sqlx::types::Json;
 use storage::{Db, Who};
 
-use crate::calendar::{Event, Window};
+use crate::calendar::{Area, Event, SurgeArea, Window};
 use crate::desk::Book;
 use crate::tariff::{Factor, Tariff};
 
@@ -12,12 +14,17 @@ SELECT city_id, tier, base_fare, per_km, per_minute, minimum_fare, booking_fee, 
        lower(valid) AS valid_from, upper(valid) AS valid_until
 FROM tariffs WHERE NOT isempty(valid) AND (upper_inf(valid) OR upper(valid) > $1)";
 
-const WINDOWS: &str =
-    "SELECT city_id, day_of_week, start_hour, end_hour, multiplier_bp FROM time_multipliers";
+const WINDOWS: &str = "\
+SELECT city_id, day_of_week, start_hour, end_hour, multiplier_bp, description
+FROM time_multipliers";
 
 const EVENTS: &str = "\
-SELECT city_id, center_lat, center_lng, radius_m, starts_at, ends_at, multiplier_bp
+SELECT city_id, center_lat, center_lng, radius_m, corners, starts_at, ends_at, multiplier_bp, name
 FROM event_multipliers WHERE ends_at > $1";
+
+const SURGE_AREAS: &str = "\
+SELECT corners, multiplier_bp, name FROM geofences
+WHERE kind = 'surge' AND multiplier_bp IS NOT NULL AND disabled_at IS NULL";
 
 #[derive(sqlx::FromRow)]
 struct TariffRow {
@@ -33,7 +40,10 @@ struct TariffRow {
     valid_until: Option<jiff_sqlx::Timestamp>,
 }
 
-type WindowRow = (i16, Option<i16>, i16, i16, i32);
+type WindowRow = (i16, Option<i16>, i16, i16, i32, String);
+
+/// Corners as `[[lat, lng], …]`.
+pub(crate) type Corners = Json<Vec<(f64, f64)>>;
 
 #[derive(sqlx::FromRow)]
 struct EventRow {
@@ -41,9 +51,11 @@ struct EventRow {
     center_lat: f64,
     center_lng: f64,
     radius_m: i32,
+    corners: Option<Corners>,
     starts_at: jiff_sqlx::Timestamp,
     ends_at: jiff_sqlx::Timestamp,
     multiplier_bp: i32,
+    name: String,
 }
 
 /// Everything that prices at `now` or later may need.
@@ -61,10 +73,13 @@ pub(crate) async fn load(db: &Db, now: Millis) -> Result<Book, Fault> {
         .fetch_all(tx.conn())
         .await
         .map_err(storage::fault)?;
+    let areas: Vec<(Corners, i32, String)> =
+        sqlx::query_as(SURGE_AREAS).fetch_all(tx.conn()).await.map_err(storage::fault)?;
     Ok(Book {
         tariffs: tariffs.into_iter().map(tariff).collect::<Result<_, _>>()?,
         windows: windows.into_iter().map(window).collect::<Result<_, _>>()?,
         events: events.into_iter().map(event).collect::<Result<_, _>>()?,
+        surge_areas: areas.into_iter().map(surge_area).collect::<Result<_, _>>()?,
     })
 }
 
@@ -85,7 +100,7 @@ fn tariff(row: TariffRow) -> Result<Tariff, Fault> {
     })
 }
 
-fn window((city, day, start, end, factor): WindowRow) -> Result<Window, Fault> {
+fn window((city, day, start, end, factor, name): WindowRow) -> Result<Window, Fault> {
     let small = |number: i16| {
         i8::try_from(number).map_err(|_| Fault::internal(format!("{number} is no day or hour")))
     };
@@ -95,22 +110,42 @@ fn window((city, day, start, end, factor): WindowRow) -> Result<Window, Fault> {
         start_hour: small(start)?,
         end_hour: small(end)?,
         factor: multiplier(factor)?,
+        name,
     })
 }
 
 fn event(row: EventRow) -> Result<Event, Fault> {
-    let center = Point::new(row.center_lat, row.center_lng)
-        .map_err(|error| Fault::internal(format!("event at no place: {error}")))?;
+    let area = match row.corners {
+        Some(corners) => Area::Outline(outline(corners)?),
+        None => Area::Circle {
+            center: place(row.center_lat, row.center_lng)?,
+            radius_m: f64::from(row.radius_m),
+        },
+    };
     Ok(Event {
         city: CityId(row.city_id),
-        center,
-        radius_m: f64::from(row.radius_m),
+        area,
         starts: storage::millis(row.starts_at),
         ends: storage::millis(row.ends_at),
         factor: multiplier(row.multiplier_bp)?,
+        name: row.name,
     })
 }
 
-fn multiplier(bp: i32) -> Result<Factor, Fault> {
+fn surge_area((corners, factor, name): (Corners, i32, String)) -> Result<SurgeArea, Fault> {
+    Ok(SurgeArea { outline: outline(corners)?, factor: multiplier(factor)?, name })
+}
+
+/// Corners that were checked before they were stored.
+pub(crate) fn outline(corners: Corners) -> Result<Outline, Fault> {
+    let places = corners.0.into_iter().map(|(lat, lng)| place(lat, lng));
+    Ok(Outline::drawn(places.collect::<Result<_, Fault>>()?))
+}
+
+pub(crate) fn place(lat: f64, lng: f64) -> Result<Point, Fault> {
+    Point::new(lat, lng).map_err(|error| Fault::internal(format!("{lat}, {lng}: {error}")))
+}
+
+pub(crate) fn multiplier(bp: i32) -> Result<Factor, Fault> {
     u32::try_from(bp).map(Factor).map_err(|_| Fault::internal(format!("multiplier {bp} bp")))
 }

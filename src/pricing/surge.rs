@@ -23,7 +23,7 @@ const STEP_EVERY: Duration = Duration::from_secs(10);
 /// How long a factor outlives the demand that called for it.
 const HOLD: Duration = Duration::from_secs(300);
 /// Never more than three times the fare.
-const MAX: Factor = Factor(30_000);
+const MAX: Factor = Factor::CAP;
 
 /// The factor that a ratio of requests to free drivers calls for (no drivers count as one).
 pub(crate) fn called_for(requests: u32, drivers: u32) -> Factor {

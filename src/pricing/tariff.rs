@@ -12,12 +12,21 @@ const METRE_SECONDS: i128 = 1000 * 60;
 
 /// A multiplier in hundredths of a percent: 10 000 is ×1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Factor(pub u32);
+pub struct Factor(pub u32);
 
 impl Factor {
-    pub(crate) const ONE: Self = Self(10_000);
+    pub const ONE: Self = Self(10_000);
+    /// Three times: no surge is above it, and an event only with a second admin's word.
+    pub const CAP: Self = Self(30_000);
 
-    pub(crate) fn as_f32(self) -> f32 {
+    /// Reads `1.25`; `None` for more than two decimals, and for what no price is multiplied with.
+    pub fn parse(value: f64) -> Option<Self> {
+        let hundredths = (value * 100.0).round();
+        let exact = (value * 100.0 - hundredths).abs() < 1e-6;
+        (exact && (0.0..=1000.0).contains(&hundredths)).then(|| Self(hundredths as u32 * 100))
+    }
+
+    pub fn as_f32(self) -> f32 {
         // Both numbers are small enough to be exact in an f32; the quotient is the nearest.
         self.0 as f32 / Self::ONE.0 as f32
     }
@@ -107,6 +116,22 @@ mod tests {
 
     fn surge(factor: u32) -> Factors {
         Factors { surge: Factor(factor), ..CALM }
+    }
+
+    #[test]
+    fn a_factor_has_at_most_two_decimals() {
+        let check = |value: f64, expected: Option<u32>| {
+            assert_eq!(Factor::parse(value).map(|factor| factor.0), expected, "{value}");
+        };
+        check(1.0, Some(10_000));
+        check(1.15, Some(11_500));
+        check(0.29, Some(2900));
+        check(10.0, Some(100_000));
+        check(1.155, None);
+        check(-1.0, None);
+        check(10.01, None);
+        check(f64::NAN, None);
+        check(f64::INFINITY, None);
     }
 
     #[test]

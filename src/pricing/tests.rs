@@ -38,9 +38,15 @@ fn point(lat: f64, lng: f64) -> Point {
 }
 
 fn desk() -> Pricing {
-    let rush =
-        Window { city: CityId(1), day: None, start_hour: 17, end_hour: 20, factor: Factor(13_000) };
-    let book = Book { tariffs: vec![ECONOMY], windows: vec![rush], events: vec![] };
+    let rush = Window {
+        city: CityId(1),
+        day: None,
+        start_hour: 17,
+        end_hour: 20,
+        factor: Factor(13_000),
+        name: "Rush hour".to_owned(),
+    };
+    let book = Book { tariffs: vec![ECONOMY], windows: vec![rush], ..Book::default() };
     Pricing::with_book(book, QuoteKey::derive(b"a secret of the tests"))
 }
 
@@ -157,7 +163,7 @@ fn an_estimate_shows_each_served_tier() {
     assert!(reply.surge_active && reply.surge_message.is_some());
     let economy = &reply.estimates[0];
     assert_eq!((economy.surge_multiplier, economy.price), (3.0, Piasters::pounds(165)));
-    let parts = economy.breakdown;
+    let parts = &economy.breakdown;
     assert_eq!((parts.trip, parts.surge), (Piasters::pounds(55), Piasters::pounds(110)));
 
     ask.tiers = &[(Tier::Premium, None)];

@@ -57,7 +57,7 @@ pub struct EtaMinutes {
 }
 
 /// What the price is made of; the three parts add up to `total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Breakdown {
     /// The trip without surge.
@@ -65,6 +65,32 @@ pub struct Breakdown {
     pub surge: Piasters,
     pub booking_fee: Piasters,
     pub total: Piasters,
+    /// Why the price is not the everyday one; empty when it is.
+    pub reasons: Vec<PriceReason>,
+}
+
+/// Something that multiplies the price.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PriceReason {
+    pub kind: ReasonKind,
+    /// As operators named it; absent for demand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    pub multiplier: f32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonKind {
+    /// More is asked for here than there are free drivers.
+    Demand,
+    /// A place where demand is known to be high.
+    SurgeZone,
+    /// The hour of the day.
+    Hours,
+    /// Something happens here.
+    Event,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -96,6 +122,9 @@ pub struct SurgeZone {
     pub boundary: Vec<Point>,
     pub multiplier: f32,
     pub level: SurgeLevel,
+    /// Of a zone that was drawn by operators; absent for a cell of the grid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// How strong a surge is, for colours on a map.

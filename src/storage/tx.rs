@@ -146,6 +146,16 @@ impl Tx {
         }
     }
 
+    /// Says why, for the records that the database itself keeps of what this transaction changes.
+    pub async fn because(&mut self, why: &str) -> Result<(), Fault> {
+        sqlx::query("SELECT set_config('app.why', $1, true)")
+            .bind(why)
+            .execute(&mut *self.conn)
+            .await
+            .map_err(fault)?;
+        Ok(())
+    }
+
     /// Makes it durable. `Ok` means on disk; [`Fault::Unknown`] means that the answer got lost and
     /// the outcome must be read back; any other fault means that nothing was stored.
     pub async fn commit(mut self) -> Result<(), Fault> {

@@ -17,6 +17,7 @@ mod books;
 mod card_trips;
 mod card_trips_killed;
 mod cards;
+mod city_rules;
 mod contract;
 mod crash;
 mod dead_letters;

@@ -9,6 +9,7 @@ mod books;
 mod dead_letters;
 mod disputes;
 mod drivers;
+mod fences;
 mod fraud;
 mod live;
 mod location;
@@ -18,6 +19,7 @@ mod payment;
 mod places;
 mod pricing;
 mod promo;
+mod rulebook;
 mod suspense;
 mod trips;
 mod wallet;
@@ -37,6 +39,8 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(wallet::routes())
         .merge(payment::routes())
         .merge(promo::routes())
+        .merge(rulebook::routes())
+        .merge(fences::routes())
         .merge(withdrawals::routes())
         .merge(disputes::routes())
         .merge(books::routes())

@@ -179,8 +179,9 @@ async fn nobody_changes_what_is_not_his_to_change() {
     )
     .await;
     check(&system, "UPDATE driver_history SET lat = 0", "no permission").await;
-    check(&driver, "UPDATE tariffs SET per_km = 1", "0 rows").await;
-    check(&admin, "UPDATE tariffs SET per_km = 1", "8 rows").await;
+    check(&driver, "UPDATE tariffs SET valid = valid", "0 rows").await;
+    check(&admin, "UPDATE tariffs SET valid = valid", "8 rows").await;
+    check(&admin, "UPDATE tariffs SET per_km = 1", "no permission").await;
 }
 
 /// Who is found out must not be able to hide it, nor to put it on somebody else.

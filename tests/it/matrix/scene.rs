@@ -127,6 +127,7 @@ impl Scene {
             ("{lng}", format!("{:.6}", self.at.1)),
             ("{plate}", own(|person| &person.phone[5..])),
             ("{token}", own(|person| &person.token)),
+            ("{city}", "2".to_owned()),
             ("{now}", jiff::Timestamp::now().to_string()),
             ("{nothing}", "0190b8a0-0000-7000-8000-00000000dead".to_owned()),
         ];
