@@ -126,10 +126,23 @@ enum Memory {
     RestsUntil(Millis),
 }
 
+/// How each city's searches are carried out.
+#[derive(Debug, Default)]
+pub(crate) struct Ways(BTreeMap<CityId, Strategy>);
+
+impl Ways {
+    pub(crate) fn of(&self, search: &Search) -> Strategy {
+        let citys = || self.0.get(&search.city).copied().unwrap_or(Strategy::USUAL);
+        search.strategy.unwrap_or_else(citys)
+    }
+}
+
 /// One search under way.
 #[derive(Debug)]
 pub(crate) struct Hunt {
     pub(crate) search: Search,
+    /// How it was carried out last.
+    way: Option<Strategy>,
     /// When the search began, not when the trip was asked for.
     pub(crate) since: Millis,
     pub(crate) ring: usize,
@@ -152,6 +165,7 @@ impl Hunt {
     fn new(search: Search, now: Millis) -> Self {
         Self {
             search,
+            way: None,
             since: now,
             ring: 0,
             ring_rounds: 0,
@@ -161,6 +175,13 @@ impl Hunt {
             memory: HashMap::new(),
             traced: HashMap::new(),
             over: None,
+        }
+    }
+
+    /// The strategy that carries it on. What another one tried in this ring doesn't count.
+    pub(crate) fn take_way(&mut self, way: Strategy) {
+        if self.way.replace(way) != Some(way) {
+            self.ring_rounds = 0;
         }
     }
 
@@ -248,6 +269,7 @@ pub struct Board {
     pub(crate) rules: Rules,
     pub(crate) hunts: BTreeMap<Key, Hunt>,
     keys: HashMap<TripId, Key>,
+    pub(crate) ways: Ways,
     pub(crate) leases: Leases,
     sweep: Sweep,
     /// When each city's last batch was.
@@ -262,11 +284,18 @@ impl Board {
             rules,
             hunts: BTreeMap::new(),
             keys: HashMap::new(),
+            ways: Ways::default(),
             leases: Leases::default(),
             sweep: Sweep::Done,
             batches: BTreeMap::new(),
             seen: Vec::new(),
         }
+    }
+
+    /// From the next tick on the city's searches are carried out so. Offers that are open end as
+    /// they would have: until then their searches wait.
+    pub fn choose(&mut self, city: CityId, way: Strategy) {
+        self.ways.0.insert(city, way);
     }
 
     /// Starts a search. A second call for a running one only updates it, so that a repeated request
@@ -327,7 +356,7 @@ impl Board {
         let batching = &self.rules.presets.batched;
         let mut due: BTreeMap<CityId, Vec<Key>> = BTreeMap::new();
         for (key, hunt) in &self.hunts {
-            if hunt.search.strategy == Strategy::Batched && hunt.open.is_empty() {
+            if hunt.open.is_empty() && self.ways.of(&hunt.search) == Strategy::Batched {
                 due.entry(hunt.search.city).or_default().push(*key);
             }
         }
@@ -352,7 +381,8 @@ impl Board {
         let slice = self.rules.slice.max(1);
         let ready = self.hunts.range((from, Bound::Unbounded));
         let keys: Vec<Key> = ready
-            .filter(|(_, hunt)| hunt.open.is_empty() && hunt.search.strategy != Strategy::Batched)
+            .filter(|(_, hunt)| hunt.open.is_empty())
+            .filter(|(_, hunt)| self.ways.of(&hunt.search) != Strategy::Batched)
             .map(|(key, _)| *key)
             .take(slice)
             .collect();

@@ -29,9 +29,11 @@ pub fn tick(board: &mut Board, view: &dyn View, now: Millis) -> Vec<Decision> {
 }
 
 fn step(board: &mut Board, view: &dyn View, key: Key, now: Millis, out: &mut Vec<Decision>) {
-    let Board { rules, hunts, leases, seen, .. } = board;
+    let Board { rules, hunts, ways, leases, seen, .. } = board;
     let Some(hunt) = hunts.get_mut(&key) else { return };
-    let preset = rules.presets.of(hunt.search.strategy);
+    let way = ways.of(&hunt.search);
+    hunt.take_way(way);
+    let preset = rules.presets.of(way);
     let Some(patience) = take_up(hunt, rules, preset, now, out) else { return };
     let mut look = look(hunt, leases, rules, preset, view, seen, now);
     let asked = preset.at_once(hunt.round).min(look.ranked.len());

@@ -10,6 +10,8 @@
 //! - every offer ends: by its outcome, or by lapsing (test: `every_lease_ends`);
 //! - a driver who refused, was excluded or let the offer pass is not asked again by that search
 //!   (test: `nobody_is_asked_twice`);
+//! - a city's strategy changes between two ticks: running searches follow, open offers end as they
+//!   would have (test: `every_lease_ends`);
 //! - a search lasts at least its preset's time over all its rings before it says "no drivers"
 //!   (test: `an_empty_city_is_searched_for_sixty_seconds`);
 //! - a search that BATCHED can serve at all is served, however far its driver is (test:
@@ -22,6 +24,7 @@ mod actor;
 mod assign;
 mod batch;
 mod board;
+mod choice;
 mod eligibility;
 mod engine;
 mod live;
@@ -39,6 +42,8 @@ mod tests;
 
 pub use actor::{Dispatch, DispatchConfig};
 pub use board::{Board, Ended, Found, Rules};
+pub use choice::Choice;
+pub use choice::store::{choice_in_tx, choose_in_tx};
 pub use eligibility::{Gate, Hold, Standing, gate};
 pub use engine::tick;
 pub use model::{
@@ -48,4 +53,4 @@ pub use offers::{OfferSet, chance};
 pub use score::{Acquaintance, Fairness, Merits, Parts, Reach, Vehicle, Weights, score};
 pub use strategy::{Batching, Preset, Presets, Strategy};
 pub use supply::Supply;
-pub use wire::{Matching, MatchingStatus, TraceRow};
+pub use wire::{CityDispatchView, Matching, MatchingStatus, TraceRow};

@@ -32,7 +32,8 @@ pub struct Search {
     pub duration_s: u32,
     /// Radius of the first ring, metres (the city's `search_radius_m`).
     pub ring_m: u32,
-    pub strategy: Strategy,
+    /// Named by the request; none: what the city has at the time.
+    pub strategy: Option<Strategy>,
 }
 
 /// A driver as one look at the fleet shows him.

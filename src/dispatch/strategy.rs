@@ -6,38 +6,28 @@
 
 use std::time::Duration;
 
-use base::limits;
+use base::{limits, words};
 
 use crate::offers::OfferSet;
 use crate::supply::Supply;
 
-/// A way to find a driver.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Strategy {
-    /// The best few are asked at once, the first to accept has the trip.
-    #[default]
-    FirstAccept,
-    /// The best few are asked one after the other, then several at once.
-    Sequential,
-    /// All searches of a short window against all drivers near them, solved as an assignment.
-    Batched,
+words! {
+    /// A way to find a driver.
+    Strategy {
+        /// The best few are asked at once, the first to accept has the trip.
+        FirstAccept = "first_accept",
+        /// The best few are asked one after the other, then several at once.
+        Sequential = "sequential",
+        /// All searches of a short window against all drivers near them, solved as an assignment.
+        Batched = "batched",
+    }
 }
 
 impl Strategy {
-    pub const ALL: [Self; 3] = [Self::FirstAccept, Self::Sequential, Self::Batched];
-
-    /// As in `trips.strategy`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::FirstAccept => "first_accept",
-            Self::Sequential => "sequential",
-            Self::Batched => "batched",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|strategy| strategy.name() == text)
-    }
+    /// What a city has that nobody chose for.
+    pub const USUAL: Self = Self::FirstAccept;
+    /// In `trips.strategy` where a request named none: whatever the city has at the time.
+    pub const OF_CITY: &str = "city";
 }
 
 /// The numbers of a strategy.

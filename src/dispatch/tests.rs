@@ -3,6 +3,7 @@
 mod actor;
 mod assignments;
 mod batches;
+mod choices;
 mod city;
 mod crowd;
 mod gates;

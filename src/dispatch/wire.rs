@@ -1,10 +1,11 @@
 //! How a search and its trace look from outside.
 
-use base::{DriverId, Millis};
+use base::{CityId, DriverId, Millis, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::score::Parts;
+use crate::strategy::Strategy;
 
 /// Where the finding of a driver stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -47,6 +48,22 @@ impl MatchingStatus {
     pub const fn cancelled() -> Self {
         Self { status: Matching::Cancelled, queue_position: None }
     }
+}
+
+/// How a city finds drivers: `GET /admin/cities/{id}/dispatch`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CityDispatchView {
+    #[schema(value_type = i16)]
+    pub city_id: CityId,
+    pub strategy: Strategy,
+    /// What a request may name beside it.
+    pub allowed: Vec<Strategy>,
+    /// Absent where nobody chose yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<Millis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_by: Option<UserId>,
 }
 
 /// One line of `GET /admin/trips/{id}/dispatch-trace`: a driver, and what was made of him.

@@ -54,6 +54,7 @@ const FILES: &[File] = &[
     file!(17, "fraud", "0017_fraud"),
     file!(18, "cards", "0018_cards"),
     file!(19, "due_jobs", "0019_due_jobs"),
+    file!(21, "strategies", "0021_strategies"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

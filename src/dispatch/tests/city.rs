@@ -44,7 +44,7 @@ pub(super) fn search(number: u128, asked_at: Millis) -> Search {
         distance_m: 8_000,
         duration_s: 1_200,
         ring_m: 5_000,
-        strategy: Strategy::FirstAccept,
+        strategy: None,
     }
 }
 
@@ -140,7 +140,7 @@ impl Play {
 
     pub(super) fn ask_batched(&mut self, number: u128, pickup_m: f64) -> &mut Self {
         let asked = search(number, self.now);
-        let (strategy, pickup) = (Strategy::Batched, north(pickup_m));
+        let (strategy, pickup) = (Some(Strategy::Batched), north(pickup_m));
         self.board.search(Search { strategy, pickup, ..asked }, self.now);
         self
     }

@@ -1,0 +1,3 @@
+ALTER TABLE dispatch_trace DROP CONSTRAINT verdict_is_known;
+ALTER TABLE trips DROP CONSTRAINT trip_strategy_is_known;
+DROP TABLE city_dispatch;
