@@ -21,11 +21,13 @@ use tracing::{debug, info, warn};
 
 use crate::board::{Board, Ended, Found, Rules};
 use crate::choice::{self, Choice, Choices};
-use crate::engine::tick;
+use crate::engine::tick_and_keep;
 use crate::live::LiveView;
 use crate::model::{Decision, Effect, Outcome, Said, Search, View};
-use crate::store::{self, OfferRecord, Records};
-use crate::wire::{MatchingStatus, TraceRow};
+use crate::snapshot::Snapshot;
+use crate::store::{OfferRecord, Records};
+use crate::trace;
+use crate::wire::{MatchingStatus, Trace};
 
 /// Ticks are at least this far apart, however often they are asked for: what happens in between is
 /// decided together.
@@ -66,7 +68,7 @@ impl Dispatch {
         effects: mpsc::Sender<Effect>,
         config: DispatchConfig,
     ) -> Self {
-        let records = Records::start(&db, tasks);
+        let records = Records::start(&db, tasks, &config.rules);
         let view = Arc::new(LiveView::new(fleet, router));
         let desk = Desk::start(tasks, clock, view, records, effects, config);
         let dispatch = Self { desk, db };
@@ -138,10 +140,10 @@ impl Dispatch {
         self.desk.0.board.lock().open_offers()
     }
 
-    /// Who was considered for a trip and what was made of him, in order; as fresh as the writer
+    /// Who was considered for a trip and what was made of him, in order; as fresh as the writers
     /// behind (a second at most).
-    pub async fn trace(&self, who: &Who, trip: TripId) -> Result<Vec<TraceRow>, Fault> {
-        store::trace(&self.db, who, trip).await
+    pub async fn trace(&self, who: &Who, trip: TripId) -> Result<Trace, Fault> {
+        trace::read(&self.db, who, trip).await
     }
 
     /// Waits until offers and trace lines are written.
@@ -241,13 +243,14 @@ impl Desk {
     /// Looks at every search once.
     async fn sweep(&self, view: &dyn View, effects: &mpsc::Sender<Effect>) -> ControlFlow<()> {
         loop {
-            let (decisions, mid_sweep) = self.tick_once(view);
+            let (decisions, kept, mid_sweep) = self.tick_once(view);
             for decision in decisions {
                 let Some(effect) = self.record(decision) else { continue };
                 if effects.send(effect).await.is_err() {
                     return ControlFlow::Break(());
                 }
             }
+            kept.iter().for_each(|snapshot| self.0.records.keep(snapshot));
             if !mid_sweep {
                 gauge!("smartline_searches").set(self.searches());
                 return ControlFlow::Continue(());
@@ -256,14 +259,15 @@ impl Desk {
         }
     }
 
-    fn tick_once(&self, view: &dyn View) -> (Vec<Decision>, bool) {
+    fn tick_once(&self, view: &dyn View) -> (Vec<Decision>, Vec<Snapshot>, bool) {
         let began = tokio::time::Instant::now();
+        let mut kept = Vec::new();
         let mut board = self.0.board.lock();
-        let decisions = tick(&mut board, view, self.0.clock.now());
+        let decisions = tick_and_keep(&mut board, view, self.0.clock.now(), Some(&mut kept));
         let mid_sweep = board.is_mid_sweep();
         drop(board);
         histogram!("smartline_dispatch_tick_seconds").record(began.elapsed());
-        (decisions, mid_sweep)
+        (decisions, kept, mid_sweep)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]

@@ -8,6 +8,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use base::{CityId, DriverId, Millis, TripId};
+use serde::{Deserialize, Serialize};
 
 use crate::eligibility::Hold;
 use crate::model::{OfferPlan, Outcome, Search, Seen, Verdict};
@@ -16,7 +17,8 @@ use crate::strategy::{Preset, Presets, Strategy};
 use crate::wire::MatchingStatus;
 
 /// How the engine decides. Fixed for the life of a board.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Rules {
     pub weights: Weights,
     pub fairness: Fairness,
@@ -28,6 +30,8 @@ pub struct Rules {
     pub scored: usize,
     /// Nearest drivers of a look who are left out and appear in the trace.
     pub traced_barred: usize,
+    /// Nearest eligible drivers beyond `scored` who appear in the trace.
+    pub traced_unscored: usize,
     /// Searches that one tick looks at; the next tick goes on with the others.
     pub slice: usize,
     /// How long after its deadline an offer may still be answered before the board lets it lapse:
@@ -48,6 +52,7 @@ impl Default for Rules {
             considered: 256,
             scored: 64,
             traced_barred: 32,
+            traced_unscored: 0,
             slice: 32,
             grace: Duration::from_secs(10),
             rest: Duration::from_secs(5),
@@ -119,7 +124,7 @@ impl Leases {
 
 /// What a search remembers of a driver whom it asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Memory {
+pub(crate) enum Memory {
     /// Asked now, or refused: not again.
     Asked,
     /// Was lost; may be asked again from then on.
@@ -138,23 +143,23 @@ impl Ways {
 }
 
 /// One search under way.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Hunt {
     pub(crate) search: Search,
     /// How it was carried out last.
-    way: Option<Strategy>,
+    pub(crate) way: Option<Strategy>,
     /// When the search began, not when the trip was asked for.
     pub(crate) since: Millis,
     pub(crate) ring: usize,
     /// Rounds of this ring in which somebody said no.
-    ring_rounds: u16,
+    pub(crate) ring_rounds: u16,
     /// Has somebody said no in the round under way?
-    refused: bool,
+    pub(crate) refused: bool,
     /// Rounds made so far.
     pub(crate) round: u16,
     /// Drivers who are asked now.
     pub(crate) open: Vec<DriverId>,
-    memory: HashMap<DriverId, Memory>,
+    pub(crate) memory: HashMap<DriverId, Memory>,
     /// The last line of each driver in the trace.
     traced: HashMap<DriverId, (u16, Verdict)>,
     /// When it was last said that nobody was found.
@@ -162,7 +167,7 @@ pub(crate) struct Hunt {
 }
 
 impl Hunt {
-    fn new(search: Search, now: Millis) -> Self {
+    pub(crate) fn new(search: Search, now: Millis) -> Self {
         Self {
             search,
             way: None,
@@ -175,6 +180,17 @@ impl Hunt {
             memory: HashMap::new(),
             traced: HashMap::new(),
             over: None,
+        }
+    }
+
+    /// The same without what the trace has said, on which no decision depends.
+    pub(crate) fn bare(&self) -> Self {
+        Self {
+            search: self.search.clone(),
+            open: self.open.clone(),
+            memory: self.memory.clone(),
+            traced: HashMap::new(),
+            ..*self
         }
     }
 
@@ -223,7 +239,8 @@ impl Hunt {
 
     /// Is this verdict news since the last trace line about the driver? Remembers it.
     pub(crate) fn is_news(&mut self, driver: DriverId, round: u16, verdict: Verdict) -> bool {
-        let passed_over = |verdict| matches!(verdict, Verdict::Ranked | Verdict::TooFar);
+        let passed_over =
+            |verdict| matches!(verdict, Verdict::Ranked | Verdict::TooFar | Verdict::NotScored);
         if let Some((of, last)) = self.traced.get(&driver)
             && *of == round
             && passed_over(*last)
@@ -309,6 +326,18 @@ impl Board {
         };
         self.keys.insert(hunt.search.trip, key);
         self.hunts.insert(key, hunt);
+    }
+
+    /// A search as it stood once.
+    pub(crate) fn put_back(&mut self, hunt: Hunt) {
+        let key = (hunt.search.asked_at, hunt.search.trip);
+        self.keys.insert(hunt.search.trip, key);
+        self.hunts.insert(key, hunt);
+    }
+
+    /// How this search is carried out now.
+    pub(crate) fn way_of(&self, key: Key) -> Option<Strategy> {
+        self.hunts.get(&key).map(|hunt| self.ways.of(&hunt.search))
     }
 
     /// Ends a search, if there is one. Its open offers stay with their drivers until they end.

@@ -15,7 +15,9 @@
 //! - a search lasts at least its preset's time over all its rings before it says "no drivers"
 //!   (test: `an_empty_city_is_searched_for_sixty_seconds`);
 //! - a search that BATCHED can serve at all is served, however far its driver is (test:
-//!   `a_far_rider_is_served_in_bounded_time`).
+//!   `a_far_rider_is_served_in_bounded_time`);
+//! - what was decided is decided again from what was kept of it (test:
+//!   `whatever_happens_is_decided_again_the_same`).
 //!
 //! The decision is pure: [`tick`] looks at a [`Board`] and a [`View`] at a given moment. The actor,
 //! a replay and a simulator run the same function.
@@ -32,9 +34,11 @@ mod look;
 mod model;
 mod offers;
 mod score;
+mod snapshot;
 mod store;
 mod strategy;
 mod supply;
+mod trace;
 mod wire;
 
 #[cfg(test)]
@@ -51,6 +55,7 @@ pub use model::{
 };
 pub use offers::{OfferSet, chance};
 pub use score::{Acquaintance, Fairness, Merits, Parts, Reach, Vehicle, Weights, score};
+pub use snapshot::{ReplayedRound, replay_trip};
 pub use strategy::{Batching, Preset, Presets, Strategy};
 pub use supply::Supply;
-pub use wire::{CityDispatchView, Matching, MatchingStatus, TraceRow};
+pub use wire::{CityDispatchView, Matching, MatchingStatus, RoundView, Trace, TraceRow};

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use base::{limits, words};
+use serde::{Deserialize, Serialize};
 
 use crate::offers::OfferSet;
 use crate::supply::Supply;
@@ -31,7 +32,7 @@ impl Strategy {
 }
 
 /// The numbers of a strategy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preset {
     /// Drivers asked in one round.
     pub at_once: usize,
@@ -118,7 +119,7 @@ impl Preset {
 }
 
 /// What BATCHED knows beyond a preset.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Batching {
     pub preset: Preset,
     /// Time between two batches of a city: what is asked in between is decided together.
@@ -156,7 +157,7 @@ impl Default for Batching {
 }
 
 /// The numbers in use for each strategy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Presets {
     pub first_accept: Preset,
     pub sequential: Preset,

@@ -9,5 +9,6 @@ mod crowd;
 mod gates;
 mod rounds;
 mod scores;
+mod snapshots;
 mod store;
 mod walks;
