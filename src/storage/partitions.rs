@@ -1,4 +1,5 @@
-//! The daily partitions of history and of dispatch's snapshots: made ahead, dropped whole, never emptied by DELETE.
+//! The daily partitions of history and of dispatch's snapshots: made ahead, dropped whole, never
+//! emptied by DELETE.
 
 use std::time::Duration;
 
