@@ -224,7 +224,7 @@ impl Play {
             distance_m: from.road_m(to) as u32,
             duration_s: (from.drive_ms(to) / 1_000) as u32,
             ring_m: 5_000,
-            strategy: self.strategy,
+            strategy: Some(self.strategy),
         };
         self.board.search(search, self.now);
     }

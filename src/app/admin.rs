@@ -3,13 +3,13 @@
 use std::io::{BufRead, IsTerminal};
 
 use anyhow::Context;
-use base::{BusinessDay, Clock, Dice, TripId};
+use base::{BusinessDay, Clock, Dice, DriverId, TripId};
 use books::{AskedBy, Books};
 use clap::{Args, Subcommand};
 use identity::{HashCost, Identity, IdentityError, Keys, Settings};
 use ops::{Breakers, Tasks};
 use payments::{Payments, PaymentsConfig};
-use storage::{Db, MigrationState};
+use storage::{Db, MigrationState, Who};
 
 use crate::config::{DataArgs, Secrets};
 use crate::database::{find_database, open_database};
@@ -42,8 +42,9 @@ pub enum AdminCommand {
         #[arg(long)]
         city: Option<i16>,
     },
-    /// Build trips from their events again and compare them with their rows. Ends with an error
-    /// when one differs.
+    /// Build trips from their events again and compare them with their rows. Of a single trip each
+    /// round of its search that was kept (a week) is decided again, too. Ends with an error when
+    /// something differs.
     Replay(#[command(flatten)] Replayable),
     /// Compare a business day's ledger, trips, deposits and withdrawals with each other and, where
     /// its keys are set, with the payment gateway's list. Ends with an error when something does
@@ -167,16 +168,47 @@ async fn replay(db: &Db, which: &Replayable) -> anyhow::Result<()> {
         println!("trip {trip}: {events} events do not make its row");
         replayed.differences.iter().for_each(|difference| println!("  {difference}"));
     };
+    let mut rounds = 0;
     match which.trip {
         Some(id) => {
             let replayed = trips::replay(db, id).await?;
             tell(replayed.with_context(|| format!("there is no trip {id}"))?);
+            rounds = decide_again(db, id).await?;
         }
         None => trips::replay_all(db, tell).await?,
     }
     println!("{seen} trips replayed, {wrong} differ");
     anyhow::ensure!(wrong == 0, "{wrong} of {seen} trips differ from their events");
+    anyhow::ensure!(rounds == 0, "{rounds} rounds are decided otherwise than they were");
     Ok(())
+}
+
+/// How many rounds of the trip's search come out otherwise than they did.
+#[expect(clippy::print_stdout, reason = "what was found is this command's answer")]
+async fn decide_again(db: &Db, trip: TripId) -> anyhow::Result<usize> {
+    let rounds = dispatch::replay_trip(db, &Who::System, trip).await?;
+    let names = |drivers: &[DriverId]| {
+        let names: Vec<String> = drivers.iter().map(DriverId::to_string).collect();
+        if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+    };
+    for round in &rounds {
+        let (looked, searches) = (round.lines.len(), round.searches);
+        println!(
+            "round {} at {}: {}, {looked} drivers looked at for this trip, {searches} searches \
+             decided together",
+            round.round, round.at, round.strategy
+        );
+        println!("  asked then: {}", names(&round.asked));
+        match round.same {
+            true => println!("  decided again: the same"),
+            false => {
+                println!("  decided again: otherwise; asked now: {}", names(&round.asked_again))
+            }
+        }
+    }
+    let differ = rounds.iter().filter(|round| !round.same).count();
+    println!("{} rounds decided again, {differ} differ", rounds.len());
+    Ok(differ)
 }
 
 #[expect(clippy::print_stdout, reason = "what was found is this command's answer")]

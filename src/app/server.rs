@@ -200,6 +200,7 @@ async fn furnish(
         Trips::start(db.clone(), tasks, clock.clone(), to_trips, trips::TripsConfig::default());
     let (view, ways, config) = (map.clone(), router.clone(), setup.dispatch.clone());
     let desk = Dispatch::start(db.clone(), tasks, clock.clone(), view, ways, to_dispatch, config);
+    desk.load_choices().await?;
     let rooms = Rooms::new(&dice);
     let breakers = Breakers::new(clock.clone());
     let limiter = limiter(setup, &breakers, tasks, health)?;

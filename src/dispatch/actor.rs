@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Clock, DriverId, Fault, TripId};
+use base::{CityId, Clock, DriverId, Fault, TripId};
 use fleet::Fleet;
 use metrics::{counter, gauge, histogram};
 use ops::Tasks;
@@ -17,18 +17,24 @@ use parking_lot::Mutex;
 use routing::Router;
 use storage::{Db, Who};
 use tokio::sync::{Notify, mpsc};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::board::{Board, Ended, Found, Rules};
-use crate::engine::tick;
+use crate::choice::{self, Choice, Choices};
+use crate::engine::tick_and_keep;
 use crate::live::LiveView;
 use crate::model::{Decision, Effect, Outcome, Said, Search, View};
-use crate::store::{self, OfferRecord, Records};
-use crate::wire::{MatchingStatus, TraceRow};
+use crate::snapshot::Snapshot;
+use crate::store::{OfferRecord, Records};
+use crate::trace;
+use crate::wire::{MatchingStatus, Trace};
 
 /// Ticks are at least this far apart, however often they are asked for: what happens in between is
 /// decided together.
 const COALESCE: Duration = Duration::from_millis(20);
+
+/// How often the cities' choices are read again: an operator may have asked another node.
+const CHOICES_EVERY: Duration = Duration::from_secs(5);
 
 /// How dispatch runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,9 +68,45 @@ impl Dispatch {
         effects: mpsc::Sender<Effect>,
         config: DispatchConfig,
     ) -> Self {
-        let records = Records::start(&db, tasks);
+        let records = Records::start(&db, tasks, &config.rules);
         let view = Arc::new(LiveView::new(fleet, router));
-        Self { desk: Desk::start(tasks, clock, view, records, effects, config), db }
+        let desk = Desk::start(tasks, clock, view, records, effects, config);
+        let dispatch = Self { desk, db };
+        dispatch.keep_choices(tasks);
+        dispatch
+    }
+
+    /// Reads how each city finds drivers.
+    pub async fn load_choices(&self) -> Result<(), Fault> {
+        for choice in choice::store::all(&self.db).await? {
+            self.adopt(choice);
+        }
+        Ok(())
+    }
+
+    fn keep_choices(&self, tasks: &Tasks) {
+        let (dispatch, stopping) = (self.clone(), tasks.stopping());
+        tasks.spawn("dispatch choices", async move {
+            loop {
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    () = tokio::time::sleep(CHOICES_EVERY) => {}
+                }
+                if let Err(fault) = dispatch.load_choices().await {
+                    warn!(%fault, "cities find drivers as was read last");
+                }
+            }
+        });
+    }
+
+    /// How this city finds drivers.
+    pub fn choice(&self, city: CityId) -> Choice {
+        self.desk.0.choices.of(city)
+    }
+
+    /// From the next tick on the city finds drivers so, unless a newer choice is known already.
+    pub fn adopt(&self, choice: Choice) {
+        self.desk.adopt(choice);
     }
 
     /// Looks for a driver until one accepts, nobody is left, or [`Dispatch::stop`].
@@ -93,10 +135,15 @@ impl Dispatch {
         self.desk.status(trip).unwrap_or(MatchingStatus::searching(None))
     }
 
-    /// Who was considered for a trip and what was made of him, in order; as fresh as the writer
+    /// Offers that are open on this node.
+    pub fn open_offers(&self) -> usize {
+        self.desk.0.board.lock().open_offers()
+    }
+
+    /// Who was considered for a trip and what was made of him, in order; as fresh as the writers
     /// behind (a second at most).
-    pub async fn trace(&self, who: &Who, trip: TripId) -> Result<Vec<TraceRow>, Fault> {
-        store::trace(&self.db, who, trip).await
+    pub async fn trace(&self, who: &Who, trip: TripId) -> Result<Trace, Fault> {
+        trace::read(&self.db, who, trip).await
     }
 
     /// Waits until offers and trace lines are written.
@@ -111,6 +158,7 @@ pub(crate) struct Desk(Arc<Inner>);
 
 struct Inner {
     board: Mutex<Board>,
+    choices: Choices,
     bell: Notify,
     clock: Clock,
     records: Records,
@@ -126,7 +174,8 @@ impl Desk {
         config: DispatchConfig,
     ) -> Self {
         let board = Mutex::new(Board::new(config.rules));
-        let desk = Self(Arc::new(Inner { board, bell: Notify::new(), clock, records }));
+        let (choices, bell) = (Choices::default(), Notify::new());
+        let desk = Self(Arc::new(Inner { board, choices, bell, clock, records }));
         let (stopping, runs) = (tasks.stopping(), desk.clone());
         tasks.spawn_vital("dispatch", async move {
             tokio::select! {
@@ -160,6 +209,14 @@ impl Desk {
         self.wake();
     }
 
+    pub(crate) fn adopt(&self, choice: Choice) {
+        self.0.choices.adopt(choice, |choice| {
+            info!(city.id = choice.city.0, strategy = %choice.strategy, "a city finds drivers so");
+            self.0.board.lock().choose(choice.city, choice.strategy);
+        });
+        self.wake();
+    }
+
     pub(crate) fn wake(&self) {
         self.0.bell.notify_one();
     }
@@ -186,13 +243,14 @@ impl Desk {
     /// Looks at every search once.
     async fn sweep(&self, view: &dyn View, effects: &mpsc::Sender<Effect>) -> ControlFlow<()> {
         loop {
-            let (decisions, mid_sweep) = self.tick_once(view);
+            let (decisions, kept, mid_sweep) = self.tick_once(view);
             for decision in decisions {
                 let Some(effect) = self.record(decision) else { continue };
                 if effects.send(effect).await.is_err() {
                     return ControlFlow::Break(());
                 }
             }
+            kept.iter().for_each(|snapshot| self.0.records.keep(snapshot));
             if !mid_sweep {
                 gauge!("smartline_searches").set(self.searches());
                 return ControlFlow::Continue(());
@@ -201,14 +259,15 @@ impl Desk {
         }
     }
 
-    fn tick_once(&self, view: &dyn View) -> (Vec<Decision>, bool) {
+    fn tick_once(&self, view: &dyn View) -> (Vec<Decision>, Vec<Snapshot>, bool) {
         let began = tokio::time::Instant::now();
+        let mut kept = Vec::new();
         let mut board = self.0.board.lock();
-        let decisions = tick(&mut board, view, self.0.clock.now());
+        let decisions = tick_and_keep(&mut board, view, self.0.clock.now(), Some(&mut kept));
         let mid_sweep = board.is_mid_sweep();
         drop(board);
         histogram!("smartline_dispatch_tick_seconds").record(began.elapsed());
-        (decisions, mid_sweep)
+        (decisions, kept, mid_sweep)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]

@@ -16,7 +16,7 @@ use crate::engine::{Patience, close, make_round, said, take_up};
 use crate::look::{Look, Ranked, look, trace};
 use crate::model::{Decision, Verdict, View};
 use crate::offers::{Candidate, chance};
-use crate::strategy::Batching;
+use crate::strategy::{Batching, Strategy};
 use crate::supply::shares;
 
 /// A search of the batch.
@@ -75,6 +75,7 @@ fn gather(
     let mut batch = Vec::with_capacity(keys.len());
     for &key in keys {
         let Some(hunt) = hunts.get_mut(&key) else { continue };
+        hunt.take_way(Strategy::Batched);
         let Some(patience) = take_up(hunt, rules, preset, now, out) else { continue };
         let mut look = look(hunt, leases, rules, preset, view, seen, now);
         look.ranked.sort_by_key(|ranked| (ranked.eta_s, ranked.driver));

@@ -8,6 +8,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use base::{CityId, DriverId, Millis, TripId};
+use serde::{Deserialize, Serialize};
 
 use crate::eligibility::Hold;
 use crate::model::{OfferPlan, Outcome, Search, Seen, Verdict};
@@ -16,7 +17,8 @@ use crate::strategy::{Preset, Presets, Strategy};
 use crate::wire::MatchingStatus;
 
 /// How the engine decides. Fixed for the life of a board.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Rules {
     pub weights: Weights,
     pub fairness: Fairness,
@@ -28,6 +30,8 @@ pub struct Rules {
     pub scored: usize,
     /// Nearest drivers of a look who are left out and appear in the trace.
     pub traced_barred: usize,
+    /// Nearest eligible drivers beyond `scored` who appear in the trace.
+    pub traced_unscored: usize,
     /// Searches that one tick looks at; the next tick goes on with the others.
     pub slice: usize,
     /// How long after its deadline an offer may still be answered before the board lets it lapse:
@@ -48,6 +52,7 @@ impl Default for Rules {
             considered: 256,
             scored: 64,
             traced_barred: 32,
+            traced_unscored: 0,
             slice: 32,
             grace: Duration::from_secs(10),
             rest: Duration::from_secs(5),
@@ -119,29 +124,42 @@ impl Leases {
 
 /// What a search remembers of a driver whom it asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Memory {
+pub(crate) enum Memory {
     /// Asked now, or refused: not again.
     Asked,
     /// Was lost; may be asked again from then on.
     RestsUntil(Millis),
 }
 
+/// How each city's searches are carried out.
+#[derive(Debug, Default)]
+pub(crate) struct Ways(BTreeMap<CityId, Strategy>);
+
+impl Ways {
+    pub(crate) fn of(&self, search: &Search) -> Strategy {
+        let citys = || self.0.get(&search.city).copied().unwrap_or(Strategy::USUAL);
+        search.strategy.unwrap_or_else(citys)
+    }
+}
+
 /// One search under way.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Hunt {
     pub(crate) search: Search,
+    /// How it was carried out last.
+    pub(crate) way: Option<Strategy>,
     /// When the search began, not when the trip was asked for.
     pub(crate) since: Millis,
     pub(crate) ring: usize,
     /// Rounds of this ring in which somebody said no.
-    ring_rounds: u16,
+    pub(crate) ring_rounds: u16,
     /// Has somebody said no in the round under way?
-    refused: bool,
+    pub(crate) refused: bool,
     /// Rounds made so far.
     pub(crate) round: u16,
     /// Drivers who are asked now.
     pub(crate) open: Vec<DriverId>,
-    memory: HashMap<DriverId, Memory>,
+    pub(crate) memory: HashMap<DriverId, Memory>,
     /// The last line of each driver in the trace.
     traced: HashMap<DriverId, (u16, Verdict)>,
     /// When it was last said that nobody was found.
@@ -149,9 +167,10 @@ pub(crate) struct Hunt {
 }
 
 impl Hunt {
-    fn new(search: Search, now: Millis) -> Self {
+    pub(crate) fn new(search: Search, now: Millis) -> Self {
         Self {
             search,
+            way: None,
             since: now,
             ring: 0,
             ring_rounds: 0,
@@ -161,6 +180,24 @@ impl Hunt {
             memory: HashMap::new(),
             traced: HashMap::new(),
             over: None,
+        }
+    }
+
+    /// The same without what the trace has said, on which no decision depends.
+    pub(crate) fn bare(&self) -> Self {
+        Self {
+            search: self.search.clone(),
+            open: self.open.clone(),
+            memory: self.memory.clone(),
+            traced: HashMap::new(),
+            ..*self
+        }
+    }
+
+    /// The strategy that carries it on. What another one tried in this ring doesn't count.
+    pub(crate) fn take_way(&mut self, way: Strategy) {
+        if self.way.replace(way) != Some(way) {
+            self.ring_rounds = 0;
         }
     }
 
@@ -202,7 +239,8 @@ impl Hunt {
 
     /// Is this verdict news since the last trace line about the driver? Remembers it.
     pub(crate) fn is_news(&mut self, driver: DriverId, round: u16, verdict: Verdict) -> bool {
-        let passed_over = |verdict| matches!(verdict, Verdict::Ranked | Verdict::TooFar);
+        let passed_over =
+            |verdict| matches!(verdict, Verdict::Ranked | Verdict::TooFar | Verdict::NotScored);
         if let Some((of, last)) = self.traced.get(&driver)
             && *of == round
             && passed_over(*last)
@@ -248,6 +286,7 @@ pub struct Board {
     pub(crate) rules: Rules,
     pub(crate) hunts: BTreeMap<Key, Hunt>,
     keys: HashMap<TripId, Key>,
+    pub(crate) ways: Ways,
     pub(crate) leases: Leases,
     sweep: Sweep,
     /// When each city's last batch was.
@@ -262,11 +301,18 @@ impl Board {
             rules,
             hunts: BTreeMap::new(),
             keys: HashMap::new(),
+            ways: Ways::default(),
             leases: Leases::default(),
             sweep: Sweep::Done,
             batches: BTreeMap::new(),
             seen: Vec::new(),
         }
+    }
+
+    /// From the next tick on the city's searches are carried out so. Offers that are open end as
+    /// they would have: until then their searches wait.
+    pub fn choose(&mut self, city: CityId, way: Strategy) {
+        self.ways.0.insert(city, way);
     }
 
     /// Starts a search. A second call for a running one only updates it, so that a repeated request
@@ -280,6 +326,18 @@ impl Board {
         };
         self.keys.insert(hunt.search.trip, key);
         self.hunts.insert(key, hunt);
+    }
+
+    /// A search as it stood once.
+    pub(crate) fn put_back(&mut self, hunt: Hunt) {
+        let key = (hunt.search.asked_at, hunt.search.trip);
+        self.keys.insert(hunt.search.trip, key);
+        self.hunts.insert(key, hunt);
+    }
+
+    /// How this search is carried out now.
+    pub(crate) fn way_of(&self, key: Key) -> Option<Strategy> {
+        self.hunts.get(&key).map(|hunt| self.ways.of(&hunt.search))
     }
 
     /// Ends a search, if there is one. Its open offers stay with their drivers until they end.
@@ -327,7 +385,7 @@ impl Board {
         let batching = &self.rules.presets.batched;
         let mut due: BTreeMap<CityId, Vec<Key>> = BTreeMap::new();
         for (key, hunt) in &self.hunts {
-            if hunt.search.strategy == Strategy::Batched && hunt.open.is_empty() {
+            if hunt.open.is_empty() && self.ways.of(&hunt.search) == Strategy::Batched {
                 due.entry(hunt.search.city).or_default().push(*key);
             }
         }
@@ -352,7 +410,8 @@ impl Board {
         let slice = self.rules.slice.max(1);
         let ready = self.hunts.range((from, Bound::Unbounded));
         let keys: Vec<Key> = ready
-            .filter(|(_, hunt)| hunt.open.is_empty() && hunt.search.strategy != Strategy::Batched)
+            .filter(|(_, hunt)| hunt.open.is_empty())
+            .filter(|(_, hunt)| self.ways.of(&hunt.search) != Strategy::Batched)
             .map(|(key, _)| *key)
             .take(slice)
             .collect();

@@ -9,29 +9,71 @@ use crate::batch;
 use crate::board::{Board, Hunt, Key, Leases, Rules};
 use crate::look::{Ranked, look, metres, trace};
 use crate::model::{Decision, OfferPlan, Said, Verdict, View};
-use crate::strategy::Preset;
+use crate::snapshot::{Snapshot, decide_and_keep};
+use crate::strategy::{Preset, Strategy};
 
 /// Looks at the next searches, oldest first. While [`Board::is_mid_sweep`] says so afterwards, more
 /// of them are due and the caller ticks again. Searches of BATCHED are decided together, city by
 /// city, at the start of a sweep when their window is over.
 pub fn tick(board: &mut Board, view: &dyn View, now: Millis) -> Vec<Decision> {
-    let mut decisions = Vec::new();
+    tick_and_keep(board, view, now, None)
+}
+
+/// The same; what was decided, and from what, goes to `kept`.
+pub(crate) fn tick_and_keep(
+    board: &mut Board,
+    view: &dyn View,
+    now: Millis,
+    mut kept: Option<&mut Vec<Snapshot>>,
+) -> Vec<Decision> {
+    let mut out = Vec::new();
+    let mut go = |board: &mut Board, way, keys: &[Key], out: &mut Vec<Decision>| match &mut kept {
+        Some(kept) => kept.extend(decide_and_keep(board, view, way, keys, now, out)),
+        None => decide(board, view, way, keys, now, out),
+    };
     if !board.is_mid_sweep() {
-        decisions.extend(board.lapse(now).into_iter().map(Decision::Lapsed));
+        out.extend(board.lapse(now).into_iter().map(Decision::Lapsed));
         for keys in board.due_batches(now) {
-            batch::decide(board, view, &keys, now, &mut decisions);
+            go(board, Strategy::Batched, &keys, &mut out);
         }
     }
     for key in board.next_slice() {
-        step(board, view, key, now, &mut decisions);
+        if let Some(way) = board.way_of(key) {
+            go(board, way, &[key], &mut out);
+        }
     }
-    decisions
+    out
 }
 
-fn step(board: &mut Board, view: &dyn View, key: Key, now: Millis, out: &mut Vec<Decision>) {
+/// One go: these searches, carried out in this way.
+pub(crate) fn decide(
+    board: &mut Board,
+    view: &dyn View,
+    way: Strategy,
+    keys: &[Key],
+    now: Millis,
+    out: &mut Vec<Decision>,
+) {
+    match way {
+        Strategy::Batched => batch::decide(board, view, keys, now, out),
+        Strategy::FirstAccept | Strategy::Sequential => {
+            keys.iter().for_each(|key| step(board, view, way, *key, now, out));
+        }
+    }
+}
+
+fn step(
+    board: &mut Board,
+    view: &dyn View,
+    way: Strategy,
+    key: Key,
+    now: Millis,
+    out: &mut Vec<Decision>,
+) {
     let Board { rules, hunts, leases, seen, .. } = board;
     let Some(hunt) = hunts.get_mut(&key) else { return };
-    let preset = rules.presets.of(hunt.search.strategy);
+    hunt.take_way(way);
+    let preset = rules.presets.of(way);
     let Some(patience) = take_up(hunt, rules, preset, now, out) else { return };
     let mut look = look(hunt, leases, rules, preset, view, seen, now);
     let asked = preset.at_once(hunt.round).min(look.ranked.len());

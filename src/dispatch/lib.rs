@@ -10,10 +10,14 @@
 //! - every offer ends: by its outcome, or by lapsing (test: `every_lease_ends`);
 //! - a driver who refused, was excluded or let the offer pass is not asked again by that search
 //!   (test: `nobody_is_asked_twice`);
+//! - a city's strategy changes between two ticks: running searches follow, open offers end as they
+//!   would have (test: `every_lease_ends`);
 //! - a search lasts at least its preset's time over all its rings before it says "no drivers"
 //!   (test: `an_empty_city_is_searched_for_sixty_seconds`);
 //! - a search that BATCHED can serve at all is served, however far its driver is (test:
-//!   `a_far_rider_is_served_in_bounded_time`).
+//!   `a_far_rider_is_served_in_bounded_time`);
+//! - what was decided is decided again from what was kept of it (test:
+//!   `whatever_happens_is_decided_again_the_same`).
 //!
 //! The decision is pure: [`tick`] looks at a [`Board`] and a [`View`] at a given moment. The actor,
 //! a replay and a simulator run the same function.
@@ -22,6 +26,7 @@ mod actor;
 mod assign;
 mod batch;
 mod board;
+mod choice;
 mod eligibility;
 mod engine;
 mod live;
@@ -29,9 +34,11 @@ mod look;
 mod model;
 mod offers;
 mod score;
+mod snapshot;
 mod store;
 mod strategy;
 mod supply;
+mod trace;
 mod wire;
 
 #[cfg(test)]
@@ -39,6 +46,8 @@ mod tests;
 
 pub use actor::{Dispatch, DispatchConfig};
 pub use board::{Board, Ended, Found, Rules};
+pub use choice::Choice;
+pub use choice::store::{choice_in_tx, choose_in_tx};
 pub use eligibility::{Gate, Hold, Standing, gate};
 pub use engine::tick;
 pub use model::{
@@ -46,6 +55,7 @@ pub use model::{
 };
 pub use offers::{OfferSet, chance};
 pub use score::{Acquaintance, Fairness, Merits, Parts, Reach, Vehicle, Weights, score};
+pub use snapshot::{ReplayedRound, replay_trip};
 pub use strategy::{Batching, Preset, Presets, Strategy};
 pub use supply::Supply;
-pub use wire::{Matching, MatchingStatus, TraceRow};
+pub use wire::{CityDispatchView, Matching, MatchingStatus, RoundView, Trace, TraceRow};

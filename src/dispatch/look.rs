@@ -29,6 +29,8 @@ pub(crate) struct Ranked {
 pub(crate) struct Look {
     /// Best score first.
     pub(crate) ranked: Vec<Ranked>,
+    /// Eligible, and farther than those who are ranked; nearest first.
+    pub(crate) unscored: Vec<(DriverId, f64)>,
     /// Nearest first.
     pub(crate) barred: Vec<(DriverId, f64, Gate)>,
 }
@@ -57,14 +59,14 @@ pub(crate) fn look(
         // The near ones all drive: in a busy city the free one is behind them.
         gather(view, search, radius_m, rules.considered * 4, seen);
     }
-    let (mut eligible, mut barred) = (Vec::new(), Vec::new());
+    let (mut eligible, mut unscored, mut barred) = (Vec::new(), Vec::new(), Vec::new());
     for seen in seen.iter() {
         match verdict(seen) {
             Err(gate) => barred.push((seen.driver, seen.distance_m, gate)),
             Ok(()) if eligible.len() < rules.scored => {
                 eligible.push((seen, pickup_s(view, seen, search, now)));
             }
-            Ok(()) => {}
+            Ok(()) => unscored.push((seen.driver, seen.distance_m)),
         }
     }
     let pace = Pace::of(&eligible);
@@ -76,7 +78,7 @@ pub(crate) fn look(
         let left_s = left_s(seen);
         Ranked { driver, distance_m, eta_s, left_s, parts, acceptance, verdict }
     });
-    let mut look = Look { ranked: scored.collect(), barred };
+    let mut look = Look { ranked: scored.collect(), unscored, barred };
     look.ranked.sort_by(|a, b| {
         b.parts
             .total()
@@ -174,8 +176,11 @@ pub(crate) fn trace(hunt: &mut Hunt, rules: &Rules, look: &Look, now: Millis) ->
             });
         }
     }
-    for &(driver, distance_m, gate) in look.barred.iter().take(rules.traced_barred) {
-        let verdict = Verdict::Barred(gate);
+    let unscored = look.unscored.iter().take(rules.traced_unscored);
+    let unscored = unscored.map(|&(driver, metres)| (driver, metres, Verdict::NotScored));
+    let barred = look.barred.iter().take(rules.traced_barred);
+    let barred = barred.map(|&(driver, metres, gate)| (driver, metres, Verdict::Barred(gate)));
+    for (driver, distance_m, verdict) in unscored.chain(barred) {
         if hunt.is_news(driver, round, verdict) {
             lines.push(Considered {
                 trip,

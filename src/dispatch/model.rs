@@ -32,7 +32,8 @@ pub struct Search {
     pub duration_s: u32,
     /// Radius of the first ring, metres (the city's `search_radius_m`).
     pub ring_m: u32,
-    pub strategy: Strategy,
+    /// Named by the request; none: what the city has at the time.
+    pub strategy: Option<Strategy>,
 }
 
 /// A driver as one look at the fleet shows him.
@@ -41,7 +42,7 @@ pub struct Seen {
     pub driver: DriverId,
     /// Where he is; for one who is finishing a trip, where he drops his rider off.
     pub at: Point,
-    /// Great circle from there to the pickup, metres.
+    /// From there to the pickup, metres: [`Seen::distance_from`].
     pub distance_m: f64,
     pub standing: Standing,
     pub tier: Tier,
@@ -63,6 +64,13 @@ pub struct Seen {
     pub fraud: bool,
     /// Owes more than his limit, so he can't take cash.
     pub in_debt: bool,
+}
+
+impl Seen {
+    /// Great circle from the pickup to him, metres, as the index measures it.
+    pub fn distance_from(&self, pickup: Point) -> f64 {
+        geo::distance_m(pickup, self.at)
+    }
 }
 
 /// What the engine may look at. Must not change while one [`crate::tick`] runs.
@@ -129,16 +137,19 @@ pub enum Verdict {
     Ranked,
     /// Eligible, but so far away that the search waits for another (BATCHED).
     TooFar,
+    /// Eligible, but farther than as many as are scored.
+    NotScored,
     Barred(Gate),
 }
 
 impl Verdict {
-    /// As in `dispatch_trace.verdict`: `offered`, `ranked`, `too_far` or the gate's name.
+    /// As in `dispatch_trace.verdict`: a word of its own, or the gate's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Offered => "offered",
             Self::Ranked => "ranked",
             Self::TooFar => "too_far",
+            Self::NotScored => "not_scored",
             Self::Barred(gate) => gate.name(),
         }
     }

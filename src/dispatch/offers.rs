@@ -4,6 +4,8 @@
 //! look at a trip that is gone. So a second and third are asked only where the first may well say
 //! no, and where nobody else needs them.
 
+use serde::{Deserialize, Serialize};
+
 /// How long a pickup may be before drivers begin to mind, seconds.
 ///
 /// Three minutes, from the issue ("falling with pickup times above 3 min").
@@ -25,7 +27,7 @@ pub fn chance(acceptance: f32, way_s: u32) -> f64 {
 }
 
 /// When another driver is asked beside the first.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OfferSet {
     /// Chance of nobody saying yes that is good enough.
     pub miss: f64,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// What counts how much; sums to 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Weights {
     pub distance: f64,
     pub rating: f64,
@@ -33,7 +33,7 @@ impl Default for Weights {
 }
 
 /// How the score is bent so that trips are spread over the drivers.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fairness {
     /// Added for a driver who waits as long as `waiting_full` or longer.
     pub waiting: f64,

@@ -16,15 +16,21 @@ use storage::{Behind, BehindLimits, Db, Who};
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::board::Ended;
+use crate::board::{Ended, Rules};
 use crate::model::{Considered, OfferPlan, Outcome};
 use crate::score::Parts;
+use crate::snapshot::{self, Snapshot};
 use crate::wire::TraceRow;
 
 /// Offers that wait for the writer; the oldest are dropped first.
 const OFFERS_WAITING: usize = 20_000;
 /// Trace lines that wait for the writer; the oldest are dropped first.
 const LINES_WAITING: usize = 50_000;
+/// Snapshots that wait for the writer; the oldest are dropped first. Mostly some kilobytes each, a
+/// large batch some hundred.
+const SNAPSHOTS_WAITING: usize = 512;
+/// Snapshots of one statement.
+const SNAPSHOTS_AT_ONCE: usize = 64;
 /// Rows of one statement.
 const BATCH: usize = 1_000;
 const EVERY: Duration = Duration::from_millis(250);
@@ -57,15 +63,18 @@ impl OfferRecord {
     }
 }
 
-/// The two writers.
+/// The writers.
 pub(crate) struct Records {
+    snapshots: Behind<snapshot::store::Row>,
     offers: Behind<OfferRecord>,
     lines: Behind<Considered>,
 }
 
 impl Records {
-    pub(crate) fn start(db: &Db, tasks: &Tasks) -> Self {
-        let (for_offers, for_lines) = (db.clone(), db.clone());
+    /// `rules` are what every decision goes by that is kept.
+    pub(crate) fn start(db: &Db, tasks: &Tasks, rules: &Rules) -> Self {
+        let (for_offers, for_lines, for_snapshots) = (db.clone(), db.clone(), db.clone());
+        let rules = Arc::new(rules.clone());
         Self::with(
             tasks,
             move |batch| {
@@ -76,22 +85,35 @@ impl Records {
                 let db = for_lines.clone();
                 async move { write_lines(&db, &batch).await }
             },
+            move |batch| {
+                let (db, rules) = (for_snapshots.clone(), Arc::clone(&rules));
+                async move { snapshot::store::write(&db, &rules, &batch).await }
+            },
         )
     }
 
     /// With other writes in place of the database's.
-    pub(crate) fn with<A, FutA, B, FutB>(tasks: &Tasks, offers: A, lines: B) -> Self
+    pub(crate) fn with<A, FutA, B, FutB, C, FutC>(
+        tasks: &Tasks,
+        offers: A,
+        lines: B,
+        snapshots: C,
+    ) -> Self
     where
         A: Fn(Arc<[OfferRecord]>) -> FutA + Send + Sync + 'static,
         FutA: Future<Output = Result<(), Fault>> + Send + 'static,
         B: Fn(Arc<[Considered]>) -> FutB + Send + Sync + 'static,
         FutB: Future<Output = Result<(), Fault>> + Send + 'static,
+        C: Fn(Arc<[snapshot::store::Row]>) -> FutC + Send + Sync + 'static,
+        FutC: Future<Output = Result<(), Fault>> + Send + 'static,
     {
         let limits = |capacity| BehindLimits { capacity, batch: BATCH, every: EVERY };
+        let few = BehindLimits { batch: SNAPSHOTS_AT_ONCE, ..limits(SNAPSHOTS_WAITING) };
         // No keys: an offer's two states may go in one batch or in two, but in their order.
         Self {
             offers: Behind::start(tasks, "offers", limits(OFFERS_WAITING), |_| None, offers),
             lines: Behind::start(tasks, "dispatch trace", limits(LINES_WAITING), |_| None, lines),
+            snapshots: Behind::start(tasks, "dispatch snapshots", few, |_| None, snapshots),
         }
     }
 
@@ -103,7 +125,12 @@ impl Records {
         self.lines.push(line);
     }
 
+    pub(crate) fn keep(&self, snapshot: &Snapshot) {
+        self.snapshots.push(snapshot::store::Row::of(snapshot));
+    }
+
     pub(crate) async fn flush(&self) {
+        self.snapshots.flush().await;
         self.offers.flush().await;
         self.lines.flush().await;
     }
@@ -232,27 +259,43 @@ fn int(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// The answer belongs to the offer that was made at the very moment of the line.
-const TRACE: &str = "
-SELECT t.at, t.round, t.driver_id, t.verdict, t.score, t.distance_m, t.eta_s, t.parts,
-       o.status AS answer, o.ended_at AS answered_at
-FROM dispatch_trace t
-LEFT JOIN trip_offers o ON t.verdict = 'offered' AND o.trip_id = t.trip_id
-  AND o.driver_id = t.driver_id AND o.created_at = t.at
-WHERE t.trip_id = $1
-ORDER BY t.at, t.score DESC NULLS LAST, t.distance_m, t.driver_id
-LIMIT $2";
+const LINES: &str = "
+SELECT at, round, driver_id, verdict, score, distance_m, eta_s, parts FROM dispatch_trace
+WHERE trip_id = $1 ORDER BY at LIMIT $2";
 
-pub(crate) async fn trace(db: &Db, who: &Who, trip: TripId) -> Result<Vec<TraceRow>, Fault> {
+const ANSWERS: &str = "
+SELECT driver_id, created_at, status, ended_at FROM trip_offers
+WHERE trip_id = $1 ORDER BY created_at LIMIT $2";
+
+/// How an offer stands, or ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: String,
+    pub(crate) ended: Option<Millis>,
+}
+
+/// What was said of drivers, and what those said who were asked, by the moment of the offer.
+pub(crate) async fn trace(
+    db: &Db,
+    who: &Who,
+    trip: TripId,
+) -> Result<(Vec<TraceRow>, HashMap<(DriverId, Millis), Answer>), Fault> {
     let mut tx = db.begin(who).await?;
-    let rows = sqlx::query(TRACE)
-        .bind(trip.0)
-        .bind(TRACE_LINES)
-        .fetch_all(tx.conn())
-        .await
-        .map_err(storage::fault)?;
+    let mut read = async |sql: &'static str| {
+        let query = sqlx::query(sql).bind(trip.0).bind(TRACE_LINES);
+        query.fetch_all(tx.conn()).await.map_err(storage::fault)
+    };
+    let (lines, answers) = (read(LINES).await?, read(ANSWERS).await?);
     tx.commit().await?;
-    rows.iter().map(trace_row).collect::<Result<_, _>>().map_err(storage::fault)
+    let lines = lines.iter().map(trace_row).collect::<Result<_, _>>().map_err(storage::fault)?;
+    let answers = answers.iter().map(answer).collect::<Result<_, _>>().map_err(storage::fault)?;
+    Ok((lines, answers))
+}
+
+fn answer(row: &PgRow) -> Result<((DriverId, Millis), Answer), sqlx::Error> {
+    let key = (DriverId(row.try_get("driver_id")?), storage::millis(row.try_get("created_at")?));
+    let ended = row.try_get::<Option<_>, _>("ended_at")?.map(storage::millis);
+    Ok((key, Answer { status: row.try_get("status")?, ended }))
 }
 
 fn trace_row(row: &PgRow) -> Result<TraceRow, sqlx::Error> {
@@ -266,7 +309,7 @@ fn trace_row(row: &PgRow) -> Result<TraceRow, sqlx::Error> {
         distance: unsigned(row.try_get("distance_m")?),
         eta: row.try_get::<Option<i32>, _>("eta_s")?.map(unsigned),
         parts: row.try_get::<Option<Json<Parts>>, _>("parts")?.map(|parts| parts.0),
-        answer: row.try_get("answer")?,
-        answered_at: row.try_get::<Option<_>, _>("answered_at")?.map(storage::millis),
+        answer: None,
+        answered_at: None,
     })
 }

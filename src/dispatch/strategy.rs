@@ -6,42 +6,33 @@
 
 use std::time::Duration;
 
-use base::limits;
+use base::{limits, words};
+use serde::{Deserialize, Serialize};
 
 use crate::offers::OfferSet;
 use crate::supply::Supply;
 
-/// A way to find a driver.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Strategy {
-    /// The best few are asked at once, the first to accept has the trip.
-    #[default]
-    FirstAccept,
-    /// The best few are asked one after the other, then several at once.
-    Sequential,
-    /// All searches of a short window against all drivers near them, solved as an assignment.
-    Batched,
+words! {
+    /// A way to find a driver.
+    Strategy {
+        /// The best few are asked at once, the first to accept has the trip.
+        FirstAccept = "first_accept",
+        /// The best few are asked one after the other, then several at once.
+        Sequential = "sequential",
+        /// All searches of a short window against all drivers near them, solved as an assignment.
+        Batched = "batched",
+    }
 }
 
 impl Strategy {
-    pub const ALL: [Self; 3] = [Self::FirstAccept, Self::Sequential, Self::Batched];
-
-    /// As in `trips.strategy`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::FirstAccept => "first_accept",
-            Self::Sequential => "sequential",
-            Self::Batched => "batched",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|strategy| strategy.name() == text)
-    }
+    /// What a city has that nobody chose for.
+    pub const USUAL: Self = Self::FirstAccept;
+    /// In `trips.strategy` where a request named none: whatever the city has at the time.
+    pub const OF_CITY: &str = "city";
 }
 
 /// The numbers of a strategy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preset {
     /// Drivers asked in one round.
     pub at_once: usize,
@@ -128,7 +119,7 @@ impl Preset {
 }
 
 /// What BATCHED knows beyond a preset.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Batching {
     pub preset: Preset,
     /// Time between two batches of a city: what is asked in between is decided together.
@@ -166,7 +157,7 @@ impl Default for Batching {
 }
 
 /// The numbers in use for each strategy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Presets {
     pub first_accept: Preset,
     pub sequential: Preset,

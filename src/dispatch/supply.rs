@@ -9,9 +9,10 @@
 use std::collections::HashMap;
 
 use base::DriverId;
+use serde::{Deserialize, Serialize};
 
 /// The numbers of the cap.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Supply {
     /// Longest pickup when there is nobody to spare, seconds.
     pub short_s: f64,

@@ -3,10 +3,12 @@
 mod actor;
 mod assignments;
 mod batches;
+mod choices;
 mod city;
 mod crowd;
 mod gates;
 mod rounds;
 mod scores;
+mod snapshots;
 mod store;
 mod walks;

@@ -1,10 +1,11 @@
 //! How a search and its trace look from outside.
 
-use base::{DriverId, Millis};
+use base::{CityId, DriverId, Millis, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::score::Parts;
+use crate::strategy::Strategy;
 
 /// Where the finding of a driver stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -49,6 +50,53 @@ impl MatchingStatus {
     }
 }
 
+/// How a city finds drivers: `GET /admin/cities/{id}/dispatch`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CityDispatchView {
+    #[schema(value_type = i16)]
+    pub city_id: CityId,
+    pub strategy: Strategy,
+    /// What a request may name beside it.
+    pub allowed: Vec<Strategy>,
+    /// Absent where nobody chose yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<Millis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_by: Option<UserId>,
+}
+
+/// `GET /admin/trips/{id}/dispatch-trace`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Trace {
+    /// The rounds that were made, and the end of a search that found nobody, oldest first.
+    pub rounds: Vec<RoundView>,
+    /// Of each round every driver who was looked at; between rounds what changed.
+    pub trace: Vec<TraceRow>,
+}
+
+/// A round of offers, or the end of a search that found nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoundView {
+    pub at: Millis,
+    pub round: u16,
+    pub strategy: Strategy,
+    /// How far was looked, metres.
+    pub radius: u32,
+    /// Drivers who were looked at.
+    pub looked: usize,
+    /// False: there were more within the radius, all of them farther than those.
+    pub complete: bool,
+    /// Drivers who were asked.
+    pub asked: usize,
+    /// Searches that were decided together.
+    pub searches: usize,
+    /// Decided again from what was kept, by the program as it is now, it comes out the same. Where
+    /// not, the lines of the round are those that were written at the time.
+    pub reproduced: bool,
+}
+
 /// One line of `GET /admin/trips/{id}/dispatch-trace`: a driver, and what was made of him.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -56,7 +104,8 @@ pub struct TraceRow {
     pub at: Millis,
     pub round: u16,
     pub driver_id: DriverId,
-    /// `offered`, `ranked` (eligible, others were asked first), or what kept the driver out.
+    /// `offered`, `ranked` (eligible, others were asked first), `too_far` (the search waits for
+    /// another), `not_scored` (eligible, enough others are nearer), or what kept the driver out.
     pub verdict: String,
     pub score: Option<f32>,
     /// Driver to pickup, metres.

@@ -7,6 +7,7 @@
 use ::promo::{Credit, Fare};
 use base::{Caller, Millis, PaymentMethod, Piasters, Point, Problem, Tier, TripId};
 use base::{Code, Dice};
+use dispatch::Strategy;
 use events::Once;
 use fleet::City;
 use fraud::{Movement, Note};
@@ -19,9 +20,6 @@ use utoipa::ToSchema;
 
 use crate::Flows;
 use crate::promo::{PromoWish, chosen};
-
-/// The dispatch preset of every city so far.
-const FIRST_ACCEPT: &str = "first_accept";
 
 /// A request for a trip, checked in form.
 #[derive(Clone, Debug)]
@@ -38,6 +36,8 @@ pub struct TripRequest {
     pub price: Option<Piasters>,
     pub passenger: Option<Passenger>,
     pub promo: PromoWish,
+    /// How the driver is to be found; none: as the city finds them.
+    pub strategy: Option<Strategy>,
 }
 
 /// Answer to a request: the trip exists and is being matched.
@@ -69,6 +69,7 @@ impl Flows {
         }
         let now = self.clock.now();
         let city = self.fleet.pickup_allowed(request.pickup.at)?;
+        self.check_strategy(&request, &city)?;
         let credits = self.check_can_pay(caller, &request, &city).await?;
         let quote = self.agreed_price(caller, &request, &city, now).await?;
         let fare = Fare { city: city.id, tier: request.tier, price: quote.price };
@@ -90,6 +91,17 @@ impl Flows {
         };
         self.pricing.requested(trip.pickup.at, now);
         Ok(requested(&trip))
+    }
+
+    /// A request may name what the city allows.
+    fn check_strategy(&self, request: &TripRequest, city: &City) -> Result<(), Problem> {
+        match request.strategy {
+            Some(named) if !self.dispatch.choice(city.id).allows(named) => {
+                let text = "drivers are not found that way in this city";
+                Err(Problem::field("strategy", "not_allowed", text))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Refuses what could not be paid before a price is even worked out; what the rider has for it
@@ -207,7 +219,7 @@ fn new_trip(request: TripRequest, caller: &Caller, quote: &Quote, city: &City) -
         passenger: request.passenger,
         tier: request.tier,
         method: request.method,
-        strategy: FIRST_ACCEPT.to_owned(),
+        strategy: request.strategy.map_or(Strategy::OF_CITY, Strategy::name).to_owned(),
         price: quote.price,
         card: request.card.map(|card| card.0),
         promo: None,

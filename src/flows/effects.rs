@@ -347,6 +347,6 @@ fn search_for(trip: &Trip, familiar: Vec<DriverId>, ring_m: u32) -> Search {
         distance_m: trip.quoted_distance_m,
         duration_s: trip.quoted_duration_s,
         ring_m,
-        strategy: Strategy::default(),
+        strategy: Strategy::parse(&trip.strategy),
     }
 }

@@ -17,6 +17,7 @@ mod book_trip;
 mod bookkeeping;
 mod cancel_trip;
 mod cards;
+mod choose_strategy;
 mod city_map;
 mod dead_letters;
 mod deposits;

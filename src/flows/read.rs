@@ -2,7 +2,7 @@
 
 use base::limits::FRESH_TTL;
 use base::{Caller, Cursor, Point, Problem, Role, TripId};
-use dispatch::{MatchingStatus, TraceRow};
+use dispatch::{MatchingStatus, Trace};
 use fleet::{DriverBrief, TrackView};
 use identity::AuditObject;
 use storage::Who;
@@ -59,11 +59,7 @@ impl Flows {
     }
 
     /// Why each driver was or was not asked (admins).
-    pub async fn dispatch_trace(
-        &self,
-        admin: &Caller,
-        id: TripId,
-    ) -> Result<Vec<TraceRow>, Problem> {
+    pub async fn dispatch_trace(&self, admin: &Caller, id: TripId) -> Result<Trace, Problem> {
         let who = Who::Caller(*admin);
         self.trips.get(&who, id).await?;
         self.note_look(admin, "trip.read_trace", AuditObject::new("trip", id)).await?;

@@ -3,6 +3,7 @@
 
 use base::{Fields, Millis, PaymentMethod, Piasters, Problem, PromoCreditId, Tier, limits};
 use base::{trimmed, trimmed_option};
+use dispatch::Strategy;
 use payments::CardId;
 use serde::Deserialize;
 use trips::{Passenger, Place};
@@ -47,6 +48,9 @@ pub struct TripForm {
     promo_id: Option<PromoCreditId>,
     /// False: the promos are kept for another trip.
     use_promo: Option<bool>,
+    /// How the driver is to be found, one of those that the city allows; as the city finds them
+    /// when absent.
+    strategy: Option<Strategy>,
 }
 
 /// A place as people name it; degrees, WGS84.
@@ -99,6 +103,7 @@ impl TripForm {
                 (Some(id), _) => PromoWish::This(id),
                 (None, _) => PromoWish::Best,
             },
+            strategy: self.strategy,
         })
     }
 

@@ -113,7 +113,7 @@ impl Stand {
         let mut tx = self.db.begin(&who(rider.into(), Role::Rider)).await.expect("a transaction");
         let row = format!(
             r#"{{"id":"{trip}","epoch":0,"city_id":1,"rider_id":"{rider}","status":"scheduled",
-              "payment_method":"cash","tier":"economy","strategy":"x","pickup_lat":30,
+              "payment_method":"cash","tier":"economy","strategy":"city","pickup_lat":30,
               "pickup_lng":31,"destination_lat":30,"destination_lng":31,"stops":[],"price":10000,
               "hold":0,"commission_bp":1500,"surge":1,"quoted_distance_m":1,"quoted_duration_s":1,
               "created_at":"2027-01-15T08:00:00Z","free_cancel_s":1,"late_cancel_fee":1,

@@ -43,5 +43,7 @@ pub use fault::{at, before, breaks, fault, millis, raised};
 pub use home::ClusterError;
 pub use listen::listen;
 pub use migrate::{MigrationState, MigrationStatus, migrate, migrate_down, migration_status};
-pub use partitions::{HISTORY_DAYS, PartitionChanges, keep_partitions, partitions};
+pub use partitions::{
+    HISTORY_DAYS, PartitionChanges, SNAPSHOT_DAYS, keep_partitions, partitions, snapshot_partitions,
+};
 pub use tx::{Tx, Who};

@@ -55,6 +55,7 @@ const FILES: &[File] = &[
     file!(18, "cards", "0018_cards"),
     file!(19, "due_jobs", "0019_due_jobs"),
     file!(20, "city_rules", "0020_city_rules"),
+    file!(21, "strategies", "0021_strategies"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use axum::extract::State;
 use base::{DriverId, TripId};
-use dispatch::TraceRow;
+use dispatch::Trace;
 use fleet::{Decision, DriversPage};
 use flows::Flows;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -53,11 +53,6 @@ impl Check for Decision {
     }
 }
 
-#[derive(Serialize, ToSchema)]
-struct TraceReply {
-    trace: Vec<TraceRow>,
-}
-
 /// Drivers who wait for a decision, oldest first. Admins only.
 #[utoipa::path(
     get, path = "/admin/drivers", tag = "admin", params(DriversAsked, PageAsked),
@@ -90,16 +85,16 @@ async fn decide(
     Ok(Reply::ok(DriverReply { driver }))
 }
 
-/// Why each driver was or was not asked for a trip. Admins only.
+/// Why each driver was or was not asked for a trip, round by round. Admins only.
 #[utoipa::path(
     get, path = "/admin/trips/{id}/dispatch-trace", tag = "admin", params(("id" = TripId, Path)),
-    responses((status = 200, body = Success<'static, TraceReply>)),
+    responses((status = 200, body = Success<'static, Trace>)),
     security(("bearer" = []))
 )]
 async fn dispatch_trace(
     Admin(caller): Admin,
     State(flows): State<Flows>,
     Id(trip): Id<TripId>,
-) -> Answer<TraceReply> {
-    Ok(Reply::ok(TraceReply { trace: flows.dispatch_trace(&caller, trip).await? }))
+) -> Answer<Trace> {
+    Ok(Reply::ok(flows.dispatch_trace(&caller, trip).await?))
 }

@@ -6,6 +6,7 @@ mod api_keys;
 mod audit;
 mod auth;
 mod books;
+mod cities;
 mod dead_letters;
 mod disputes;
 mod drivers;
@@ -46,6 +47,7 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(books::routes())
         .merge(notifications::routes())
         .merge(admin::routes())
+        .merge(cities::routes())
         .merge(acts::routes())
         .merge(suspense::routes())
         .merge(api_keys::routes())

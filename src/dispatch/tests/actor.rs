@@ -59,6 +59,7 @@ impl Scene {
                 *to_lines.lock() += batch.len();
                 std::future::ready(Ok(()))
             },
+            |_| std::future::ready(Ok(())),
         );
         let streets = Arc::new(Streets(Mutex::new(City::new(drivers)), clock.clone()));
         let (send, effects) = mpsc::channel(64);

@@ -241,7 +241,7 @@ fn the_same_board_decides_the_same() {
 fn sequential_asks_five_in_turn_and_then_many() {
     let mut play = Play::new((1..=20).map(|n| seen(n, n as f64 * 100.0)).collect());
     let mut search = super::city::search(1, START);
-    search.strategy = crate::strategy::Strategy::Sequential;
+    search.strategy = Some(crate::strategy::Strategy::Sequential);
     play.board.search(search, START);
     for turn in 1..=5_u32 {
         let at = f64::from(turn - 1) * 10.0;

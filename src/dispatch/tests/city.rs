@@ -44,7 +44,7 @@ pub(super) fn search(number: u128, asked_at: Millis) -> Search {
         distance_m: 8_000,
         duration_s: 1_200,
         ring_m: 5_000,
-        strategy: Strategy::FirstAccept,
+        strategy: None,
     }
 }
 
@@ -99,7 +99,7 @@ impl View for City {
     fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
         let mut near: Vec<Seen> = self.drivers.clone();
         for seen in &mut near {
-            seen.distance_m = seen.at.distance_m(at);
+            seen.distance_m = seen.distance_from(at);
         }
         near.retain(|seen| seen.distance_m <= radius_m);
         near.sort_by(|a, b| a.distance_m.total_cmp(&b.distance_m));
@@ -140,7 +140,7 @@ impl Play {
 
     pub(super) fn ask_batched(&mut self, number: u128, pickup_m: f64) -> &mut Self {
         let asked = search(number, self.now);
-        let (strategy, pickup) = (Strategy::Batched, north(pickup_m));
+        let (strategy, pickup) = (Some(Strategy::Batched), north(pickup_m));
         self.board.search(Search { strategy, pickup, ..asked }, self.now);
         self
     }
@@ -174,7 +174,13 @@ impl Play {
             seen.heard = self.now;
         }
         let decisions = tick(&mut self.board, &self.city, self.now);
-        for decision in &decisions {
+        self.follow(&decisions);
+        decisions
+    }
+
+    /// Keeps count of the offers that these decisions open and end.
+    pub(super) fn follow(&mut self, decisions: &[Decision]) {
+        for decision in decisions {
             match decision {
                 Decision::Offers { plans, .. } => self.take_offers(plans),
                 Decision::Lapsed(ended) => {
@@ -183,7 +189,6 @@ impl Play {
                 Decision::Considered(_) | Decision::NoDrivers { .. } => {}
             }
         }
-        decisions
     }
 
     /// The invariant of the whole room is checked here, after each tick of each test.

@@ -13,7 +13,8 @@ use crate::board::Ended;
 use crate::eligibility::Gate;
 use crate::model::{Considered, OfferPlan, Outcome, Verdict};
 use crate::score::Parts;
-use crate::store::{OfferRecord, trace, write_lines, write_offers};
+use crate::store::{OfferRecord, write_lines, write_offers};
+use crate::trace::read as trace;
 
 /// A database with one trip and two drivers.
 struct Books {
@@ -174,6 +175,7 @@ async fn the_trace_shows_verdict_score_parts_and_answer_to_admins_only() {
         Who::Caller(Caller { user, role, session, expires: START })
     };
     let rows = trace(&books.db, &who(Role::Admin), plan.trip).await.expect("a trace");
+    let rows = rows.trace;
     let words: Vec<String> = rows
         .iter()
         .map(|row| {
@@ -184,6 +186,6 @@ async fn the_trace_shows_verdict_score_parts_and_answer_to_admins_only() {
     assert_eq!(words, ["offered 900 Some(240) accepted", "busy 900 None -"]);
     assert_eq!((rows[0].at, rows[0].parts, rows[0].score), (START, Some(parts), Some(0.45)));
     assert_eq!(rows[0].answered_at, Some(START + Duration::from_secs(5)));
-    assert!(trace(&books.db, &who(Role::Rider), plan.trip).await.expect("none").is_empty());
+    assert!(trace(&books.db, &who(Role::Rider), plan.trip).await.expect("none").trace.is_empty());
     books.check("accepted; -").await;
 }

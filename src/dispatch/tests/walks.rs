@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use base::{DriverId, OfferId, TripId};
+use base::{CityId, DriverId, OfferId, TripId};
 use proptest::prelude::*;
 
 use super::city::{Play, driver, search, seen, trip};
@@ -26,6 +26,8 @@ enum Step {
     Rumour(u128, u128, Outcome),
     Turn(u128, Standing),
     Wait(u64),
+    /// The city finds drivers in another way from now on.
+    Choose(Way),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -43,6 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..=TRIPS, 1..=DRIVERS, outcome()).prop_map(|(t, d, o)| Step::Rumour(t, d, o)),
         2 => (1..=DRIVERS, standing).prop_map(|(d, s)| Step::Turn(d, s)),
         4 => (1_u64..12_000).prop_map(Step::Wait),
+        1 => prop::sample::select(Way::ALL.to_vec()).prop_map(Step::Choose),
     ]
 }
 
@@ -69,11 +72,10 @@ impl Asked {
     }
 }
 
-fn act(play: &mut Play, asked: &mut Asked, way: Way, step: Step) {
+fn act(play: &mut Play, asked: &mut Asked, step: Step) {
     match step {
         Step::Search(number) => {
             let mut search = search(number, super::city::START);
-            search.strategy = way;
             // The last driver gave every trip back before.
             search.excluded.push(driver(DRIVERS));
             let over = play.board.status(trip(number)) == Some(MatchingStatus::no_drivers());
@@ -109,6 +111,7 @@ fn act(play: &mut Play, asked: &mut Asked, way: Way, step: Step) {
         }
         Step::Turn(number, standing) => play.city.of(number).standing = standing,
         Step::Wait(ms) => play.now = play.now + Duration::from_millis(ms),
+        Step::Choose(way) => play.board.choose(CityId(1), way),
     }
 }
 
@@ -146,9 +149,10 @@ proptest! {
     ) {
         let drivers = (1..=DRIVERS).map(|number| seen(number, number as f64 * 300.0)).collect();
         let mut play = Play::with(Rules { slice: 2, ..Rules::default() }, drivers);
+        play.board.choose(CityId(1), way);
         let mut asked = Asked::default();
         for step in steps {
-            act(&mut play, &mut asked, way, step);
+            act(&mut play, &mut asked, step);
             loop {
                 let decisions = play.decide();
                 holds(&play, &mut asked, &decisions);

@@ -22,6 +22,10 @@ FROM drivers WHERE id <> lpad('23', 32, '0')::uuid;
 INSERT INTO trip_tracks SELECT id, '[]', 0, now() FROM trips;
 INSERT INTO dispatch_trace (trip_id, at, round, driver_id, verdict, distance_m)
 SELECT trip_id, now(), 1, driver_id, 'offered', 1 FROM trip_offers;
+INSERT INTO dispatch_snapshots SELECT now(), id, '{}', '' FROM trips;
+INSERT INTO dispatch_rounds SELECT id, now(), id FROM trips;
+INSERT INTO city_dispatch (city_id, strategy, changed_at, changed_by)
+SELECT 1, 'batched', now(), id FROM users WHERE role = 'admin';
 INSERT INTO event_store SELECT 'trip', id, 1, 'TRIP_REQUESTED', '{}', now() FROM trips;
 INSERT INTO outbox (aggregate_type, aggregate_id, seq, event_type, payload, created_at)
 SELECT aggregate_type, aggregate_id, seq, event_type, payload, created_at FROM event_store;

@@ -7,7 +7,8 @@ use sqlx::{Executor, Row};
 use super::session::{caller, patient};
 use crate::db::connect;
 use crate::{
-    Db, MigrationState, Who, migrate, migrate_down, migration_status, partitions, testing,
+    Db, MigrationState, Who, migrate, migrate_down, migration_status, partitions,
+    snapshot_partitions, testing,
 };
 
 /// Everything that migrations make, as one text.
@@ -145,6 +146,26 @@ async fn history_older_than_its_retention_is_dropped_whole() {
     let changes = partitions(&db, far, 36_500).await.unwrap();
     assert_eq!(changes.dropped, [""; 0]);
     assert_eq!(history_days(&mut conn).await.len(), before + 10);
+}
+
+#[tokio::test]
+async fn snapshots_are_kept_by_the_day_and_dropped_whole() {
+    let db = testing::database().await;
+    let names = |from: u32, to: u32| -> Vec<String> {
+        let days = ["dispatch_snapshots", "dispatch_rounds"].into_iter();
+        days.flat_map(|of| (from..=to).map(move |day| format!("{of}_202001{day:02}"))).collect()
+    };
+    let changes = snapshot_partitions(&db, noon(10), 7).await.unwrap();
+    assert_eq!((changes.made, changes.dropped), (names(8, 17), vec![]));
+    let changes = snapshot_partitions(&db, noon(20), 7).await.unwrap();
+    assert_eq!((changes.made, changes.dropped), (names(18, 27), names(8, 12)));
+    let mut tx = db.begin(&Who::System).await.unwrap();
+    let other = "SELECT day_partitions('driver_history', current_date, 7)";
+    assert!(tx.execute(other).await.is_err());
+    drop(tx);
+    let mut tx = db.begin(&caller(1, Role::Admin)).await.unwrap();
+    let as_admin = "SELECT day_partitions('dispatch_snapshots', current_date, 7)";
+    assert!(tx.execute(as_admin).await.is_err());
 }
 
 #[tokio::test]

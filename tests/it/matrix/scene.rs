@@ -129,6 +129,7 @@ impl Scene {
             ("{token}", own(|person| &person.token)),
             ("{city}", "2".to_owned()),
             ("{now}", jiff::Timestamp::now().to_string()),
+            ("{city}", "1".to_owned()),
             ("{nothing}", "0190b8a0-0000-7000-8000-00000000dead".to_owned()),
         ];
         words.iter().fold(text.to_owned(), |made, (word, value)| made.replace(word, value))

@@ -1,0 +1,160 @@
+//! What a decision was made from, kept so that it can be made again.
+//!
+//! A snapshot holds one go of the engine: the searches that were decided together as they stood
+//! before, every driver they saw, every time to a pickup, and what was decided. It is taken at the
+//! [`View`], the only door through which the engine sees the city, so that nothing it looked at can
+//! be missing. Only a go that asked somebody or gave a search up is kept.
+
+mod codec;
+mod replay;
+pub(crate) mod store;
+
+use std::collections::{HashMap, HashSet};
+
+use base::{DriverId, Millis, Point, TripId};
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+use crate::board::{Board, Hunt, Key};
+use crate::engine::decide;
+use crate::model::{Decision, OfferPlan, Said, Seen, View};
+use crate::strategy::Strategy;
+
+#[cfg(test)]
+pub(crate) use codec::decode;
+#[cfg(test)]
+pub(crate) use replay::rounds_of;
+pub use replay::{ReplayedRound, replay_trip};
+
+/// One go of the engine.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Snapshot {
+    pub(crate) now: Millis,
+    pub(crate) way: Strategy,
+    /// The searches, in the order in which they were taken up.
+    pub(crate) hunts: Vec<Hunt>,
+    /// Those of `drivers` who held an offer before.
+    pub(crate) leased: Vec<DriverId>,
+    /// Every sighting once, without its distance: that follows from the two places.
+    pub(crate) drivers: Vec<Seen>,
+    /// What the engine asked the view for, in order.
+    pub(crate) glances: Vec<Glance>,
+    /// Times to pickups, seconds, in the order in which they were asked for.
+    pub(crate) etas: Vec<u32>,
+    pub(crate) decided: Vec<Decided>,
+}
+
+/// One answer of the view.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Glance {
+    pub(crate) radius_m: f64,
+    pub(crate) limit: usize,
+    /// Places in the snapshot's `drivers`, ascending.
+    pub(crate) seen: Vec<u32>,
+}
+
+/// What became of one search.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Decided {
+    pub(crate) trip: TripId,
+    /// Who was asked, best first, with his score; nobody: the search was given up.
+    pub(crate) asked: Vec<(DriverId, f32)>,
+}
+
+impl Decided {
+    /// What of these decisions is worth a snapshot.
+    fn all(decisions: &[Decision]) -> Vec<Self> {
+        let of = |decision: &Decision| match decision {
+            Decision::Offers { plans, .. } => {
+                let asked = |plan: &OfferPlan| (plan.driver, plan.score);
+                let trip = plans.first()?.trip;
+                Some(Self { trip, asked: plans.iter().map(asked).collect() })
+            }
+            Decision::NoDrivers { trip, said: Said::First } => {
+                Some(Self { trip: *trip, asked: Vec::new() })
+            }
+            Decision::NoDrivers { said: Said::Again, .. }
+            | Decision::Considered(_)
+            | Decision::Lapsed(_) => None,
+        };
+        decisions.iter().filter_map(of).collect()
+    }
+}
+
+/// Decides these searches as [`decide`] does; the snapshot if it is worth keeping.
+pub(crate) fn decide_and_keep(
+    board: &mut Board,
+    view: &dyn View,
+    way: Strategy,
+    keys: &[Key],
+    now: Millis,
+    out: &mut Vec<Decision>,
+) -> Option<Snapshot> {
+    let before = |key: &Key| board.hunts.get(key).filter(|hunt| hunt.over.is_none());
+    let hunts: Vec<Hunt> = keys.iter().filter_map(before).map(Hunt::bare).collect();
+    let witness = Witness { view, heard: Mutex::default() };
+    let first = out.len();
+    decide(board, &witness, way, keys, now, out);
+    let decided = Decided::all(&out[first..]);
+    if decided.is_empty() {
+        return None;
+    }
+    let Heard { drivers, glances, etas, .. } = witness.heard.into_inner();
+    let asked: HashSet<DriverId> =
+        decided.iter().flat_map(|one| &one.asked).map(|(driver, _)| *driver).collect();
+    let leased = |seen: &Seen| {
+        (board.leases.holds(seen.driver) && !asked.contains(&seen.driver)).then_some(seen.driver)
+    };
+    let leased = drivers.iter().filter_map(leased).collect();
+    Some(Snapshot { now, way, hunts, leased, drivers, glances, etas, decided })
+}
+
+/// Stands between the engine and the view and writes down what is answered.
+struct Witness<'a> {
+    view: &'a dyn View,
+    heard: Mutex<Heard>,
+}
+
+#[derive(Default)]
+struct Heard {
+    drivers: Vec<Seen>,
+    /// The newest sighting of each driver among them.
+    newest: HashMap<DriverId, u32, RandomState>,
+    glances: Vec<Glance>,
+    etas: Vec<u32>,
+}
+
+impl Heard {
+    /// The place of this sighting. Who was seen otherwise before (he moves while a go runs) is a
+    /// sighting more.
+    fn place_of(&mut self, seen: &Seen) -> u32 {
+        let seen = Seen { distance_m: 0.0, ..seen.clone() };
+        if let Some(&place) = self.newest.get(&seen.driver)
+            && self.drivers[place as usize] == seen
+        {
+            return place;
+        }
+        let place = u32::try_from(self.drivers.len()).unwrap_or(u32::MAX);
+        self.newest.insert(seen.driver, place);
+        self.drivers.push(seen);
+        place
+    }
+}
+
+impl View for Witness<'_> {
+    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
+        let first = out.len();
+        self.view.drivers(at, radius_m, limit, out);
+        let mut heard = self.heard.lock();
+        let mut seen: Vec<u32> = out[first..].iter().map(|seen| heard.place_of(seen)).collect();
+        // The engine orders them itself.
+        seen.sort_unstable();
+        heard.glances.push(Glance { radius_m, limit, seen });
+    }
+
+    fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32 {
+        let eta_s = self.view.eta_s(from, to, now);
+        self.heard.lock().etas.push(eta_s);
+        eta_s
+    }
+}

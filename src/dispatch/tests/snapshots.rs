@@ -1,0 +1,290 @@
+//! What was decided is decided again from what was kept of it.
+
+use std::time::Duration;
+
+use base::{Caller, CityId, Millis, Role, SessionId, TripId, UserId};
+use proptest::prelude::*;
+use storage::Who;
+
+use super::city::{Play, START, driver, north, search, seen, trip};
+use crate::board::Rules;
+use crate::eligibility::Standing;
+use crate::engine::tick_and_keep;
+use crate::model::{Decision, Outcome, Search, Seen};
+use crate::snapshot::store::{Kept, Row, of_trip, write};
+use crate::snapshot::{Snapshot, decode, rounds_of};
+use crate::strategy::Strategy as Way;
+
+/// One tick that keeps what it decided from.
+fn keep(play: &mut Play) -> (Vec<Decision>, Vec<Snapshot>) {
+    for seen in &mut play.city.drivers {
+        seen.heard = play.now;
+    }
+    let mut kept = Vec::new();
+    let decisions = tick_and_keep(&mut play.board, &play.city, play.now, Some(&mut kept));
+    play.follow(&decisions);
+    (decisions, kept)
+}
+
+fn kept(snapshot: &Snapshot, rules: &Rules) -> Kept {
+    Kept { snapshot: snapshot.clone(), rules: rules.clone() }
+}
+
+/// How each round of the trip was decided, and is again: `1 2 3 | 1 2 3 same`.
+fn again(number: u128, snapshot: &Snapshot) -> String {
+    let rounds = rounds_of(trip(number), &[kept(snapshot, &Rules::default())]);
+    let names = |drivers: &[base::DriverId]| {
+        let names = drivers.iter().map(|driver| driver.as_u128().to_string());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    let round = &rounds[0];
+    let same = if round.same { "same" } else { "differs" };
+    format!("{} | {} {same}", names(&round.asked), names(&round.asked_again))
+}
+
+fn queue(count: u128) -> Vec<Seen> {
+    (1..=count).map(|number| seen(number, number as f64 * 99.0)).collect()
+}
+
+#[test]
+fn a_round_is_decided_again_and_every_driver_is_explained() {
+    let mut play = Play::new(queue(100));
+    play.city.of(2).standing = Standing::Busy;
+    play.city.of(40).fraud = true;
+    play.ask(1);
+    let (_, snapshots) = keep(&mut play);
+    assert_eq!(again(1, &snapshots[0]), "1 3 4 5 6 | 1 3 4 5 6 same");
+    let rounds = rounds_of(trip(1), &[kept(&snapshots[0], &Rules::default())]);
+    let round = &rounds[0];
+    // 50 of the hundred are within 5 km, and each has a word; the others were never seen.
+    let mut words = std::collections::BTreeMap::new();
+    for line in &round.lines {
+        *words.entry(line.verdict.name()).or_insert(0) += 1;
+        let is_scored = line.verdict.name() == "ranked" || line.verdict.name() == "offered";
+        assert_eq!(line.parts.is_some(), is_scored);
+    }
+    let words: Vec<String> = words.iter().map(|(word, count)| format!("{word} {count}")).collect();
+    assert_eq!(words.join(", "), "busy 1, fraud 1, offered 5, ranked 43");
+    assert_eq!((round.radius_m, round.complete, round.searches), (5_000, true, 1));
+}
+
+#[test]
+fn who_is_not_scored_is_told_so_and_more_may_have_been_there() {
+    let rules = Rules { considered: 20, scored: 8, ..Rules::default() };
+    let mut play = Play::with(rules.clone(), queue(50));
+    play.ask(1);
+    let (_, snapshots) = keep(&mut play);
+    let rounds = rounds_of(trip(1), &[kept(&snapshots[0], &rules)]);
+    let unscored = rounds[0].lines.iter().filter(|line| line.verdict.name() == "not_scored");
+    assert_eq!((unscored.count(), rounds[0].lines.len(), rounds[0].complete), (12, 20, false));
+}
+
+#[test]
+fn a_go_that_decides_nothing_is_not_kept() {
+    let mut play = Play::new(vec![seen(1, 9_000.0)]);
+    play.ask(1);
+    assert_eq!(keep(&mut play).1, []);
+    play.at(60.0);
+    play.city.of(1).standing = Standing::Busy;
+    let (_, snapshots) = keep(&mut play);
+    assert_eq!(again(1, &snapshots[0]), " |  same", "that nobody was found is a decision");
+    play.at(70.0);
+    assert_eq!(keep(&mut play).1, [], "to say it again is none");
+}
+
+#[test]
+fn a_batch_is_one_snapshot_and_holds_each_driver_once() {
+    let mut play = Play::new(queue(30));
+    for number in 1..=10 {
+        play.ask_batched(number, number as f64 * 50.0);
+    }
+    let (decisions, snapshots) = keep(&mut play);
+    assert_eq!((snapshots.len(), snapshots[0].drivers.len()), (1, 30));
+    let rounds = decisions.iter().filter(|one| matches!(one, Decision::Offers { .. })).count();
+    assert_eq!(snapshots[0].decided.len(), rounds);
+    for decided in &snapshots[0].decided {
+        let words = again(decided.trip.as_u128(), &snapshots[0]);
+        assert!(words.ends_with(" same"), "{words}");
+    }
+}
+
+#[test]
+fn other_rules_decide_otherwise_and_that_is_seen() {
+    let mut play = Play::new(queue(10));
+    play.ask(1);
+    let (_, snapshots) = keep(&mut play);
+    let mut rules = Rules::default();
+    rules.presets.first_accept.at_once = 3;
+    let rounds = rounds_of(trip(1), &[kept(&snapshots[0], &rules)]);
+    assert_eq!((rounds[0].asked_again.len(), rounds[0].same), (3, false));
+    // A score that is off by a bit is seen, though the same are asked.
+    let mut rules = Rules::default();
+    rules.weights.rating += 1e-6;
+    let rounds = rounds_of(trip(1), &[kept(&snapshots[0], &rules)]);
+    assert_eq!((rounds[0].asked == rounds[0].asked_again, rounds[0].same), (true, false));
+    // And so is an engine that looks farther than then.
+    let rules = Rules { considered: 300, ..Rules::default() };
+    assert!(!rounds_of(trip(1), &[kept(&snapshots[0], &rules)])[0].same);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Ask(u128, f64),
+    End(u128, Outcome),
+    Move(u128, f64, Standing),
+    Choose(Way),
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let standing = prop::sample::select(vec![
+        Standing::Available,
+        Standing::Finishing { left_s: 100 },
+        Standing::Busy,
+        Standing::Available,
+    ]);
+    let outcome = prop::sample::select(Outcome::ALL.to_vec());
+    prop_oneof![
+        3 => (1_u128..=6, 0.0..4_000.0).prop_map(|(n, at)| Step::Ask(n, at)),
+        4 => (1_u128..=12, outcome).prop_map(|(n, outcome)| Step::End(n, outcome)),
+        2 => (1_u128..=12, 0.0..9_000.0, standing).prop_map(|(n, at, how)| Step::Move(n, at, how)),
+        1 => prop::sample::select(Way::ALL.to_vec()).prop_map(Step::Choose),
+        4 => (1_u64..9_000).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_is_decided_again_the_same(
+        steps in prop::collection::vec(step(), 1..80),
+    ) {
+        let mut play = Play::new((1..=12).map(|n| seen(n, n as f64 * 350.0)).collect());
+        for step in steps {
+            match step {
+                Step::Ask(number, at) => {
+                    let asked = Search { pickup: north(at), ..search(number, START) };
+                    play.board.search(asked, play.now);
+                }
+                Step::End(number, outcome) => {
+                    play.end(number, outcome);
+                }
+                Step::Move(number, at, standing) => {
+                    let seen = play.city.of(number);
+                    (seen.at, seen.standing) = (north(at), standing);
+                }
+                Step::Choose(way) => play.board.choose(CityId(1), way),
+                Step::Wait(ms) => play.now = play.now + Duration::from_millis(ms),
+            }
+            let (_, snapshots) = keep(&mut play);
+            for snapshot in snapshots {
+                let read = decode(&Row::of(&snapshot).body);
+                prop_assert_eq!(read.as_ref(), Some(&snapshot));
+                for decided in &snapshot.decided {
+                    let rounds = rounds_of(decided.trip, &[kept(&snapshot, &Rules::default())]);
+                    prop_assert!(rounds[0].same, "{:?} of {:?}", rounds[0], snapshot);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_cut_or_mixed_up_are_no_snapshot(cut in 0_usize..900, flip in 0_usize..900) {
+        let mut play = Play::new(queue(8));
+        play.ask(1).ask(2);
+        let (_, snapshots) = keep(&mut play);
+        let bytes = Row::of(&snapshots[0]).body;
+        if cut < bytes.len() {
+            prop_assert_eq!(decode(&bytes[..cut]), None);
+        }
+        // Another byte may make another snapshot, or none: never a panic.
+        let mut mixed = bytes.clone();
+        let place = flip % mixed.len();
+        mixed[place] ^= 0xA5;
+        decode(&mixed);
+        let longer = [bytes.as_slice(), &[0]].concat();
+        prop_assert_eq!(decode(&longer), None);
+    }
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let mut play = Play::new(queue(12));
+    let mut asked = search(1, START - Duration::from_secs(70));
+    asked.excluded = vec![driver(3), driver(4)];
+    asked.familiar = vec![driver(5)];
+    asked.strategy = Some(Way::Sequential);
+    play.board.search(asked, START);
+    play.city.of(1).rating = f32::NAN;
+    play.city.of(2).standing = Standing::Finishing { left_s: 70_000 };
+    play.city.of(5).documents_until = Millis(i64::MAX);
+    play.city.of(6).waiting_since = Millis(i64::MIN);
+    for _ in 0..3 {
+        let (_, snapshots) = keep(&mut play);
+        let bytes = Row::of(&snapshots[0]).body;
+        let read = decode(&bytes).expect("it is one");
+        // Not a number is no number's equal: by the bytes it is.
+        assert_eq!(Row::of(&read).body, bytes);
+        assert!(bytes.len() < 12 * 72 + 300, "{} bytes", bytes.len());
+        play.now = play.now + Duration::from_secs(3);
+        play.end_all(Outcome::Lost);
+    }
+}
+
+#[tokio::test]
+async fn a_trip_has_its_rounds_for_admins_and_rules_come_back_exactly() {
+    let db = storage::testing::database().await;
+    let mut owner = storage::testing::owner(&db).await;
+    let rider = UserId::new();
+    sqlx::query(
+        "WITH u AS (INSERT INTO users (id, phone, name, role, password_hash)
+           VALUES ($1, '+201000000001', 'N', 'rider', '-') RETURNING id)
+         INSERT INTO trips (id, city_id, rider_id, status, payment_method, tier, version,
+           pickup_lat, pickup_lng, destination_lat, destination_lng, price, commission_bp,
+           quoted_distance_m, quoted_duration_s, requested_at, created_at)
+         SELECT $2, 1, id, 'requested', 'cash', 'economy', 1, 30, 31, 30.1, 31, 5000, 1500, 8000,
+           1200, now() - interval '1 minute', now() - interval '1 minute' FROM u",
+    )
+    .bind(rider.0)
+    .bind(trip(1).0)
+    .execute(&mut owner)
+    .await
+    .expect("a trip");
+    let mut play = Play::new(queue(12));
+    play.now = base::Clock::system().now();
+    for seen in &mut play.city.drivers {
+        seen.documents_until = play.now + Duration::from_secs(86_400);
+    }
+    play.ask(1).ask(2);
+    let mut rows = Vec::new();
+    for _ in 0..2 {
+        let (_, snapshots) = keep(&mut play);
+        rows.extend(snapshots.iter().map(Row::of));
+        play.now = play.now + Duration::from_secs(1);
+        play.end_all(Outcome::Declined);
+    }
+    let rules = Rules::default();
+    write(&db, &rules, &rows).await.expect("they are written");
+    // A batch whose commit was not known is written again.
+    write(&db, &rules, &rows).await.expect("they are written");
+    let who = |role| {
+        let (user, session) = (UserId::new(), SessionId::new());
+        Who::Caller(Caller { user, role, session, expires: START })
+    };
+    let read = of_trip(&db, &who(Role::Admin), trip(1)).await.expect("they are read");
+    assert_eq!(read.len(), 2);
+    assert!(read.iter().all(|kept| kept.rules == rules));
+    let rounds = rounds_of(trip(1), &read);
+    assert_eq!(rounds.iter().map(|round| round.round).collect::<Vec<_>>(), [1, 2]);
+    assert!(rounds.iter().all(|round| round.same));
+    assert_eq!(of_trip(&db, &who(Role::Rider), trip(1)).await.expect("none").len(), 0);
+    assert_eq!(of_trip(&db, &who(Role::Admin), TripId::new()).await.expect("none").len(), 0);
+    // What another program wrote is passed over.
+    sqlx::query("UPDATE dispatch_snapshots SET body = '\\x63' WHERE lead = $1 AND at = $2")
+        .bind(trip(1).0)
+        .bind(storage::at(rounds[0].at))
+        .execute(&mut owner)
+        .await
+        .expect("the owner may");
+    let read = of_trip(&db, &who(Role::Admin), trip(1)).await.expect("they are read");
+    assert_eq!(read.len(), 1);
+}

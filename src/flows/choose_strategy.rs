@@ -1,0 +1,57 @@
+//! An operator chooses how a city finds drivers.
+//!
+//! Searches that run follow at the next tick, unless their request named a strategy; offers that
+//! are open end as they would have.
+
+use base::{Caller, CityId, Problem};
+use dispatch::{CityDispatchView, Strategy};
+use events::Once;
+use identity::{Audit, AuditObject};
+use serde_json::json;
+use storage::Who;
+use uuid::Uuid;
+
+use crate::Flows;
+
+impl Flows {
+    pub async fn city_dispatch(
+        &self,
+        admin: &Caller,
+        city: CityId,
+    ) -> Result<CityDispatchView, Problem> {
+        self.fleet.city(city).ok_or_else(Problem::not_found)?;
+        let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
+        Ok(dispatch::choice_in_tx(&mut tx, city).await?.view())
+    }
+
+    /// `allowed` stays as it is when absent.
+    pub async fn choose_strategy(
+        &self,
+        admin: &Caller,
+        city: CityId,
+        strategy: Strategy,
+        allowed: Option<&[Strategy]>,
+        reason: &str,
+        once: Once,
+    ) -> Result<CityDispatchView, Problem> {
+        if once.applied().is_some() {
+            // By an attempt whose answer got lost.
+            return self.city_dispatch(admin, city).await;
+        }
+        self.fleet.city(city).ok_or_else(Problem::not_found)?;
+        let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
+        let before = dispatch::choice_in_tx(&mut tx, city).await?;
+        let chosen = (admin.user, self.clock.now());
+        let choice = dispatch::choose_in_tx(&mut tx, city, strategy, allowed, chosen).await?;
+        let details = json!({"from": before.strategy, "to": choice.strategy,
+            "allowed": choice.allowed, "reason": reason});
+        let object = AuditObject::new("city", city.0);
+        let record = Audit::by(admin, "city.choose_strategy", object).with(details);
+        identity::audit_in_tx(&mut tx, &[record]).await?;
+        once.mark_in_tx(&mut tx, Uuid::from_u128(u128::from(city.0.unsigned_abs()))).await?;
+        tx.commit().await?;
+        let view = choice.view();
+        self.dispatch.adopt(choice);
+        Ok(view)
+    }
+}
