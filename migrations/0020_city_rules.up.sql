@@ -3,19 +3,22 @@
 --
 -- city_changes  each change of tariffs, hours, events and fences, before and after; only added to
 --
+-- Not validated: what was written by hand until now had no such limits, and must not keep a node from
+-- starting.
+--
 -- Whoever changes something as an admin says why, for his transaction: app.why.
 
 ALTER TABLE tariffs
   ADD COLUMN id uuid NOT NULL DEFAULT gen_random_uuid() CONSTRAINT one_tariff_per_id PRIMARY KEY,
   ADD CONSTRAINT tariff_amounts_in_range CHECK (base_fare BETWEEN 0 AND 1000000
     AND per_km BETWEEN 0 AND 1000000 AND per_minute BETWEEN 0 AND 1000000
-    AND minimum_fare BETWEEN 0 AND 1000000 AND booking_fee BETWEEN 0 AND 1000000),
-  ADD CONSTRAINT tariff_commission_is_a_share CHECK (commission_bp BETWEEN 0 AND 10000),
-  ADD CONSTRAINT tariff_is_valid_sometime CHECK (NOT isempty(valid));
+    AND minimum_fare BETWEEN 0 AND 1000000 AND booking_fee BETWEEN 0 AND 1000000) NOT VALID,
+  ADD CONSTRAINT tariff_commission_is_a_share CHECK (commission_bp BETWEEN 0 AND 10000) NOT VALID,
+  ADD CONSTRAINT tariff_is_valid_sometime CHECK (NOT isempty(valid)) NOT VALID;
 
 ALTER TABLE time_multipliers
   ADD COLUMN id uuid NOT NULL DEFAULT gen_random_uuid() CONSTRAINT one_window_per_id PRIMARY KEY,
-  ADD CONSTRAINT window_is_named CHECK (length(description) BETWEEN 1 AND 100);
+  ADD CONSTRAINT window_is_named CHECK (length(description) BETWEEN 1 AND 100) NOT VALID;
 
 ALTER TABLE event_multipliers
   -- [[lat, lng], …], not closed; null: the circle. With corners, the circle is the one around them.
@@ -28,7 +31,7 @@ ALTER TABLE event_multipliers
   ADD COLUMN created_by uuid,
   ADD COLUMN created_at timestamptz NOT NULL DEFAULT date_trunc('milliseconds', now()),
   ADD COLUMN approved_by uuid,
-  ADD CONSTRAINT event_is_named CHECK (length(name) BETWEEN 1 AND 100),
+  ADD CONSTRAINT event_is_named CHECK (length(name) BETWEEN 1 AND 100) NOT VALID,
   -- One that is ended before it began was never in force.
   DROP CONSTRAINT event_ends_after_it_starts,
   ADD CONSTRAINT event_ends_after_it_starts CHECK (ends_at >= starts_at),
@@ -45,7 +48,7 @@ ALTER TABLE geofences
     CONSTRAINT zone_multiplier_is_capped CHECK (multiplier_bp BETWEEN 10000 AND 30000),
   ADD COLUMN disabled_at timestamptz,
   ADD CONSTRAINT only_surge_zones_multiply CHECK (multiplier_bp IS NULL OR kind = 'surge'),
-  ADD CONSTRAINT fence_is_named CHECK (length(name) BETWEEN 1 AND 100);
+  ADD CONSTRAINT fence_is_named CHECK (length(name) BETWEEN 1 AND 100) NOT VALID;
 CREATE INDEX geofences_by_city ON geofences (city_id, created_at DESC, id DESC);
 
 CREATE TABLE city_changes (

@@ -186,7 +186,7 @@ async fn replay(db: &Db, which: &Replayable) -> anyhow::Result<()> {
 /// How many rounds of the trip's search come out otherwise than they did.
 #[expect(clippy::print_stdout, reason = "what was found is this command's answer")]
 async fn decide_again(db: &Db, trip: TripId) -> anyhow::Result<usize> {
-    let rounds = dispatch::replay_trip(db, &Who::System, trip).await?;
+    let (rounds, unreadable) = dispatch::replay_trip(db, &Who::System, trip).await?;
     let names = |drivers: &[DriverId]| {
         let names: Vec<String> = drivers.iter().map(DriverId::to_string).collect();
         if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
@@ -208,6 +208,10 @@ async fn decide_again(db: &Db, trip: TripId) -> anyhow::Result<usize> {
     }
     let differ = rounds.iter().filter(|round| !round.same).count();
     println!("{} rounds decided again, {differ} differ", rounds.len());
+    anyhow::ensure!(
+        unreadable == 0,
+        "{unreadable} rounds were kept by another version: replay them with that one"
+    );
     Ok(differ)
 }
 

@@ -224,7 +224,7 @@ impl Hunt {
 
     /// May the search give up when it finds nobody now: long enough, and wide enough?
     pub(crate) fn has_searched_enough(&self, preset: &Preset, now: Millis) -> bool {
-        self.ring == preset.last_ring() && now.after(self.since) >= preset.at_least
+        self.ring >= preset.last_ring() && now.after(self.since) >= preset.at_least
     }
 
     /// Has the last ring, too, said no often enough?

@@ -100,10 +100,11 @@ pub(crate) fn decide_and_keep(
         return None;
     }
     let Heard { drivers, glances, etas, .. } = witness.heard.into_inner();
-    let asked: HashSet<DriverId> =
+    // A driver who changed between two glances was seen twice.
+    let mut known: HashSet<DriverId> =
         decided.iter().flat_map(|one| &one.asked).map(|(driver, _)| *driver).collect();
     let leased = |seen: &Seen| {
-        (board.leases.holds(seen.driver) && !asked.contains(&seen.driver)).then_some(seen.driver)
+        (board.leases.holds(seen.driver) && known.insert(seen.driver)).then_some(seen.driver)
     };
     let leased = drivers.iter().filter_map(leased).collect();
     Some(Snapshot { now, way, hunts, leased, drivers, glances, etas, decided })

@@ -130,9 +130,10 @@ impl Records {
     }
 
     pub(crate) async fn flush(&self) {
-        self.snapshots.flush().await;
         self.offers.flush().await;
         self.lines.flush().await;
+        // Last: they are the largest and the least missed.
+        self.snapshots.flush().await;
     }
 }
 

@@ -13,7 +13,7 @@ use crate::wire::{RoundView, Trace, TraceRow};
 
 pub(crate) async fn read(db: &Db, who: &Who, trip: TripId) -> Result<Trace, Fault> {
     let (lines, answers) = store::trace(db, who, trip).await?;
-    let rounds = replay_trip(db, who, trip).await?;
+    let (rounds, _) = replay_trip(db, who, trip).await?;
     Ok(assemble(lines, &rounds, &answers))
 }
 

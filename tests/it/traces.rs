@@ -43,6 +43,10 @@ async fn every_driver_within_the_radius_has_his_reason() {
     other.post("/drivers/status", json!({"isOnline": false})).await.data();
     let beyond = online_driver(&server, &admin, far_from(CAIRO, 9_000.0)).await;
     let rider = Person::rider(&server).await;
+    // Whoever is long silent is offline.
+    for (driver, metres) in [(&busy, 0.0), (&near, 100.0), (&far, 4_900.0)] {
+        driver.report(far_from(CAIRO, metres)).await.data();
+    }
     let trip = matched(&server, &rider, &near, CAIRO).await;
 
     let trace = trace_of(&admin, &trip, 1).await;

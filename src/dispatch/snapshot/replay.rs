@@ -35,12 +35,20 @@ pub struct ReplayedRound {
     pub lines: Vec<Considered>,
 }
 
-/// Decides every kept round of the trip again, oldest first.
-pub async fn replay_trip(db: &Db, who: &Who, trip: TripId) -> Result<Vec<ReplayedRound>, Fault> {
-    let kept = store::of_trip(db, who, trip).await?;
+/// Decides every kept round of the trip again, oldest first; and how many more were kept by another
+/// version, so that this program can't read them.
+pub async fn replay_trip(
+    db: &Db,
+    who: &Who,
+    trip: TripId,
+) -> Result<(Vec<ReplayedRound>, usize), Fault> {
+    let (kept, unreadable) = store::of_trip(db, who, trip).await?;
     // Some milliseconds for each large batch: not on a thread that serves sockets.
     let rounds = tokio::task::spawn_blocking(move || rounds_of(trip, &kept));
-    rounds.await.map_err(|error| Fault::internal(format!("replay of trip {trip}: {error}")))
+    let rounds = rounds.await;
+    let rounds =
+        rounds.map_err(|error| Fault::internal(format!("replay of trip {trip}: {error}")))?;
+    Ok((rounds, unreadable))
 }
 
 pub(crate) fn rounds_of(trip: TripId, kept: &[Kept]) -> Vec<ReplayedRound> {

@@ -82,8 +82,8 @@ JOIN dispatch_snapshots s ON s.at = r.at AND s.lead = r.lead
 WHERE r.trip_id = $1 AND r.at >= (SELECT created_at FROM trips WHERE id = $1)
 ORDER BY r.at DESC LIMIT $2";
 
-/// The kept rounds of a trip, oldest first.
-pub(crate) async fn of_trip(db: &Db, who: &Who, trip: TripId) -> Result<Vec<Kept>, Fault> {
+/// The kept rounds of a trip, oldest first, and how many more this program can't read.
+pub(crate) async fn of_trip(db: &Db, who: &Who, trip: TripId) -> Result<(Vec<Kept>, usize), Fault> {
     let mut tx = db.begin(who).await?;
     let rows = sqlx::query(OF_TRIP)
         .bind(trip.0)
@@ -92,14 +92,12 @@ pub(crate) async fn of_trip(db: &Db, who: &Who, trip: TripId) -> Result<Vec<Kept
         .await
         .map_err(storage::fault)?;
     tx.commit().await?;
-    let kept = rows.iter().rev().filter_map(|row| {
-        let found = kept(row);
-        if found.is_none() {
-            warn!(trip.id = %trip, "a snapshot that this program can't read was passed over");
-        }
-        found
-    });
-    Ok(kept.collect())
+    let kept: Vec<Kept> = rows.iter().rev().filter_map(kept).collect();
+    let unreadable = rows.len() - kept.len();
+    if unreadable > 0 {
+        warn!(trip.id = %trip, unreadable, "snapshots that this program can't read are passed over");
+    }
+    Ok((kept, unreadable))
 }
 
 fn kept(row: &PgRow) -> Option<Kept> {

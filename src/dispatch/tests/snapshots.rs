@@ -1,16 +1,17 @@
 //! What was decided is decided again from what was kept of it.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use base::{Caller, CityId, Millis, Role, SessionId, TripId, UserId};
+use base::{Caller, CityId, Millis, Point, Role, SessionId, TripId, UserId};
 use proptest::prelude::*;
 use storage::Who;
 
-use super::city::{Play, START, driver, north, search, seen, trip};
+use super::city::{City, Play, START, driver, north, search, seen, trip};
 use crate::board::Rules;
 use crate::eligibility::Standing;
 use crate::engine::tick_and_keep;
-use crate::model::{Decision, Outcome, Search, Seen};
+use crate::model::{Decision, Outcome, Search, Seen, View};
 use crate::snapshot::store::{Kept, Row, of_trip, write};
 use crate::snapshot::{Snapshot, decode, rounds_of};
 use crate::strategy::Strategy as Way;
@@ -106,6 +107,41 @@ fn a_batch_is_one_snapshot_and_holds_each_driver_once() {
         let words = again(decided.trip.as_u128(), &snapshots[0]);
         assert!(words.ends_with(" same"), "{words}");
     }
+}
+
+/// Drivers who are heard of between any two glances.
+struct Restless<'a>(&'a City, AtomicI64);
+
+impl View for Restless<'_> {
+    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
+        let first = out.len();
+        self.0.drivers(at, radius_m, limit, out);
+        let later = self.1.fetch_add(1, Ordering::Relaxed);
+        for seen in &mut out[first..] {
+            seen.heard.0 -= later;
+        }
+    }
+
+    fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32 {
+        self.0.eta_s(from, to, now)
+    }
+}
+
+#[test]
+fn who_holds_an_offer_holds_one_however_often_he_was_seen() {
+    let mut play = Play::new(queue(3));
+    play.ask_batched(1, 0.0);
+    keep(&mut play);
+    play.now = play.now + Duration::from_secs(2);
+    play.ask_batched(2, 0.0).ask_batched(3, 50.0);
+    for seen in &mut play.city.drivers {
+        seen.heard = play.now;
+    }
+    let mut kept = Vec::new();
+    let view = Restless(&play.city, AtomicI64::default());
+    tick_and_keep(&mut play.board, &view, play.now, Some(&mut kept));
+    assert_eq!(kept[0].leased.len(), 1);
+    assert!(again(2, &kept[0]).ends_with("same"), "{}", again(2, &kept[0]));
 }
 
 #[test]
@@ -270,21 +306,21 @@ async fn a_trip_has_its_rounds_for_admins_and_rules_come_back_exactly() {
         let (user, session) = (UserId::new(), SessionId::new());
         Who::Caller(Caller { user, role, session, expires: START })
     };
-    let read = of_trip(&db, &who(Role::Admin), trip(1)).await.expect("they are read");
+    let (read, _) = of_trip(&db, &who(Role::Admin), trip(1)).await.expect("they are read");
     assert_eq!(read.len(), 2);
     assert!(read.iter().all(|kept| kept.rules == rules));
     let rounds = rounds_of(trip(1), &read);
     assert_eq!(rounds.iter().map(|round| round.round).collect::<Vec<_>>(), [1, 2]);
     assert!(rounds.iter().all(|round| round.same));
-    assert_eq!(of_trip(&db, &who(Role::Rider), trip(1)).await.expect("none").len(), 0);
-    assert_eq!(of_trip(&db, &who(Role::Admin), TripId::new()).await.expect("none").len(), 0);
-    // What another program wrote is passed over.
+    assert_eq!(of_trip(&db, &who(Role::Rider), trip(1)).await.expect("none").0.len(), 0);
+    assert_eq!(of_trip(&db, &who(Role::Admin), TripId::new()).await.expect("none").0.len(), 0);
+    // What another program wrote is passed over, and counted.
     sqlx::query("UPDATE dispatch_snapshots SET body = '\\x63' WHERE lead = $1 AND at = $2")
         .bind(trip(1).0)
         .bind(storage::at(rounds[0].at))
         .execute(&mut owner)
         .await
         .expect("the owner may");
-    let read = of_trip(&db, &who(Role::Admin), trip(1)).await.expect("they are read");
-    assert_eq!(read.len(), 1);
+    let (read, unreadable) = of_trip(&db, &who(Role::Admin), trip(1)).await.expect("they are read");
+    assert_eq!((read.len(), unreadable), (1, 1));
 }

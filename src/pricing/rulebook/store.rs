@@ -36,11 +36,14 @@ const TARIFFS_OF_CITY: &str = tariffs!(
     "city_id = $1 AND (upper_inf(valid) OR upper(valid) > $2) ORDER BY tier, lower(valid)"
 );
 
-// Whoever schedules for the same city and tier waits here.
+// Whoever changes tariffs of the same city and tier waits here, before he looks: of rows alone he
+// would not see one that was put between them meanwhile.
+const TURN: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1::text || ' ' || $2, 742020))";
+
 const SPANS: &str = "\
 SELECT id, lower(valid) AS valid_from, upper(valid) AS valid_until FROM tariffs
 WHERE city_id = $1 AND tier = $2 AND (upper_inf(valid) OR upper(valid) > $3)
-ORDER BY lower(valid) FOR UPDATE";
+ORDER BY lower(valid)";
 
 const TARIFF_ENDS: &str = "UPDATE tariffs SET valid = tstzrange(lower(valid), $2) WHERE id = $1";
 
@@ -315,6 +318,7 @@ async fn spans_in_tx(
     tier: &str,
     since: Millis,
 ) -> Result<Vec<Span>, Fault> {
+    sqlx::query(TURN).bind(city.0).bind(tier).execute(tx.conn()).await.map_err(fault)?;
     let rows: Vec<SpanRow> = sqlx::query_as(SPANS)
         .bind(city.0)
         .bind(tier)

@@ -127,6 +127,25 @@ async fn a_schedule_is_made_and_taken_back_without_a_gap() {
     assert!(course.starts_with("3.5 until 24 h, 6 until "), "{course}");
 }
 
+/// Between a tariff and the one that is taken back another is put meanwhile: it goes on.
+#[tokio::test]
+async fn what_is_withdrawn_leaves_no_gap_behind_one_that_came_meanwhile() {
+    let (db, now) = (testing::database().await, now());
+    let mut tx = begin(&db, admin(1)).await;
+    let last = tariff_schedule_in_tx(&mut tx, &tariff(500, now + DAY * 2)).await.expect("asked");
+    tx.commit().await.expect("committed");
+    let last = last.expect("there is room").id;
+
+    let (mut one, mut two) = (begin(&db, admin(1)).await, begin(&db, admin(2)).await);
+    tariff_schedule_in_tx(&mut one, &tariff(400, now + DAY)).await.expect("asked");
+    let waiting = tariff_withdraw_in_tx(&mut two, last, now);
+    let (withdrawn, committed) = tokio::join!(waiting, one.commit());
+    committed.expect("committed");
+    assert_eq!(withdrawn.expect("asked"), Withdrawn::Done);
+    two.commit().await.expect("committed");
+    assert_eq!(course(&db, now).await, "3.5 until 24 h, 4 on");
+}
+
 #[tokio::test]
 async fn what_was_charged_stays_and_whoever_changes_says_why() {
     let db = testing::database().await;
