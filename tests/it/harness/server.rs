@@ -29,7 +29,7 @@ impl Outside {
 pub struct Server {
     outside: Outside,
     db: Db,
-    running: Option<Running>,
+    running: Option<Box<Running>>,
 }
 
 impl Deref for Server {
@@ -76,7 +76,7 @@ impl Server {
         let running = Box::pin(app::start(setup, Database { db: db.clone(), cluster: None }))
             .await
             .expect("the server starts");
-        Self { outside: Outside::new(running.addr()), db, running: Some(running) }
+        Self { outside: Outside::new(running.addr()), db, running: Some(Box::new(running)) }
     }
 
     pub const fn db(&self) -> &Db {

@@ -88,7 +88,7 @@ impl Till {
         server.stop().await;
         let mut owner = storage::testing::owner(&db).await;
         sqlx::query(between).execute(&mut owner).await.expect("the owner may");
-        Box::pin(Self::on(db, gateway, address, |_| {})).await
+        Self::on(db, gateway, address, |_| {}).await
     }
 
     async fn on(
