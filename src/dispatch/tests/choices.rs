@@ -112,7 +112,7 @@ async fn an_admin_chooses_in_his_own_name_and_choices_count_up() {
     let other = UserId(Uuid::now_v7());
     choose(admin(operator), Strategy::Batched, None, other).await.expect_err("another's name");
     choose(Who::System, Strategy::Batched, None, operator).await.expect_err("no admin");
-    assert_eq!(all(&db).await.expect("they are read"), [third.clone()]);
+    assert_eq!(all(&db).await.expect("they are read"), std::slice::from_ref(&third));
     let mut tx = db.begin(&admin(operator)).await.expect("a transaction");
     assert_eq!(choice_in_tx(&mut tx, CITY).await.expect("it is read"), third);
     let usual = choice_in_tx(&mut tx, CityId(2)).await.expect("it is read");
