@@ -105,7 +105,7 @@ pub struct PoolLimits {
     /// Whether statements here ask for few rows by an index, as requests and jobs do. Then no plan
     /// reads a whole table where an index would do: plans are kept, and one made while a table was
     /// empty or a queue just drained would read all of what comes later. And what the program does
-    /// for itself is planned once, not for each of its lists of keys, which costs more than reading.
+    /// for itself is planned once, not for each of its lists of keys: that costs more than to read.
     pub by_key: bool,
 }
 
