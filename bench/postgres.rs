@@ -105,7 +105,8 @@ impl Postgres {
     /// Another door to the same database, with so many connections for writers of changes.
     pub async fn writers(&self, connections: usize) -> anyhow::Result<Db> {
         let writers = u32::try_from(connections)?;
-        let limits = PoolLimits { writers, min: 1, ..PoolLimits::default() };
+        let acquire = Duration::from_secs(60);
+        let limits = PoolLimits { writers, min: 1, acquire, ..PoolLimits::default() };
         Ok(storage::connect(&self.cluster.address(), &limits).await?)
     }
 
