@@ -138,9 +138,17 @@ async fn what_is_withdrawn_leaves_no_gap_behind_one_that_came_meanwhile() {
 
     let (mut one, mut two) = (begin(&db, admin(1)).await, begin(&db, admin(2)).await);
     tariff_schedule_in_tx(&mut one, &tariff(400, now + DAY)).await.expect("asked");
-    let waiting = tariff_withdraw_in_tx(&mut two, last, now);
-    let (withdrawn, committed) = tokio::join!(waiting, one.commit());
-    committed.expect("committed");
+    let mut owner = testing::owner(&db).await;
+    let meanwhile = async {
+        // Not before the other one waits for it.
+        let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock')";
+        while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut owner).await.expect("asked") {}
+        one.commit().await.expect("committed");
+    };
+    let meanwhile = tokio::time::timeout(Duration::from_secs(60), meanwhile);
+    let (withdrawn, seen) = tokio::join!(tariff_withdraw_in_tx(&mut two, last, now), meanwhile);
+    seen.expect("nobody waited");
     assert_eq!(withdrawn.expect("asked"), Withdrawn::Done);
     two.commit().await.expect("committed");
     assert_eq!(course(&db, now).await, "3.5 until 24 h, 4 on");
