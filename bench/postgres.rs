@@ -40,8 +40,7 @@ impl Postgres {
         };
         storage::migrate(&cluster.owner(), cluster.address().login()).await?;
         // Batches of history may take their time on a busy machine.
-        let limits =
-            PoolLimits { system: 20, acquire: Duration::from_secs(60), ..PoolLimits::default() };
+        let limits = PoolLimits { acquire: Duration::from_secs(60), ..PoolLimits::default() };
         let db = storage::connect(&cluster.address(), &limits).await?;
         storage::partitions(&db, Clock::system().now(), storage::HISTORY_DAYS).await?;
         let login = login(home.path());

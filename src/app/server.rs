@@ -251,7 +251,7 @@ pub(crate) fn slow(db: &Db) -> Db {
         "slow",
         &PoolLimits {
             max: SLOW_CONNECTIONS,
-            system: SLOW_CONNECTIONS,
+            background: SLOW_CONNECTIONS,
             acquire: SLOW_TURN,
             statement: SLOW_STATEMENT,
             // A statement that is slow here is no news.

@@ -1,16 +1,15 @@
 //! Where the database is and the pools that lead to it.
 
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base::Fault;
 use metrics::{gauge, histogram};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::background::Places;
 use crate::bells::Bells;
 use crate::fault::{fault, is_gone};
 use crate::tx::{Opening, Tx, Who};
@@ -86,9 +85,10 @@ pub struct PoolLimits {
     pub min: u32,
     /// Connections at most.
     pub max: u32,
-    /// Of these at most so many for the program's own work, so that a crowd of jobs can't hold up
-    /// those who ask.
-    pub system: u32,
+    /// Of these at most so many for what [nobody waits for](crate::in_background): two for each
+    /// core, of which the private server has as many as this program. More would get no more done,
+    /// and take the cores from those who ask.
+    pub background: u32,
     /// Connections at most for the group writer, beside the others so that a crowd of readers can't
     /// hold up transitions.
     pub writers: u32,
@@ -114,7 +114,7 @@ impl Default for PoolLimits {
         Self {
             min: 5,
             max: 20,
-            system: 12,
+            background: background(),
             writers: 4,
             acquire: Duration::from_secs(3),
             statement: Duration::from_secs(10),
@@ -124,6 +124,11 @@ impl Default for PoolLimits {
             by_key: true,
         }
     }
+}
+
+fn background() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(cores * 2).map_or(12, |twice| twice.clamp(4, 12))
 }
 
 impl PoolLimits {
@@ -148,8 +153,8 @@ const TRUST_IDLE: Duration = Duration::from_secs(1);
 pub struct Db {
     pool: PgPool,
     writers: PgPool,
-    /// Places in `pool` for [`Who::System`], and how long one is waited for.
-    system: (Arc<Semaphore>, Duration),
+    /// In `pool`, for background work.
+    places: Places,
     opening: Opening,
     address: Address,
     /// Of the pool, for its measures.
@@ -170,9 +175,13 @@ pub async fn connect(address: &Address, limits: &PoolLimits) -> Result<Db, Fault
     let opening = Opening::new(address.login(), address.via, limits);
     let direct = (address.via == Via::Direct).then(|| address.clone());
     let (address, bells) = (address.clone(), Bells::new());
-    let places = usize::try_from(limits.system.clamp(1, limits.max)).expect("a pool is small");
-    let system = (Arc::new(Semaphore::new(places)), limits.acquire);
-    Ok(Db { pool, writers, system, opening, address, name: "app", direct, bells })
+    let places = places(limits);
+    Ok(Db { pool, writers, places, opening, address, name: "app", direct, bells })
+}
+
+/// Background work is in no hurry: it waits for a place as long as a statement may take.
+fn places(limits: &PoolLimits) -> Places {
+    Places::new(limits.background.min(limits.max), limits.statement)
 }
 
 impl Db {
@@ -188,10 +197,9 @@ impl Db {
     #[must_use]
     pub fn apart(&self, name: &'static str, limits: &PoolLimits) -> Self {
         let options = tuned(&self.address, limits);
-        let places = usize::try_from(limits.system.clamp(1, limits.max)).expect("a pool is small");
         Self {
             pool: pool_options(limits, 0, limits.max).connect_lazy_with(options),
-            system: (Arc::new(Semaphore::new(places)), limits.acquire),
+            places: places(limits),
             opening: Opening::new(self.address.login(), self.address.via, limits),
             name,
             ..self.clone()
@@ -215,10 +223,7 @@ impl Db {
 
     /// A transaction of `smartline_app` that carries `who` to the policies. One round trip.
     pub async fn begin(&self, who: &Who) -> Result<Tx, Fault> {
-        let place = match who {
-            Who::System => Some(self.place().await?),
-            Who::Caller(_) => None,
-        };
+        let place = self.places.take().await?;
         let tx = self.open(&self.pool, self.opening.app(who)).await?;
         Ok(tx.with_place(place))
     }
@@ -226,15 +231,6 @@ impl Db {
     /// A transaction of `smartline_writer`: transition and ledger functions, reads of live trips.
     pub async fn begin_writer(&self) -> Result<Tx, Fault> {
         self.open(&self.writers, self.opening.writer()).await
-    }
-
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Fault> {
-        let (places, patience) = &self.system;
-        match tokio::time::timeout(*patience, Arc::clone(places).acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) => Err(Fault::unavailable("the database is closed")),
-            Err(_) => Err(Fault::unavailable("too much of the program's own work waits")),
-        }
     }
 
     async fn open(&self, pool: &PgPool, statement: String) -> Result<Tx, Fault> {

@@ -16,6 +16,7 @@
 //! - a full write-behind ring drops its oldest item and counts it, it never blocks or grows.
 //!   (test: `a_full_ring_loses_the_oldest_while_the_database_is_away`)
 
+mod background;
 mod behind;
 mod bells;
 mod binaries;
@@ -35,6 +36,7 @@ mod tx;
 #[cfg(test)]
 mod tests;
 
+pub use background::in_background;
 pub use behind::{Behind, BehindLimits};
 pub use bells::Ring;
 pub use cluster::{Cluster, ClusterOptions, Durability};

@@ -29,14 +29,14 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub async fn database() -> Db {
     let address = empty_copy("template_smartline").await.0;
     let acquire = Duration::from_secs(30);
-    let limits = PoolLimits { min: 0, max: 10, system: 10, acquire, ..PoolLimits::default() };
+    let limits = PoolLimits { min: 0, max: 10, background: 10, acquire, ..PoolLimits::default() };
     connect(&address, &limits).await.expect("a database that was just made answers")
 }
 
 /// The same database through pools of its own, as another process would have them.
 pub async fn another(db: &Db) -> Db {
     let acquire = Duration::from_secs(30);
-    let limits = PoolLimits { min: 0, max: 10, system: 10, acquire, ..PoolLimits::default() };
+    let limits = PoolLimits { min: 0, max: 10, background: 10, acquire, ..PoolLimits::default() };
     connect(db.address(), &limits).await.expect("a test database answers")
 }
 

@@ -8,8 +8,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Database, Executor, Postgres, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
-use tokio::sync::OwnedSemaphorePermit;
 
+use crate::background::Place;
 use crate::bells::{Bells, Ring};
 use crate::db::{PoolLimits, Via};
 use crate::fault::{fault, is_gone};
@@ -96,8 +96,8 @@ pub struct Tx {
     bells: Bells,
     /// Whom it brings something.
     rings: Vec<Ring>,
-    /// Held by the program's own work until the connection is free again.
-    place: Option<OwnedSemaphorePermit>,
+    /// Held by background work until the connection is free again.
+    place: Option<Place>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl Tx {
         Ok(tx)
     }
 
-    pub(crate) fn with_place(mut self, place: Option<OwnedSemaphorePermit>) -> Self {
+    pub(crate) fn with_place(mut self, place: Option<Place>) -> Self {
         self.place = place;
         self
     }

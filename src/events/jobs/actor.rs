@@ -13,6 +13,7 @@ use base::{Clock, Fault};
 use futures_util::FutureExt;
 use metrics::{counter, gauge, histogram};
 use ops::Tasks;
+use storage::in_background;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -203,7 +204,7 @@ impl Worker {
             let result = tokio::select! {
                 biased;
                 () = stop.cancelled() => Err(Failure::Lost),
-                result = attempt(handler, &job) => result,
+                result = in_background(attempt(handler, &job)) => result,
             };
             tell.send(Ended { job, result }).await.ok();
         });

@@ -6,7 +6,7 @@ use base::{Caller, Fault, Millis, Role, SessionId, UserId};
 use sqlx::Executor;
 
 use crate::db::{PoolLimits, connect};
-use crate::{Db, Tx, Who, breaks, testing};
+use crate::{Db, Tx, Who, breaks, in_background, testing};
 
 pub(super) fn caller(user: u128, role: Role) -> Who {
     Who::Caller(Caller {
@@ -122,17 +122,36 @@ async fn a_full_pool_is_unavailable_after_the_acquire_timeout() {
 }
 
 #[tokio::test]
-async fn the_programs_own_work_leaves_places_for_those_who_ask() {
+async fn what_nobody_waits_for_leaves_connections_to_those_who_ask() {
     let db = testing::database().await;
-    let limits = PoolLimits { max: 3, system: 2, acquire: Duration::from_millis(500), ..patient() };
+    let statement = Duration::from_millis(500);
+    let limits = PoolLimits { max: 3, background: 2, statement, ..patient() };
     let db = connect(db.address(), &limits).await.unwrap();
-    let held = [db.begin(&Who::System).await.unwrap(), db.begin(&Who::System).await.unwrap()];
-    assert!(matches!(db.begin(&Who::System).await.err(), Some(Fault::Unavailable(_))));
+    let begin = || in_background(db.begin(&Who::System));
+    let held = [begin().await.unwrap(), begin().await.unwrap()];
+    assert!(matches!(begin().await.err(), Some(Fault::Unavailable(_))));
     db.begin(&caller(7, Role::Rider)).await.unwrap().commit().await.unwrap();
+    db.begin(&Who::System).await.unwrap().commit().await.unwrap();
     for tx in held {
         tx.commit().await.unwrap();
     }
-    db.begin(&Who::System).await.unwrap();
+    begin().await.unwrap();
+}
+
+#[tokio::test]
+async fn work_in_the_background_has_one_place() {
+    let db = testing::database().await;
+    let limits = PoolLimits { max: 3, background: 1, ..patient() };
+    let db = connect(db.address(), &limits).await.unwrap();
+    in_background(async {
+        let first = db.begin(&Who::System).await.unwrap();
+        let second = db.begin(&Who::System).await.unwrap();
+        drop((first, second));
+        db.begin(&Who::System).await.unwrap();
+    })
+    .await;
+    // It was given back.
+    in_background(db.begin(&Who::System)).await.unwrap();
 }
 
 /// As after a restart of the server: nobody but the pool learns of it.
