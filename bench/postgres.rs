@@ -31,7 +31,10 @@ impl Postgres {
         // As root the server runs as another user, who must be able to pass.
         std::fs::set_permissions(home.path(), PermissionsExt::from_mode(0o711))?;
         let others = servers();
-        let options = ClusterOptions { durability, ..ClusterOptions::new(home.path()) };
+        // Rivals have a connection for each of their clients, beside ours.
+        let connections = 200;
+        let options =
+            ClusterOptions { durability, connections, ..ClusterOptions::new(home.path()) };
         let cluster = Cluster::start(&options).await?;
         let [pid] =
             servers().into_iter().filter(|pid| !others.contains(pid)).collect::<Vec<_>>()[..]
