@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use base::{BasisPoints, Caller, DriverId, OfferId, PaymentMethod, Piasters, TripId};
 use events::Once;
+use ledger::Kind;
+use storage::Who;
 use uuid::Uuid;
 
 use super::new_trip;
@@ -108,6 +110,11 @@ async fn a_bid_beyond_the_hold_raises_it_or_is_refused() {
     assert_eq!((done.payment_status, done.hold), (PaymentStatus::Paid, Piasters::ZERO));
     assert_eq!(stand.balance("rider_wallet", rider.user).await, 500);
     assert_eq!(stand.balance("driver", drivers[1].into()).await, 10_625);
+    let mut tx = stand.db.begin(&Who::System).await.expect("the database answers");
+    let lines = ledger::trip_lines(&mut tx, trip).await.expect("they are read");
+    drop(tx);
+    let kinds = lines.iter().map(|line| line.kind);
+    assert!(kinds.clone().count() > 0 && kinds.into_iter().all(|kind| kind == Kind::Settle));
     stand.replays_as_it_is(trip).await;
     stand.money_adds_up().await;
 }
