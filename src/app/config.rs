@@ -8,7 +8,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use base::BasisPoints;
 use clap::{Args, ValueEnum};
+use dispatch::DispatchConfig;
 use fraud::Thresholds;
 use ops::Rates;
 use secrecy::SecretString;
@@ -128,6 +130,14 @@ pub struct ServeArgs {
     /// Rest after a completed trip, seconds, in place of each city's own.
     #[arg(long, env = "SMARTLINE_COOLDOWN_S")]
     pub cooldown_s: Option<u32>,
+    /// Least that may be bid for a trip, in percent of its quoted price.
+    #[arg(long, env = "SMARTLINE_BID_FLOOR", default_value_t = 80,
+        value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub bid_floor: u16,
+    /// Most that may be bid.
+    #[arg(long, env = "SMARTLINE_BID_CEILING", default_value_t = 150,
+        value_parser = clap::value_parser!(u16).range(100..=500))]
+    pub bid_ceiling: u16,
     /// Own thresholds of fraud, name=number, comma separated, 0 turns off; those not named keep
     /// their defaults: velocity.flag, velocity.hold, velocity.block, amount.times, amount.history,
     /// deposit.percent, deposit.least, circular.flag, circular.hold, circular.metres, device.flag,
@@ -199,6 +209,16 @@ fn secret(name: &str) -> anyhow::Result<Option<SecretString>> {
 
 impl ServeArgs {
     /// Refuses what would be unsafe where it runs.
+    pub fn dispatch(&self) -> DispatchConfig {
+        let mut config = DispatchConfig::default();
+        let percent = |percent: u16| BasisPoints(i64::from(percent) * 100);
+        if let Some(bids) = &mut config.rules.presets.broadcast_bid.bids {
+            bids.floor = percent(self.bid_floor);
+            bids.ceiling = percent(self.bid_ceiling);
+        }
+        config
+    }
+
     pub fn check(&self, secrets: &Secrets) -> anyhow::Result<()> {
         self.gateway.check(self.data.stage, secrets.kashier_api_key.as_ref())?;
         if self.data.stage != Stage::Production {
@@ -256,6 +276,22 @@ mod tests {
             fraud::Threshold::ALL.iter().map(|threshold| threshold.name()).collect();
         assert!(help.contains(&names.join(",")), "{help}");
         assert_eq!(parse(&["--fraud", "velocity.hold=3"]).fraud, "velocity.hold=3".parse().ok());
+    }
+
+    #[test]
+    fn bids_go_by_what_is_documented() {
+        let bids = |args: &[&str]| {
+            let rules = parse(args).dispatch().rules;
+            let bids = rules.presets.broadcast_bid.bids.expect("prices are bid");
+            (bids.floor.0, bids.ceiling.0)
+        };
+        assert_eq!(bids(&[]), (8_000, 15_000));
+        assert_eq!(parse(&[]).dispatch(), DispatchConfig::default());
+        assert_eq!(bids(&["--bid-floor", "95", "--bid-ceiling", "120"]), (9_500, 12_000));
+        let example = include_str!("../../.env.example");
+        for line in ["#SMARTLINE_BID_FLOOR=80", "#SMARTLINE_BID_CEILING=150"] {
+            assert!(example.lines().any(|found| found == line), "{line}");
+        }
     }
 
     #[test]

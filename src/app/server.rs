@@ -451,7 +451,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         redis_url: secrets.redis_url.clone(),
         hash_cost: if demo { HashCost::Cheap } else { HashCost::Standard },
         fleet,
-        dispatch: DispatchConfig::default(),
+        dispatch: args.dispatch(),
         roads: roads::load(args.roads.as_deref())?,
         speeds: speeds::load(
             args.speed_table.as_deref(),

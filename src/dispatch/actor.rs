@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{CityId, Clock, DriverId, Fault, TripId};
+use base::{CityId, Clock, DriverId, Fault, Piasters, TripId};
 use fleet::Fleet;
 use metrics::{counter, gauge, histogram};
 use ops::Tasks;
@@ -119,6 +119,11 @@ impl Dispatch {
         self.desk.stop(trip);
     }
 
+    /// The driver bids this price for the trip that he was asked for: it is kept beside his offer.
+    pub fn bid(&self, trip: TripId, driver: DriverId, price: Piasters) {
+        self.desk.bid(trip, driver, price);
+    }
+
     /// An offer is over. Once all of its round are, the search goes on at once.
     pub fn offer_ended(&self, trip: TripId, driver: DriverId, outcome: Outcome) {
         self.desk.offer_ended(trip, driver, outcome);
@@ -195,6 +200,13 @@ impl Desk {
 
     pub(crate) fn stop(&self, trip: TripId) {
         self.0.board.lock().stop(trip);
+    }
+
+    fn bid(&self, trip: TripId, driver: DriverId, price: Piasters) {
+        let mut board = self.0.board.lock();
+        if let Some(plan) = board.bid(trip, driver, price) {
+            self.0.records.offer(OfferRecord::made(plan));
+        }
     }
 
     pub(crate) fn offer_ended(&self, trip: TripId, driver: DriverId, outcome: Outcome) {

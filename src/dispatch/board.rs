@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::time::Duration;
 
-use base::{CityId, DriverId, Millis, TripId};
+use base::{CityId, DriverId, Millis, Piasters, TripId};
 use serde::{Deserialize, Serialize};
 
 use crate::eligibility::Hold;
@@ -107,6 +107,13 @@ impl Leases {
         }
         let plan = self.by_driver.remove(&driver)?;
         self.by_deadline.remove(&(plan.until, driver));
+        Some(plan)
+    }
+
+    /// Notes what the driver bids for this trip; his offer with it.
+    fn bid(&mut self, driver: DriverId, trip: TripId, price: Piasters) -> Option<&OfferPlan> {
+        let plan = self.by_driver.get_mut(&driver).filter(|plan| plan.trip == trip)?;
+        plan.bid = Some(price);
         Some(plan)
     }
 
@@ -256,7 +263,7 @@ impl Hunt {
         let Some(place) = self.open.iter().position(|open| *open == driver) else { return };
         self.open.swap_remove(place);
         match outcome {
-            Outcome::Declined | Outcome::Expired => self.refused = true,
+            Outcome::Declined | Outcome::Expired | Outcome::Unchosen => self.refused = true,
             // Nobody said no: he may be asked again after a pause that keeps a broken fleet or a
             // database that is away from turning the search into a busy loop.
             Outcome::Lost | Outcome::Revoked => {
@@ -367,6 +374,11 @@ impl Board {
         }
         let ended = self.leases.take(driver, trip).map(|plan| Ended { plan, outcome, at: now });
         (ended, found)
+    }
+
+    /// The driver bids this price for the trip; none when he holds no offer of it.
+    pub fn bid(&mut self, trip: TripId, driver: DriverId, price: Piasters) -> Option<&OfferPlan> {
+        self.leases.bid(driver, trip, price)
     }
 
     /// Ends every offer whose deadline passed more than the grace ago.

@@ -8,7 +8,7 @@ use base::{DriverId, Millis, OfferId, TripId};
 use crate::batch;
 use crate::board::{Board, Hunt, Key, Leases, Rules};
 use crate::look::{Ranked, look, metres, trace};
-use crate::model::{Decision, OfferPlan, Said, Verdict, View};
+use crate::model::{BidTerms, Decision, OfferPlan, Said, Verdict, View};
 use crate::snapshot::{Snapshot, decide_and_keep};
 use crate::strategy::{Preset, Strategy};
 
@@ -56,7 +56,7 @@ pub(crate) fn decide(
 ) {
     match way {
         Strategy::Batched => batch::decide(board, view, keys, now, out),
-        Strategy::FirstAccept | Strategy::Sequential => {
+        Strategy::FirstAccept | Strategy::Sequential | Strategy::BroadcastBid => {
             keys.iter().for_each(|key| step(board, view, way, *key, now, out));
         }
     }
@@ -145,6 +145,11 @@ pub(crate) fn make_round<'a>(
     now: Millis,
 ) -> Vec<OfferPlan> {
     let (trip, round) = (hunt.search.trip, hunt.round.saturating_add(1));
+    let bids = preset.bids.map(|bids| BidTerms {
+        until: now + bids.open,
+        floor: bids.floor,
+        ceiling: bids.ceiling,
+    });
     let mut plans = Vec::new();
     for ranked in chosen {
         let plan = OfferPlan {
@@ -157,6 +162,8 @@ pub(crate) fn make_round<'a>(
             score: ranked.parts.total(),
             distance_m: metres(ranked.distance_m),
             eta_s: ranked.eta_s,
+            bids,
+            bid: None,
         };
         ranked.verdict = Verdict::Offered;
         leases.grant(plan.clone());

@@ -51,11 +51,11 @@ pub use choice::store::{choice_in_tx, choose_in_tx};
 pub use eligibility::{Gate, Hold, Standing, gate};
 pub use engine::tick;
 pub use model::{
-    Considered, Decision, Effect, OfferPlan, Outcome, Said, Search, Seen, Verdict, View,
+    BidTerms, Considered, Decision, Effect, OfferPlan, Outcome, Said, Search, Seen, Verdict, View,
 };
 pub use offers::{OfferSet, chance};
 pub use score::{Acquaintance, Fairness, Merits, Parts, Reach, Vehicle, Weights, score};
 pub use snapshot::{ReplayedRound, replay_trip};
-pub use strategy::{Batching, Preset, Presets, Strategy};
+pub use strategy::{Batching, Bids, Preset, Presets, Strategy};
 pub use supply::Supply;
 pub use wire::{CityDispatchView, Matching, MatchingStatus, RoundView, Trace, TraceRow};

@@ -1,7 +1,8 @@
 //! What dispatch talks about: a search, a driver as he is seen, an offer, a decision.
 
 use base::{
-    CityId, DriverId, Millis, OfferId, PaymentMethod, Piasters, Point, RiderId, Tier, TripId,
+    BasisPoints, CityId, DriverId, Millis, OfferId, PaymentMethod, Piasters, Point, RiderId, Tier,
+    TripId,
 };
 
 use crate::board::Ended;
@@ -98,6 +99,19 @@ pub struct OfferPlan {
     pub distance_m: u32,
     /// Driver to pickup, seconds.
     pub eta_s: u32,
+    /// He bids a price instead of accepting the trip's.
+    pub bids: Option<BidTerms>,
+    /// What he bid last.
+    pub bid: Option<Piasters>,
+}
+
+/// Until when a price may be bid for a trip, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BidTerms {
+    pub until: Millis,
+    /// Shares of the quoted price.
+    pub floor: BasisPoints,
+    pub ceiling: BasisPoints,
 }
 
 /// How an offer ended.
@@ -111,11 +125,13 @@ pub enum Outcome {
     Revoked,
     /// The driver went silent or offline, or was taken before he could be asked.
     Lost,
+    /// He bid, and the rider let it pass.
+    Unchosen,
 }
 
 impl Outcome {
-    pub const ALL: [Self; 5] =
-        [Self::Accepted, Self::Declined, Self::Expired, Self::Revoked, Self::Lost];
+    pub const ALL: [Self; 6] =
+        [Self::Accepted, Self::Declined, Self::Expired, Self::Revoked, Self::Lost, Self::Unchosen];
 
     /// As in `trip_offers.status` and in the metric's label.
     pub const fn name(self) -> &'static str {
@@ -125,6 +141,7 @@ impl Outcome {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Lost => "lost",
+            Self::Unchosen => "unchosen",
         }
     }
 }

@@ -1,13 +1,14 @@
 //! All SQL of dispatch: offers and trace lines, written behind, and the trace as it is read back.
 //!
 //! Durability class B: what is lost in a crash is the record of the last moments, never a trip. An
-//! offer's row goes from `pending` to its outcome once; nothing that comes late overwrites it.
+//! offer's row goes from `pending` to its outcome once; nothing that comes late overwrites it. What
+//! its driver bids is written into it on the way.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{DriverId, Fault, Millis, OfferId, TripId};
+use base::{DriverId, Fault, Millis, OfferId, Piasters, TripId};
 use ops::Tasks;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -189,10 +190,12 @@ impl From<Fault> for Refused {
 const OFFERS_UPSERT: &str = "
 INSERT INTO trip_offers AS o
   (id, trip_id, driver_id, round, status, score, distance_m, eta_s, created_at, expires_at,
-   ended_at)
+   ended_at, price)
 SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::smallint[], $5::text[], $6::real[],
-  $7::integer[], $8::integer[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[])
-ON CONFLICT (id) DO UPDATE SET status = excluded.status, ended_at = excluded.ended_at
+  $7::integer[], $8::integer[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[],
+  $12::bigint[])
+ON CONFLICT (id) DO UPDATE SET status = excluded.status, ended_at = excluded.ended_at,
+  price = excluded.price
   WHERE o.status = 'pending'";
 
 async fn offers_upsert(db: &Db, records: &[&OfferRecord]) -> Result<(), Refused> {
@@ -215,6 +218,7 @@ async fn offers_upsert(db: &Db, records: &[&OfferRecord]) -> Result<(), Refused>
         .bind(records.iter().map(|r| storage::at(r.plan.made)).collect::<Vec<_>>())
         .bind(records.iter().map(|r| storage::at(r.plan.until)).collect::<Vec<_>>())
         .bind(records.iter().map(|r| r.end.map(|(_, at)| storage::at(at))).collect::<Vec<_>>())
+        .bind(records.iter().map(|r| r.plan.bid.map(|bid| bid.0)).collect::<Vec<_>>())
         .execute(tx.conn())
         .await;
     match result {
@@ -265,7 +269,7 @@ SELECT at, round, driver_id, verdict, score, distance_m, eta_s, parts FROM dispa
 WHERE trip_id = $1 ORDER BY at LIMIT $2";
 
 const ANSWERS: &str = "
-SELECT driver_id, created_at, status, ended_at FROM trip_offers
+SELECT driver_id, created_at, status, ended_at, price FROM trip_offers
 WHERE trip_id = $1 ORDER BY created_at LIMIT $2";
 
 /// How an offer stands, or ended.
@@ -273,6 +277,7 @@ WHERE trip_id = $1 ORDER BY created_at LIMIT $2";
 pub(crate) struct Answer {
     pub(crate) status: String,
     pub(crate) ended: Option<Millis>,
+    pub(crate) bid: Option<Piasters>,
 }
 
 /// What was said of drivers, and what those said who were asked, by the moment of the offer.
@@ -296,7 +301,8 @@ pub(crate) async fn trace(
 fn answer(row: &PgRow) -> Result<((DriverId, Millis), Answer), sqlx::Error> {
     let key = (DriverId(row.try_get("driver_id")?), storage::millis(row.try_get("created_at")?));
     let ended = row.try_get::<Option<_>, _>("ended_at")?.map(storage::millis);
-    Ok((key, Answer { status: row.try_get("status")?, ended }))
+    let bid = row.try_get::<Option<_>, _>("price")?.map(Piasters);
+    Ok((key, Answer { status: row.try_get("status")?, ended, bid }))
 }
 
 fn trace_row(row: &PgRow) -> Result<TraceRow, sqlx::Error> {
@@ -312,5 +318,6 @@ fn trace_row(row: &PgRow) -> Result<TraceRow, sqlx::Error> {
         parts: row.try_get::<Option<Json<Parts>>, _>("parts")?.map(|parts| parts.0),
         answer: None,
         answered_at: None,
+        bid: None,
     })
 }

@@ -1,12 +1,12 @@
 //! The ways to find a driver, as presets of one engine.
 //!
 //! A preset is numbers, not code: how many are asked at once, for how long, how far and how often.
-//! A way that needs more than numbers (bids, assignment) becomes a variant here and a branch of the
+//! A way that needs more than numbers (assignment) becomes a variant here and a branch of the
 //! engine's tick.
 
 use std::time::Duration;
 
-use base::{limits, words};
+use base::{BasisPoints, limits, words};
 use serde::{Deserialize, Serialize};
 
 use crate::offers::OfferSet;
@@ -21,6 +21,8 @@ words! {
         Sequential = "sequential",
         /// All searches of a short window against all drivers near them, solved as an assignment.
         Batched = "batched",
+        /// The best ten are asked at once, each may bid a price, the rider picks one.
+        BroadcastBid = "broadcast_bid",
     }
 }
 
@@ -49,6 +51,20 @@ pub struct Preset {
     /// A driver this close to the end of his trip may be promised the next one; zero asks only
     /// those who are free.
     pub chain: Duration,
+    /// Those who are asked bid prices; none where the first to accept has the trip at its own.
+    #[serde(default)]
+    pub bids: Option<Bids>,
+}
+
+/// How prices are bid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bids {
+    /// Prices are bid for so long; what is left of the offer's time is the rider's, to choose in.
+    pub open: Duration,
+    /// Least that may be bid, as a share of the quoted price.
+    pub floor: BasisPoints,
+    /// Most that may be bid.
+    pub ceiling: BasisPoints,
 }
 
 impl Preset {
@@ -62,6 +78,7 @@ impl Preset {
             rounds_per_ring: 2,
             at_least: Duration::from_secs(60),
             chain: Duration::ZERO,
+            bids: None,
         }
     }
 
@@ -75,6 +92,7 @@ impl Preset {
             rounds_per_ring: 5,
             at_least: Duration::from_secs(60),
             chain: Duration::ZERO,
+            bids: None,
         }
     }
 
@@ -89,6 +107,26 @@ impl Preset {
             rounds_per_ring: u16::MAX,
             at_least: Duration::from_secs(180),
             chain: Duration::from_secs(240),
+            bids: None,
+        }
+    }
+
+    /// Ten at once, 30 s of bids and 15 s more for the rider to choose; wider after each round of
+    /// which he took none.
+    pub fn broadcast_bid() -> Self {
+        Self {
+            at_once: 10,
+            broadcast: None,
+            offer_ttl: Duration::from_secs(45),
+            rings: vec![1.0, 1.5, 2.0],
+            rounds_per_ring: 1,
+            at_least: Duration::from_secs(60),
+            chain: Duration::ZERO,
+            bids: Some(Bids {
+                open: Duration::from_secs(30),
+                floor: BasisPoints(8_000),
+                ceiling: BasisPoints(15_000),
+            }),
         }
     }
 
@@ -158,10 +196,12 @@ impl Default for Batching {
 
 /// The numbers in use for each strategy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Presets {
     pub first_accept: Preset,
     pub sequential: Preset,
     pub batched: Batching,
+    pub broadcast_bid: Preset,
 }
 
 impl Default for Presets {
@@ -170,6 +210,7 @@ impl Default for Presets {
             first_accept: Preset::first_accept(),
             sequential: Preset::sequential(),
             batched: Batching::default(),
+            broadcast_bid: Preset::broadcast_bid(),
         }
     }
 }
@@ -180,6 +221,7 @@ impl Presets {
             Strategy::FirstAccept => &self.first_accept,
             Strategy::Sequential => &self.sequential,
             Strategy::Batched => &self.batched.preset,
+            Strategy::BroadcastBid => &self.broadcast_bid,
         }
     }
 }

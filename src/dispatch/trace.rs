@@ -35,6 +35,7 @@ fn assemble(
         if let Some(answer) = answers.get(&(row.driver_id, row.at)) {
             row.answer = Some(answer.status.clone());
             row.answered_at = answer.ended;
+            row.bid = answer.bid;
         }
     }
     trace.sort_by(|a, b| {
@@ -60,6 +61,7 @@ impl From<&Considered> for TraceRow {
             parts: line.parts,
             answer: None,
             answered_at: None,
+            bid: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How a search and its trace look from outside.
 
-use base::{CityId, DriverId, Millis, UserId};
+use base::{CityId, DriverId, Millis, Piasters, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -113,10 +113,13 @@ pub struct TraceRow {
     /// Driver to pickup, seconds.
     pub eta: Option<u32>,
     pub parts: Option<Parts>,
-    /// How the offer of this round ended: `pending`, `accepted`, `declined`, `expired`, `revoked`
-    /// or `lost`.
+    /// How the offer of this round ended: `pending`, `accepted`, `declined`, `expired`, `revoked`,
+    /// `lost` or `unchosen` (he bid, and the rider let it pass).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<Millis>,
+    /// What he bid last, where prices are bid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bid: Option<Piasters>,
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use base::{DriverId, Piasters, TripId};
+use base::{DriverId, Piasters, TripId, UserId};
 use dispatch::{OfferPlan, Outcome, Search, Strategy};
 use fleet::{Finish, State};
 use futures_util::future::join_all;
@@ -20,12 +20,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use trips::{
-    Command, EventName, Freed, OfferOutcome, Status, Trip, TripError, TripEvent, TripEventView,
+    BidTerms, Command, EventName, Freed, OfferOutcome, Status, Trip, TripError, TripEvent,
+    TripEventView,
 };
 
 use crate::Flows;
 use crate::follow_trip::trip_event_frame;
-use crate::wire::{OfferRevokedView, OfferView, event_frame};
+use crate::wire::{BidRange, OfferRevokedView, OfferView, event_frame};
 
 /// Room for effects that are not carried out yet; a full inbox makes its source wait.
 pub const INBOX: usize = 4096;
@@ -103,6 +104,7 @@ impl Flows {
             trips::Effect::OfferEnded { trip, driver, outcome } => {
                 self.end_offer(trip, driver, outcome);
             }
+            trips::Effect::Bid { trip, bid, stands } => self.on_bid(&trip, &bid, stands),
             trips::Effect::SearchOver { trip } => self.dispatch.stop(trip),
             trips::Effect::Matched { trip, driver } => self.take_driver(&trip, driver),
             trips::Effect::Adopted { trip, driver } => self.adopt(trip, driver),
@@ -152,6 +154,7 @@ impl Flows {
             OfferOutcome::Expired => (Outcome::Expired, Some("expired")),
             OfferOutcome::Revoked => (Outcome::Revoked, Some(self.revocation(trip))),
             OfferOutcome::Lost => (Outcome::Lost, Some("lost")),
+            OfferOutcome::Unchosen => (Outcome::Unchosen, Some("expired")),
         };
         if outcome != OfferOutcome::Accepted {
             self.fleet.release(driver, trip);
@@ -235,8 +238,7 @@ impl Flows {
             self.dispatch.offer_ended(trip, driver, Outcome::Lost);
             return;
         }
-        let offer = Command::Offer { driver, until: plan.until, round: plan.round };
-        match self.trips.command(trip, offer).await {
+        match self.trips.command(trip, asks(&plan)).await {
             // He left before the trip knew of the offer, so his leaving ended nothing.
             Ok(_) if self.fleet.state(driver) != State::Offered => {
                 self.trips.command(trip, Command::Withdraw { driver }).await.ok();
@@ -273,6 +275,10 @@ impl Flows {
             estimated_duration: trip.quoted_duration_s,
             pickup_eta: plan.eta_s,
             expires_at: plan.until,
+            bid: plan.bids.map(|terms| {
+                let (min, max) = trip.bid_range(terms.floor, terms.ceiling);
+                BidRange { min, max, until: terms.until }
+            }),
         };
         let seq = self.tell(plan.driver, "offer", &view);
         self.watch_delivery(plan.clone(), trip.price, seq);
@@ -294,6 +300,9 @@ impl Flows {
             }
             match flows.rooms.delivery(driver, seq) {
                 Delivery::Acknowledged => {}
+                // Whoever bids has seen it, however he says so.
+                Delivery::Outstanding
+                    if flows.trips.bids(plan.trip).iter().any(|bid| bid.driver == plan.driver) => {}
                 Delivery::Outstanding => {
                     counter!("smartline_offers_undelivered_total").increment(1);
                     let withdraw = Command::Withdraw { driver: plan.driver };
@@ -323,11 +332,29 @@ impl Flows {
         }
     }
 
-    /// Pushes a numbered message to the driver; its number in his stream.
-    fn tell<T: serde::Serialize>(&self, driver: DriverId, kind: &str, data: &T) -> u64 {
-        let room = format!("user:{driver}");
+    /// Pushes a numbered message to somebody; its number in his stream.
+    pub(crate) fn tell<T: serde::Serialize>(
+        &self,
+        to: impl Into<UserId>,
+        kind: &str,
+        data: &T,
+    ) -> u64 {
+        let user = to.into();
+        let room = format!("user:{user}");
         let frame = |epoch, seq| event_frame(kind, room, epoch, seq, data);
-        self.rooms.tell_user(driver.into(), frame)
+        self.rooms.tell_user(user, frame)
+    }
+}
+
+/// What the trip is told of an offer.
+const fn asks(plan: &OfferPlan) -> Command {
+    let OfferPlan { offer, driver, until, round, eta_s, .. } = *plan;
+    match plan.bids {
+        None => Command::Offer { driver, until, round },
+        Some(dispatch::BidTerms { until: open_until, floor, ceiling }) => {
+            let terms = BidTerms { offer, open_until, floor, ceiling, eta_s };
+            Command::AskBid { driver, until, round, terms }
+        }
     }
 }
 

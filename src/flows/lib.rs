@@ -13,6 +13,7 @@ mod acts;
 mod aftermath;
 mod answer_offer;
 mod audit;
+mod bids;
 mod book_trip;
 mod bookkeeping;
 mod cancel_trip;
@@ -75,7 +76,8 @@ use trips::Trips;
 
 pub use acts::Acted;
 pub use aftermath::{AFTERMATH, Aftermath, Completions};
-pub use answer_offer::{Answer, Answered};
+pub use answer_offer::{Answer, Answered, OfferAction};
+pub use bids::{BidView, BidderVehicle, BidderView, BidsView};
 pub use book_trip::{TripRequest, TripRequested};
 pub use bookkeeping::{
     BOOKS_ARE_CLOSED, BOOKS_ARE_COMPARED, Bookkeeper, CLOSE_DAYS, RECONCILE_DAYS, look_at_day,
@@ -103,7 +105,7 @@ pub use suspense::GatewayPayout;
 pub use trip_form::TripForm;
 pub use trip_news::{DOCUMENT_REMINDERS, EVERY_MORNING, TRIP_NEWS, Teller, TripNews};
 pub use watch_city::Scene;
-pub use wire::{OfferRevokedView, OfferView, TripLocationView};
+pub use wire::{BidRange, OfferRevokedView, OfferView, TripLocationView};
 pub use withdrawals::{Payer, Ruling};
 
 /// The rooms that flows lead through, wired once by `app`.

@@ -120,6 +120,12 @@ fn offer(plan: &OfferPlan, price: Piasters) -> Message {
 fn news_of(rider: UserId, price: Piasters, event: &TripEvent) -> Vec<(UserId, News)> {
     match event.event {
         EventName::Scheduled | EventName::Requested | EventName::Activated => Vec::new(),
+        // The rider picked him, and saw that he did.
+        EventName::Accepted if event.by == Side::Rider => {
+            let driver = event.driver_id.map(UserId::from);
+            let won = driver.zip(event.price).map(|(to, price)| (to, News::BidWon { price }));
+            won.into_iter().collect()
+        }
         EventName::Accepted | EventName::Queued | EventName::Reassigned => {
             vec![(rider, News::TripAccepted)]
         }
@@ -135,6 +141,7 @@ fn news_of(rider: UserId, price: Piasters, event: &TripEvent) -> Vec<(UserId, Ne
         EventName::Paid => vec![(rider, News::PaymentSucceeded { amount: price })],
         EventName::PaymentFailed => vec![(rider, News::PaymentFailed { amount: price })],
         EventName::Cancelled => cancelled(rider, event),
+        EventName::DriverCancelled if event.price.is_some() => vec![(rider, News::TripBidOff)],
         EventName::DriverCancelled => vec![(rider, News::TripDriverCancelled)],
         EventName::NoDrivers => vec![(rider, News::TripNoDrivers)],
     }
@@ -202,6 +209,9 @@ mod tests {
         plain("started", "driver", "rider trip_started");
         plain("driver_cancelled", "driver", "rider trip_driver_cancelled");
         plain("no_drivers", "system", "rider trip_no_drivers");
+        let bid = json!({"price": 45});
+        check("accepted", "rider", bid.clone(), "driver bid_won");
+        check("driver_cancelled", "driver", bid, "rider trip_bid_off");
         check("completed", "driver", json!({"finalPrice": 50}), "rider arrived, 50");
         check("paid", "system", json!({"finalPrice": 50}), "rider payment_succeeded");
         let unpaid = json!({"finalPrice": 50, "paymentStatus": "failed"});

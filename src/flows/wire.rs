@@ -22,6 +22,18 @@ pub struct OfferView {
     /// Seconds until the driver could be at the pickup.
     pub pickup_eta: u32,
     pub expires_at: Millis,
+    /// Where the driver bids a price, and the rider picks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bid: Option<BidRange>,
+}
+
+/// What may be bid, to half pounds.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct BidRange {
+    pub min: Piasters,
+    pub max: Piasters,
+    /// Nothing is bid from then on; a bid stands until the offer ends.
+    pub until: Millis,
 }
 
 /// An offer that ended without this driver's doing.

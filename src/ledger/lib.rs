@@ -33,8 +33,8 @@ pub use rules::{
     Burden, CancelFee, CashTaken, Debtor, Insufficient, OverDueLimit, PaymentFailed, Refund,
     RefundTo, Resolution, Settlement, Shares, TripMoney, Wallet, WithdrawStep, adjustment,
     captured, cash_difference, decide, deposit, deposit_refund, deposit_refund_failed,
-    fee_captured, gateway_settled, hold_for, hold_journal, is_covered, pay_due, refund, shares,
-    suspense, suspense_resolved, tip, withdrawal, write_off,
+    fee_captured, gateway_settled, hold_for, hold_journal, is_covered, pay_due, raise_hold, refund,
+    shares, suspense, suspense_resolved, tip, withdrawal, write_off,
 };
 pub use store::{
     lock_funds_in_tx, pay_due_in_tx, post_batch_in_tx, post_in_tx, posted_in_tx, transactions,

@@ -26,8 +26,8 @@ pub use deposit::{
 pub use refund::{Burden, Refund, RefundTo, refund};
 pub use trip::{
     CancelFee, CashTaken, Insufficient, OverDueLimit, PaymentFailed, Settlement, Shares, TripMoney,
-    captured, cash_difference, decide, fee_captured, hold_for, hold_journal, is_covered, shares,
-    tip,
+    captured, cash_difference, decide, fee_captured, hold_for, hold_journal, is_covered,
+    raise_hold, shares, tip,
 };
 pub use withdrawal::{WithdrawStep, withdrawal};
 

@@ -52,6 +52,10 @@ base::words! {
         TripCancelled = "trip_cancelled",
         /// The driver gave the trip back; another is searched.
         TripDriverCancelled = "trip_driver_cancelled",
+        /// The same, where his price was a bid.
+        TripBidOff = "trip_bid_off",
+        /// For the driver: the rider picked his bid.
+        BidWon = "bid_won",
         TripNoDrivers = "trip_no_drivers",
         Receipt = "receipt",
         PaymentSucceeded = "payment_succeeded",
@@ -144,6 +148,11 @@ pub enum News {
         fee: Piasters,
     },
     TripDriverCancelled,
+    TripBidOff,
+    BidWon {
+        #[serde(with = "whole")]
+        price: Piasters,
+    },
     TripNoDrivers,
     Receipt(Receipt),
     PaymentSucceeded {
@@ -250,6 +259,8 @@ impl News {
             Self::TripCompleted { .. } => Kind::TripCompleted,
             Self::TripCancelled { .. } => Kind::TripCancelled,
             Self::TripDriverCancelled => Kind::TripDriverCancelled,
+            Self::TripBidOff => Kind::TripBidOff,
+            Self::BidWon { .. } => Kind::BidWon,
             Self::TripNoDrivers => Kind::TripNoDrivers,
             Self::Receipt(_) => Kind::Receipt,
             Self::PaymentSucceeded { .. } => Kind::PaymentSucceeded,

@@ -68,6 +68,8 @@ pub(crate) const fn rule(kind: Kind) -> Rule {
         Kind::TripCompleted => (Group::Trips, Urgency::Live, SCREEN, false, HOUR),
         Kind::TripCancelled => (Group::Trips, Urgency::Critical, ALL, false, 30 * MINUTE),
         Kind::TripDriverCancelled => (Group::Trips, Urgency::Live, SCREEN, false, 10 * MINUTE),
+        Kind::TripBidOff => (Group::Trips, Urgency::Live, SCREEN, false, 10 * MINUTE),
+        Kind::BidWon => (Group::Trips, Urgency::Live, SCREEN, false, 10 * MINUTE),
         Kind::TripNoDrivers => (Group::Trips, Urgency::Critical, ALL, false, 10 * MINUTE),
         Kind::Receipt => (Group::Receipts, Urgency::Calm, &[] as &[Channel], true, 2 * DAY),
         Kind::PaymentSucceeded => (Group::Payments, Urgency::Live, SCREEN, false, HOUR),

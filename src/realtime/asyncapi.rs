@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use flows::{
-    Answered, BatchReply, OfferRevokedView, OfferView, TripForm, TripLocationView, TripRequested,
+    Answered, BatchReply, BidView, OfferRevokedView, OfferView, TripForm, TripLocationView,
+    TripRequested,
 };
 use notify::NoticeView;
 use serde::Deserialize;
@@ -17,9 +18,9 @@ use crate::desk::Kind;
 use crate::live::{LiveUpdate, LiveView};
 use crate::nearby::{NearbyUpdate, NearbyView};
 use crate::wire::{
-    AuthData, AuthView, LiveSubscribeData, LocationBatchData, LocationData, NearbySubscribeData,
-    NoData, OfferRespondData, ReconnectData, ResumeData, RoomView, StateView, StatusData,
-    TripCancelData, TripRef, TripStatusData, TripSubscribeData,
+    AuthData, AuthView, BidAcceptData, LiveSubscribeData, LocationBatchData, LocationData,
+    NearbySubscribeData, NoData, OfferRespondData, ReconnectData, ResumeData, RoomView, StateView,
+    StatusData, TripCancelData, TripRef, TripStatusData, TripSubscribeData,
 };
 
 /// The document of `schema/asyncapi.json`.
@@ -98,6 +99,9 @@ message on, or after half a second to a second and a half.
 other, and `whole` means that `entered` is all there is in the room. Rooms that nobody is in \
 are silent.
 
+Where drivers bid (`offer` has a `bid`), the rider gets a `bid` for each price, each change of one \
+and each that is over, and picks with `bid.accept`; the driver he picked gets a `bid` that is won.
+
 `live.update` shows admins a whole city once a second: drivers, requests and trips that are new or \
 changed, who left, what ended. The first frame, and any after one that was not read in time, is \
 `whole`: what it lists is all there is.
@@ -132,6 +136,7 @@ impl Book {
             Kind::TripUnsubscribe => (self.schema::<TripRef>(), self.schema::<NoData>()),
             Kind::TripRequest => (self.schema::<TripForm>(), self.schema::<TripRequested>()),
             Kind::TripCancel => (self.schema::<TripCancelData>(), self.schema::<TripView>()),
+            Kind::BidAccept => (self.schema::<BidAcceptData>(), self.schema::<TripView>()),
             Kind::NearbySubscribe => {
                 (self.schema::<NearbySubscribeData>(), self.schema::<NearbyView>())
             }
@@ -198,6 +203,7 @@ impl Book {
         let numbered = [
             ("offer", self.schema::<OfferView>()),
             ("offer.revoked", self.schema::<OfferRevokedView>()),
+            ("bid", self.schema::<BidView>()),
             ("notice", self.schema::<NoticeView>()),
             ("trip.event", self.schema::<TripEventView>()),
             ("snapshot", state),

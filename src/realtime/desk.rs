@@ -22,8 +22,8 @@ use crate::message::Message;
 use crate::nearby::Nearby;
 use crate::session::{Desk, Taken};
 use crate::wire::{
-    AuthData, AuthView, LiveSubscribeData, LocationBatchData, LocationData, NearbySubscribeData,
-    NoData, OfferAction, OfferRespondData, ResumeData, RoomView, StateView, StatusData,
+    AuthData, AuthView, BidAcceptData, LiveSubscribeData, LocationBatchData, LocationData,
+    NearbySubscribeData, NoData, OfferRespondData, ResumeData, RoomView, StateView, StatusData,
     TripCancelData, TripRef, TripStatusData, TripStep, TripSubscribeData,
 };
 
@@ -44,6 +44,7 @@ pub(crate) enum Kind {
     TripUnsubscribe,
     TripRequest,
     TripCancel,
+    BidAccept,
     NearbySubscribe,
     NearbyUnsubscribe,
     LiveSubscribe,
@@ -54,7 +55,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Location,
         Self::LocationBatch,
         Self::Status,
@@ -64,6 +65,7 @@ impl Kind {
         Self::TripUnsubscribe,
         Self::TripRequest,
         Self::TripCancel,
+        Self::BidAccept,
         Self::NearbySubscribe,
         Self::NearbyUnsubscribe,
         Self::LiveSubscribe,
@@ -84,6 +86,7 @@ impl Kind {
             Self::TripUnsubscribe => "trip.unsubscribe",
             Self::TripRequest => "trip.request",
             Self::TripCancel => "trip.cancel",
+            Self::BidAccept => "bid.accept",
             Self::NearbySubscribe => "nearby.subscribe",
             Self::NearbyUnsubscribe => "nearby.unsubscribe",
             Self::LiveSubscribe => "live.subscribe",
@@ -106,7 +109,7 @@ impl Kind {
             | Self::Status
             | Self::OfferRespond
             | Self::TripStatus => &[Role::Driver],
-            Self::TripRequest => &[Role::Rider],
+            Self::TripRequest | Self::BidAccept => &[Role::Rider],
             Self::NearbySubscribe | Self::NearbyUnsubscribe => &[Role::Rider, Role::Admin],
             Self::LiveSubscribe | Self::LiveUnsubscribe => &[Role::Admin],
             Self::TripSubscribe
@@ -120,7 +123,7 @@ impl Kind {
 }
 
 /// Types of the protocol that this server doesn't serve (yet): asking is no offence.
-const UNSERVED: [&str; 2] = ["chat", "bid.accept"];
+const UNSERVED: [&str; 1] = ["chat"];
 
 pub(crate) struct FlowsDesk {
     flows: Flows,
@@ -195,6 +198,7 @@ impl FlowsDesk {
             }
             Kind::TripRequest => self.trip_request(asked),
             Kind::TripCancel => self.trip_cancel(asked),
+            Kind::BidAccept => self.bid_accept(asked),
             Kind::NearbySubscribe => self.nearby_subscribe(asked),
             Kind::NearbyUnsubscribe => {
                 let NoData {} = asked.message.data()?;
@@ -260,10 +264,7 @@ impl FlowsDesk {
 
     fn offer_respond(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
         let data: OfferRespondData = asked.message.data()?;
-        let answer = match data.action {
-            OfferAction::Accept => Answer::Accept,
-            OfferAction::Decline => Answer::Decline,
-        };
+        let answer = Answer::of(data.action, data.price)?;
         let (flows, driver) = (self.flows.clone(), asked.socket.user().as_driver());
         let deed = Deed::to_trip(data.trip_id, "driver-response");
         asked.later_once(deed, Some(Limit::DriverResponse), move |once| async move {
@@ -302,6 +303,17 @@ impl FlowsDesk {
         let (flows, caller) = (self.flows.clone(), asked.socket.caller());
         asked.later_once(Deed::to_trip(data.trip_id, "cancel"), None, move |once| async move {
             let trip = flows.cancel_trip(&caller, data.trip_id, data.reason, once).await?;
+            Ok(flows.view(&caller, &trip))
+        })
+    }
+
+    fn bid_accept(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
+        let data: BidAcceptData = asked.message.data()?;
+        let (flows, caller) = (self.flows.clone(), asked.socket.caller());
+        let deed = Deed::to_trip(data.trip_id, &format!("offers/{}/accept", data.offer_id));
+        asked.later_once(deed, None, move |once| async move {
+            let BidAcceptData { trip_id, offer_id, price } = data;
+            let trip = flows.pick_bid(&caller, trip_id, offer_id, price, once).await?;
             Ok(flows.view(&caller, &trip))
         })
     }
@@ -525,6 +537,7 @@ mod tests {
         check(Kind::Location, false, true, false);
         check(Kind::OfferRespond, false, true, false);
         check(Kind::TripRequest, true, false, false);
+        check(Kind::BidAccept, true, false, false);
         check(Kind::NearbySubscribe, true, false, true);
         check(Kind::LiveSubscribe, false, false, true);
         check(Kind::TripSubscribe, true, true, true);

@@ -1,7 +1,7 @@
 //! Commands that may be sent again: over a new socket, or over REST, under the same key.
 //!
-//! A command is named as the route that does the same, and its data without the trip's id is that
-//! route's body, so that the two edges share their keys and their answers.
+//! A command is named as the route that does the same, and its data without what the route's path
+//! names is its body, so that the two edges share their keys and their answers.
 
 use std::future::Future;
 
@@ -89,12 +89,13 @@ impl Asked<'_> {
     }
 }
 
-/// What REST would have in the body: the trip is named by the path there.
+/// What REST would have in the body: trip and offer are named by the path there.
 fn body(data: Option<&RawValue>) -> Bytes {
     let text = data.map_or("{}", RawValue::get);
     match serde_json::from_str::<Map<String, Value>>(text) {
         Ok(mut members) => {
             members.remove("tripId");
+            members.remove("offerId");
             answer::json(&members)
         }
         Err(_) => Bytes::copy_from_slice(text.as_bytes()),
@@ -119,6 +120,9 @@ mod tests {
         let data = r#"{"reason":"other","tripId":"00000000-0000-0000-0000-000000000007"}"#;
         let data = RawValue::from_string(data.to_owned()).unwrap();
         assert_eq!(body(Some(&data)), r#"{"reason":"other"}"#);
+        let pick = r#"{"tripId":"1","offerId":"2","price":42.5}"#;
+        let pick = RawValue::from_string(pick.to_owned()).unwrap();
+        assert_eq!(body(Some(&pick)), r#"{"price":42.5}"#);
         assert_eq!(body(None), "{}");
     }
 }

@@ -1,6 +1,7 @@
 //! The data of messages, as SPEC 3 and 11 name them; checked in form while they become commands.
 
-use base::{CityId, Millis, Piasters, Point, Problem, Tier, TripId, limits};
+use base::{CityId, Millis, OfferId, Piasters, Point, Problem, Tier, TripId, limits};
+use flows::OfferAction;
 use rooms::codec::Position;
 use serde::{Deserialize, Serialize};
 use trips::CancelReason;
@@ -40,19 +41,24 @@ pub(crate) struct StatusData {
     lng: Option<f64>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum OfferAction {
-    Accept,
-    Decline,
-}
-
 /// A driver's answer to an offer.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OfferRespondData {
     pub(crate) trip_id: TripId,
     pub(crate) action: OfferAction,
+    /// With a bid: within the offer's `bid`.
+    pub(crate) price: Option<Piasters>,
+}
+
+/// The rider takes a bid.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BidAcceptData {
+    pub(crate) trip_id: TripId,
+    pub(crate) offer_id: OfferId,
+    /// Refused when the bid is of another price by now.
+    pub(crate) price: Option<Piasters>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]

@@ -56,6 +56,7 @@ const FILES: &[File] = &[
     file!(19, "due_jobs", "0019_due_jobs"),
     file!(20, "city_rules", "0020_city_rules"),
     file!(21, "strategies", "0021_strategies"),
+    file!(22, "bids", "0022_bids"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,10 +24,11 @@ use tracing::{error, warn};
 use crate::effect::Effect;
 use crate::event::TripEvent;
 use crate::model::Trip;
+use crate::offers::Lease;
 use crate::pins::PinGuard;
 use crate::pulse::Pulse;
 use crate::refusal::{Refusal, TripError};
-use crate::rules::{self, Command, Lease, Record, State, Step, Tell};
+use crate::rules::{self, Command, Record, State, Step, Tell};
 use crate::writer::{Item, Looked, Outcome, Recorded, Work};
 
 /// How long a timer that could not do its work waits before it tries again.
@@ -256,12 +257,15 @@ impl Actor {
 
     /// The database knows better than memory: the driver is on another trip, his offer ends.
     async fn on_refused(&mut self, command: &Command, refusal: Refusal) {
-        let (Refusal::DriverBusy, Command::Accept { driver } | Command::AcceptNext { driver, .. }) =
-            (refusal, command)
-        else {
-            return;
+        let driver = match command {
+            Command::Accept { driver } | Command::AcceptNext { driver, .. } => Some(*driver),
+            Command::PickBid { offer, .. } => {
+                self.state.bids().find(|bid| bid.offer == *offer).map(|bid| bid.driver)
+            }
+            _ => None,
         };
-        let withdraw = Command::Withdraw { driver: *driver };
+        let (Refusal::DriverBusy, Some(driver)) = (refusal, driver) else { return };
+        let withdraw = Command::Withdraw { driver };
         if let Ok(step) = rules::step(&self.state, &withdraw, self.world.clock.now()) {
             self.take(step.next);
             self.tell(&step.tells, None).await;
@@ -331,6 +335,7 @@ impl Actor {
             Tell::OfferEnded { driver, outcome } => {
                 Effect::OfferEnded { trip: trip.id, driver, outcome }
             }
+            Tell::Bid { bid, stands } => Effect::Bid { trip, bid, stands },
             Tell::SearchOver => Effect::SearchOver { trip: trip.id },
             Tell::Matched { driver } => Effect::Matched { trip, driver },
             Tell::DriverFreed { driver, how } => Effect::DriverFreed { trip, driver, how },

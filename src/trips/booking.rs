@@ -36,6 +36,7 @@ pub(crate) fn draft(new: NewTrip, begin: Begin, hold: Piasters) -> Trip {
         stops: new.stops,
         passenger: new.passenger,
         price: new.price,
+        quoted_price: None,
         promo: new.promo.map_or(Piasters::ZERO, |offer| offer.amount),
         final_price: None,
         hold,

@@ -6,6 +6,7 @@ use base::{DriverId, Piasters, TripId};
 
 use crate::event::TripEvent;
 use crate::model::{Freed, OfferOutcome, Trip};
+use crate::offers::{Bid, BidStatus};
 
 /// One thing the world has to know. The channel is bounded and a full one makes trips wait, so its
 /// reader must never wait for a trip's answer.
@@ -24,6 +25,12 @@ pub enum Effect {
         trip: TripId,
         driver: DriverId,
         outcome: OfferOutcome,
+    },
+    /// Of a trip whose rider picks: how a driver's bid stands now.
+    Bid {
+        trip: Arc<Trip>,
+        bid: Bid,
+        stands: BidStatus,
     },
     /// Nobody is searched any more.
     SearchOver {

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use base::{CityId, DriverId, Millis, PaymentMethod, Piasters, RiderId, Tier, TripId};
+use base::{CityId, DriverId, Millis, OfferId, PaymentMethod, Piasters, RiderId, Tier, TripId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -157,6 +157,16 @@ pub struct TripEvent {
     pub duration_s: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_fee: Option<Piasters>,
+    /// What the trip costs from here on: the bid that its rider picked, or the quote again once
+    /// its driver gave it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Piasters>,
+    /// The offer of whose driver the rider picked the bid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer_id: Option<OfferId>,
+    /// What is held of the rider's wallet from here on, where a bid made it more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Piasters>,
     /// What the driver says he was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cash_collected: Option<Piasters>,
@@ -188,6 +198,9 @@ impl TripEvent {
             distance_m: None,
             duration_s: None,
             cancel_fee: None,
+            price: None,
+            offer_id: None,
+            hold: None,
             cash_collected: None,
             card_due: None,
             opened: None,
@@ -230,12 +243,17 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
     trip.payment_status = event.payment_status;
     trip.driver = event.driver_id;
     trip.rounds = event.rounds.unwrap_or(trip.rounds);
+    trip.hold = event.hold.unwrap_or(trip.hold);
     match event.event {
         EventName::Scheduled | EventName::Paid | EventName::PaymentFailed => {}
         EventName::Requested => trip.requested_at = event.at,
         EventName::Accepted | EventName::Queued => {
             trip.accepted_at = Some(event.at);
             trip.queued_behind = event.queued_behind;
+            if let Some(bid) = event.price {
+                trip.quoted_price = Some(before.quoted_price.unwrap_or(before.price));
+                trip.price = bid;
+            }
         }
         EventName::Activated => trip.queued_behind = None,
         EventName::Arrived => trip.arrived_at = Some(event.at),
@@ -255,6 +273,10 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
             trip.arrived_at = None;
             trip.queued_behind = None;
             trip.excluded.extend(event.previous_driver_id);
+            if let Some(quoted) = event.price {
+                trip.price = quoted;
+                trip.quoted_price = None;
+            }
         }
         EventName::Reassigned => {
             trip.accepted_at = Some(event.at);

@@ -19,6 +19,8 @@ mod effect;
 mod event;
 mod late;
 mod model;
+mod offers;
+mod pick;
 mod pins;
 mod pulse;
 mod refusal;
@@ -41,9 +43,10 @@ pub use model::{
     CancelReason, Freed, NewTrip, OfferOutcome, Party, Passenger, PaymentStatus, Place, Side,
     Status, Terms, Trip,
 };
+pub use offers::{Bid, BidStatus, BidTerms};
 pub use pulse::PulseView;
 pub use refusal::{Refusal, TripError};
 pub use registry::{Filter, Page, Trips, TripsConfig};
 pub use replay::{Replayed, replay, replay_all};
-pub use rules::{ARRIVED_WITHIN_M, Command, Lease, SEARCH_AHEAD_MS};
+pub use rules::{ARRIVED_WITHIN_M, Command, SEARCH_AHEAD_MS};
 pub use wire::{DriverCard, StatusView, TripEventView, TripList, TripView, VehicleCard};

@@ -67,6 +67,8 @@ words! {
         Revoked = "revoked",
         /// The driver went silent or offline.
         Lost = "lost",
+        /// He bid a price, and the rider let it pass.
+        Unchosen = "unchosen",
     }
 }
 
@@ -200,8 +202,10 @@ pub struct Trip {
     pub destination: Place,
     pub stops: Vec<Place>,
     pub passenger: Option<Passenger>,
-    /// The quoted price: a promise.
+    /// A promise: the quoted price, or that of the bid which its rider picked.
     pub price: Piasters,
+    /// What it was quoted with, while its price is a bid's.
+    pub quoted_price: Option<Piasters>,
     /// What the company pays of the price, reserved when the trip was booked.
     pub promo: Piasters,
     /// Set when the trip completes, never before.
@@ -271,11 +275,17 @@ impl Trip {
 
     /// What the rider pays: the price without the promo, and in cash what there are coins for.
     pub fn to_pay(&self) -> Piasters {
-        // Who drives makes no difference to it.
-        self.settlement(self.driver.unwrap_or_default()).to_pay()
+        self.to_pay_at(self.price)
     }
 
-    /// What it costs and how it is paid, once `driver` has completed it: the quoted price is the
+    /// The same, if the trip cost so much.
+    pub fn to_pay_at(&self, price: Piasters) -> Piasters {
+        // Who drives makes no difference to it.
+        let fare = self.settlement(self.driver.unwrap_or_default());
+        Settlement { price, ..fare }.to_pay()
+    }
+
+    /// What it costs and how it is paid, once `driver` has completed it: the promised price is the
     /// price.
     pub(crate) const fn settlement(&self, driver: DriverId) -> Settlement {
         Settlement {

@@ -14,6 +14,19 @@ pub enum Refusal {
     NotOfferable(DriverId),
     #[error("the offer is over")]
     OfferExpired,
+    #[error("no prices are bid for the trip")]
+    NothingToBid,
+    #[error("a bid is between {least} and {most}")]
+    BidOutOfRange { least: Piasters, most: Piasters },
+    #[error("the bid is over")]
+    BidOver,
+    #[error("the bid is of {price} now")]
+    BidChanged { price: Piasters },
+    /// Beyond what is held for the trip.
+    #[error("the wallet has {available}, the bid costs {price}")]
+    BidUncovered { available: Piasters, price: Piasters },
+    #[error("the card was authorised for {authorised}, the bid costs {price}")]
+    BidOverCard { authorised: Piasters, price: Piasters },
     #[error("another driver has the trip")]
     TripTaken,
     #[error("the driver is on another trip")]
@@ -81,6 +94,28 @@ impl From<Refusal> for Problem {
                 Self::new(Code::NotOffered, "this trip can't be offered to this driver")
             }
             Refusal::OfferExpired => Self::new(Code::OfferExpired, "the offer is over"),
+            Refusal::NothingToBid => {
+                Self::field("action", "unsupported", "no prices are bid for this trip")
+            }
+            Refusal::BidOutOfRange { least, most } => {
+                let text = format!("must be between {least} and {most}");
+                Self::field("price", "out_of_range", &text).with("min", least).with("max", most)
+            }
+            Refusal::BidOver => Self::new(Code::OfferExpired, "the bid is over"),
+            Refusal::BidChanged { price } => {
+                Self::new(Code::PriceChanged, "the driver bids another price now")
+                    .with("price", price)
+            }
+            Refusal::BidUncovered { available, price } => {
+                TripError::InsufficientBalance { available, price }.into()
+            }
+            Refusal::BidOverCard { authorised, price } => {
+                let text = "the bid is more than was authorised on the card";
+                Self::new(Code::CardNotAuthorised, text)
+                    .with("reason", "too_little")
+                    .with("authorised", authorised)
+                    .with("price", price)
+            }
             Refusal::TripTaken => Self::new(Code::TripTaken, "another driver has the trip"),
             Refusal::DriverBusy => Self::new(Code::DriverBusy, "the driver is on another trip"),
             Refusal::TripInProgress => {

@@ -28,9 +28,10 @@ use crate::effect::Effect;
 use crate::event::TripEvent;
 use crate::late::{self, PaidLate};
 use crate::model::{NewTrip, Party, Status, Trip};
+use crate::offers::{Bid, Lease};
 use crate::pulse::{Pulse, PulseView};
 use crate::refusal::TripError;
-use crate::rules::{self, Command, Lease, SEARCH_AHEAD_MS, State};
+use crate::rules::{self, Command, SEARCH_AHEAD_MS, State};
 use crate::store;
 use crate::writer::{Group, Writer};
 
@@ -277,10 +278,11 @@ impl Trips {
         self.0.live.get(&id).map(|entry| entry.view.load().trip.clone())
     }
 
-    /// The live trip's open offers.
-    pub fn open_offers(&self, id: TripId) -> Vec<Lease> {
+    /// The bids that the live trip's rider may pick, as they came.
+    pub fn bids(&self, id: TripId) -> Vec<Bid> {
         let entry = self.0.live.get(&id);
-        entry.map(|entry| entry.view.load().offers.clone()).unwrap_or_default()
+        let view = entry.map(|entry| entry.view.load_full());
+        view.iter().flat_map(|view| view.offers.iter().filter_map(Lease::bid)).collect()
     }
 
     /// The newest snapshots of a city's live trips: a walk over all of them.

@@ -67,6 +67,8 @@ fn compare(row: &Trip, events: &[TripEvent]) -> Replayed {
     check("driver", text(&row.driver), text(&made.driver));
     check("queued behind", text(&row.queued_behind), text(&made.queued_behind));
     check("final price", text(&row.final_price), text(&made.final_price));
+    check("price", text(&row.price), text(&made.price));
+    check("quoted price", text(&row.quoted_price), text(&made.quoted_price));
     check("hold", text(&row.hold), text(&made.hold));
     check("distance", text(&row.distance_m), text(&made.distance_m));
     check("duration", text(&row.duration_s), text(&made.duration_s));
@@ -88,6 +90,8 @@ fn blank(row: &Trip, events: &[TripEvent]) -> Trip {
         driver: None,
         queued_behind: None,
         final_price: None,
+        price: opened.map_or(row.price, |opened| opened.price),
+        quoted_price: None,
         hold: opened.map_or(Piasters::ZERO, |opened| opened.hold),
         distance_m: None,
         duration_s: None,

@@ -1,7 +1,7 @@
 //! Decides what a trip may do next.
 //!
-//! Owns the legal steps of a trip and its open offers. Does no I/O and reads no clock: the caller
-//! passes `now`.
+//! Owns the legal steps of a trip; those of its open offers are in `offers`. Does no I/O and reads
+//! no clock: the caller passes `now`.
 //!
 //! Guarantees:
 //! - status moves only along the graph, event numbers have no gap; (test: `every_walk_is_legal`)
@@ -10,11 +10,14 @@
 
 use std::sync::Arc;
 
-use base::{DriverId, Millis, PaymentMethod, Piasters, Point, RiderId, TripId};
+use base::{DriverId, Millis, OfferId, PaymentMethod, Piasters, Point, RiderId, TripId};
 use ledger::{CashTaken, TripMoney};
 
 use crate::event::{EventName, TripEvent, evolve};
 use crate::model::{CancelReason, Freed, OfferOutcome, Party, PaymentStatus, Side, Status, Trip};
+use crate::offers::{
+    Bid, BidStatus, BidTerms, Lease, accept, bid, decline, end_offer, expire, offer, pick,
+};
 use crate::refusal::Refusal;
 use crate::{card, cash};
 
@@ -35,6 +38,24 @@ pub enum Command {
         driver: DriverId,
         until: Millis,
         round: u16,
+    },
+    /// The same, where the driver bids a price and the rider picks.
+    AskBid {
+        driver: DriverId,
+        until: Millis,
+        round: u16,
+        terms: BidTerms,
+    },
+    /// An asked driver's price, or another one in its place. Declining takes it back.
+    Bid {
+        driver: DriverId,
+        price: Piasters,
+    },
+    /// The rider takes a bid, if it is still of the price that he saw.
+    PickBid {
+        rider: RiderId,
+        offer: OfferId,
+        price: Option<Piasters>,
     },
     Decline {
         driver: DriverId,
@@ -85,14 +106,6 @@ pub enum Command {
     },
 }
 
-/// A trip shown to one driver, until its deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
-    pub driver: DriverId,
-    pub round: u16,
-    pub until: Millis,
-}
-
 /// A live trip as its owner holds it: the stored row and what needs no storing.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
@@ -112,6 +125,10 @@ pub(crate) enum Tell {
     OfferEnded {
         driver: DriverId,
         outcome: OfferOutcome,
+    },
+    Bid {
+        bid: Bid,
+        stands: BidStatus,
     },
     SearchOver,
     Matched {
@@ -152,7 +169,7 @@ impl State {
     /// When something is due by itself: the earliest offer's end, or a scheduled trip's search.
     pub(crate) fn due(&self) -> Option<Millis> {
         match self.trip.status {
-            Status::Requested => self.offers.iter().map(|lease| lease.until).min(),
+            Status::Requested => self.offers.iter().map(Lease::ends).min(),
             Status::Scheduled => self.trip.scheduled_at.map(|at| Millis(at.0 - SEARCH_AHEAD_MS)),
             Status::Accepted
             | Status::Arrived
@@ -168,17 +185,28 @@ impl State {
     }
 
     /// Nothing to do and nothing wrong.
-    fn unchanged(&self) -> Step {
+    pub(crate) fn unchanged(&self) -> Step {
         Step { next: self.clone(), record: None, tells: Vec::new() }
     }
 
     /// The start of an event of this trip.
-    fn event(&self, name: EventName, status: Status, by: Side, now: Millis) -> TripEvent {
+    pub(crate) fn event(
+        &self,
+        name: EventName,
+        status: Status,
+        by: Side,
+        now: Millis,
+    ) -> TripEvent {
         TripEvent::next(&self.trip, name, status, by, now)
     }
 
     /// The step that `event` makes: every open offer ends, as `outcome` says for its driver.
-    fn recorded(&self, event: TripEvent, actor: Party, money: Option<TripMoney>) -> Step {
+    pub(crate) fn recorded(
+        &self,
+        event: TripEvent,
+        actor: Party,
+        money: Option<TripMoney>,
+    ) -> Step {
         let trip = Arc::new(evolve(&self.trip, &event));
         let asked = match trip.status {
             // Another search asks anew.
@@ -198,7 +226,7 @@ impl State {
     }
 
     /// Open offers that end because there is nothing left to accept.
-    fn revoked(&self, except: Option<DriverId>) -> impl Iterator<Item = Tell> {
+    pub(crate) fn revoked(&self, except: Option<DriverId>) -> impl Iterator<Item = Tell> {
         self.offers
             .iter()
             .filter(move |lease| Some(lease.driver) != except)
@@ -210,7 +238,14 @@ impl State {
 pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step, Refusal> {
     match (state.trip.status, command) {
         // Offers, while a driver is searched.
-        (Requested, C::Offer { driver, until, round }) => offer(state, *driver, *until, *round),
+        (Requested, C::Offer { driver, until, round }) => {
+            offer(state, *driver, *until, *round, None)
+        }
+        (Requested, C::AskBid { driver, until, round, terms }) => {
+            offer(state, *driver, *until, *round, Some(terms))
+        }
+        (Requested, C::Bid { driver, price }) => bid(state, *driver, *price, now),
+        (Requested, C::PickBid { rider, offer, price }) => pick(state, *rider, *offer, *price, now),
         (Requested, C::Decline { driver }) => decline(state, *driver),
         (Requested, C::Withdraw { driver }) => Ok(end_offer(state, *driver, OfferOutcome::Lost)),
         (Requested, C::Expire) => Ok(expire(state, now)),
@@ -235,118 +270,61 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
         }
         (Accepted | Arrived, C::Cancel { by, reason }) => cancel(state, *by, *reason, now),
 
-        // Late answers to offers: who was asked learns why.
+        // Out of place; nothing happens.
         (
             Scheduled | Accepted | Arrived | Started | Completed | Cancelled | NoDrivers,
-            C::Accept { driver } | C::AcceptNext { driver, .. } | C::Decline { driver },
-        ) => Err(too_late(state, *driver)),
-        // The driver's loss and the timer may come after the search; there is nothing left to end.
-        (
-            Scheduled | Accepted | Arrived | Started | Completed | Cancelled | NoDrivers,
-            C::Withdraw { .. } | C::Expire,
-        ) => Ok(state.unchanged()),
-
-        // Everything else is out of order; only its own people are told where the trip stands.
-        (Started | Completed | Cancelled | NoDrivers, C::Cancel { by, .. }) => {
-            Err(out_of_order(state, *by))
-        }
-        (
+            C::Offer { .. }
+            | C::AskBid { .. }
+            | C::Accept { .. }
+            | C::AcceptNext { .. }
+            | C::Bid { .. }
+            | C::PickBid { .. }
+            | C::Decline { .. }
+            | C::Withdraw { .. }
+            | C::Expire
+            | C::NoDrivers,
+        )
+        | (Started | Completed | Cancelled | NoDrivers, C::Cancel { .. })
+        | (
             Scheduled | Requested | Arrived | Started | Completed | Cancelled | NoDrivers,
-            C::Arrive { driver, .. },
+            C::Arrive { .. } | C::Reassign { .. },
         )
         | (
             Scheduled | Requested | Accepted | Started | Completed | Cancelled | NoDrivers,
-            C::Start { driver, .. },
+            C::Start { .. },
         )
         | (
             Scheduled | Requested | Accepted | Arrived | Completed | Cancelled | NoDrivers,
-            C::Complete { driver, .. },
-        ) => Err(out_of_order(state, Party::Driver(*driver))),
-        (
-            Scheduled | Accepted | Arrived | Started | Completed | Cancelled | NoDrivers,
-            C::Offer { .. } | C::NoDrivers,
-        )
-        | (
-            Scheduled | Requested | Arrived | Started | Completed | Cancelled | NoDrivers,
-            C::Reassign { .. },
+            C::Complete { .. },
         )
         | (Requested | Arrived | Started | Completed | Cancelled | NoDrivers, C::Activate) => {
-            Err(state.illegal())
+            out_of_place(state, command)
         }
     }
 }
 
-fn offer(state: &State, driver: DriverId, until: Millis, round: u16) -> Result<Step, Refusal> {
-    let open = state.offers.iter().any(|lease| lease.driver == driver);
-    if open || state.trip.excluded.contains(&driver) {
-        return Err(Refusal::NotOfferable(driver));
+/// What is said to a command that the trip can't follow as it stands.
+fn out_of_place(state: &State, command: &Command) -> Result<Step, Refusal> {
+    match command {
+        // Late answers to offers: who was asked learns why.
+        C::Accept { driver }
+        | C::AcceptNext { driver, .. }
+        | C::Bid { driver, .. }
+        | C::Decline { driver } => Err(too_late(state, *driver)),
+        // The driver's loss and the timer may come after the search; there is nothing left to end.
+        C::Withdraw { .. } | C::Expire => Ok(state.unchanged()),
+        // Only its own people are told where the trip stands.
+        C::PickBid { rider, .. } | C::CancelSearch { rider } => {
+            Err(out_of_order(state, Party::Rider(*rider)))
+        }
+        C::Arrive { driver, .. } | C::Start { driver, .. } | C::Complete { driver, .. } => {
+            Err(out_of_order(state, Party::Driver(*driver)))
+        }
+        C::Cancel { by, .. } => Err(out_of_order(state, *by)),
+        C::Offer { .. } | C::AskBid { .. } | C::NoDrivers | C::Reassign { .. } | C::Activate => {
+            Err(state.illegal())
+        }
     }
-    let mut step = state.unchanged();
-    step.next.asked.retain(|asked| *asked != driver);
-    step.next.offers.push(Lease { driver, round, until });
-    Ok(step)
-}
-
-fn decline(state: &State, driver: DriverId) -> Result<Step, Refusal> {
-    match state.offers.iter().any(|lease| lease.driver == driver) {
-        true => Ok(end_offer(state, driver, OfferOutcome::Declined)),
-        false => Err(not_asked(state, driver)),
-    }
-}
-
-fn end_offer(state: &State, driver: DriverId, outcome: OfferOutcome) -> Step {
-    let mut step = state.unchanged();
-    step.next.offers.retain(|lease| lease.driver != driver);
-    if step.next.offers.len() < state.offers.len() {
-        step.next.asked.push(driver);
-        step.tells.push(Tell::OfferEnded { driver, outcome });
-    }
-    step
-}
-
-fn expire(state: &State, now: Millis) -> Step {
-    let mut step = state.unchanged();
-    for lease in state.offers.iter().filter(|lease| now >= lease.until) {
-        step.next.asked.push(lease.driver);
-        let outcome = OfferOutcome::Expired;
-        step.tells.push(Tell::OfferEnded { driver: lease.driver, outcome });
-    }
-    step.next.offers.retain(|lease| now < lease.until);
-    step
-}
-
-fn not_asked(state: &State, driver: DriverId) -> Refusal {
-    match state.asked.contains(&driver) {
-        true => Refusal::OfferExpired,
-        false => Refusal::NotOffered(driver),
-    }
-}
-
-fn accept(
-    state: &State,
-    driver: DriverId,
-    behind: Option<TripId>,
-    now: Millis,
-) -> Result<Step, Refusal> {
-    let Some(lease) = state.offers.iter().find(|lease| lease.driver == driver) else {
-        return Err(not_asked(state, driver));
-    };
-    // At the deadline itself the offer is gone: the next driver may already have been asked.
-    if now >= lease.until {
-        return Err(Refusal::OfferExpired);
-    }
-    let name = if behind.is_some() { EventName::Queued } else { EventName::Accepted };
-    let event = TripEvent {
-        driver_id: Some(driver),
-        queued_behind: behind,
-        rounds: Some(lease.round.max(state.trip.rounds)),
-        ..state.event(name, Status::Accepted, Side::Driver, now)
-    };
-    let mut step = state.recorded(event, Party::Driver(driver), None);
-    step.tells.push(Tell::OfferEnded { driver, outcome: OfferOutcome::Accepted });
-    step.tells.extend(state.revoked(Some(driver)));
-    step.tells.extend([Tell::SearchOver, Tell::Matched { driver }]);
-    Ok(step)
 }
 
 fn too_late(state: &State, driver: DriverId) -> Refusal {
@@ -538,6 +516,8 @@ fn driver_cancels(
         driver_id: None,
         previous_driver_id: Some(driver),
         reason: Some(reason),
+        // The bid was his own: whoever is searched now starts from the quote.
+        price: state.trip.quoted_price,
         ..state.event(EventName::DriverCancelled, Status::Requested, Side::Driver, now)
     };
     let mut step = state.recorded(event, Party::Driver(driver), None);

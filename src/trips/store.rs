@@ -2,6 +2,8 @@
 //!
 //! Writes go through the functions of migration 0003, which check actor, version and lease again.
 
+use std::collections::HashMap;
+
 use base::{
     BasisPoints, CityId, Cursor, DriverId, Fault, Millis, PaymentMethod, Piasters, Point, RiderId,
     Role, Tier, TripId,
@@ -65,6 +67,20 @@ pub(crate) async fn transitions_in_tx(
             }
         })?;
     rows.iter().map(|row| Ok(TripId(row.try_get("r_id").map_err(fault)?))).collect()
+}
+
+/// What the cards of these trips are authorised for.
+pub(crate) async fn cards_bound_in_tx(
+    tx: &mut Tx,
+    trips: &[TripId],
+) -> Result<HashMap<TripId, Piasters>, Fault> {
+    let ids: Vec<Uuid> = trips.iter().map(|id| id.0).collect();
+    let rows: Vec<(Uuid, i64)> = sqlx::query_as("SELECT r_trip, r_amount FROM cards_bound($1)")
+        .bind(ids)
+        .fetch_all(tx.conn())
+        .await
+        .map_err(fault)?;
+    Ok(rows.into_iter().map(|(trip, amount)| (TripId(trip), Piasters(amount))).collect())
 }
 
 /// Where trips stand for certain, and the epoch of the lease: waits for writers still at it.
@@ -380,6 +396,7 @@ fn trip(row: &PgRow) -> Result<Trip, sqlx::Error> {
         stops: row.try_get::<Json<Vec<Place>>, _>("stops")?.0,
         passenger: row.try_get::<Option<Json<Passenger>>, _>("passenger")?.map(|json| json.0),
         price: money(row, "price")?,
+        quoted_price: row.try_get::<Option<i64>, _>("quoted_price")?.map(Piasters),
         promo: money(row, "promo")?,
         final_price: row.try_get::<Option<i64>, _>("final_price")?.map(Piasters),
         hold: money(row, "hold")?,

@@ -1,8 +1,10 @@
 //! Claims about trips: the rules as tables and as random walks, the actor on paused time, and the
 //! whole room against a real database.
 
+mod bids;
 mod database;
 mod money;
+mod picks;
 mod races;
 mod stand;
 mod table;
@@ -98,6 +100,7 @@ pub(crate) fn trip() -> Trip {
         stops: new.stops,
         passenger: None,
         price: new.price,
+        quoted_price: None,
         promo: Piasters::ZERO,
         final_price: None,
         hold: Piasters::ZERO,

@@ -207,6 +207,9 @@ pub struct TripEventView {
     pub at: Millis,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<CancelReason>,
+    /// What the trip costs from here on, where the event changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Piasters>,
 }
 
 impl From<&TripEvent> for TripEventView {
@@ -219,6 +222,7 @@ impl From<&TripEvent> for TripEventView {
             driver_id: event.driver_id,
             at: event.at,
             reason: event.reason,
+            price: event.price,
         }
     }
 }

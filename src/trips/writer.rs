@@ -25,6 +25,7 @@ use tracing::{error, warn};
 
 use crate::event::{TripEvent, evolve};
 use crate::model::{CancelReason, PaymentStatus, Side, Status, Trip};
+use crate::pick;
 use crate::refusal::Refusal;
 use crate::rules::Record;
 use crate::store::{self, GroupError};
@@ -110,6 +111,8 @@ pub(crate) struct Move<'a> {
     payment_status: PaymentStatus,
     driver_id: Option<DriverId>,
     queued_behind: Option<TripId>,
+    price: i64,
+    quoted_price: Option<i64>,
     final_price: Option<i64>,
     hold: i64,
     distance_m: Option<u32>,
@@ -134,25 +137,28 @@ struct Planned {
 }
 
 impl Planned {
-    /// A wallet that is too short turns `paid` into `failed`; the trip is completed all the same.
+    /// A wallet that is too short turns `paid` into `failed`; the trip is completed all the same. A
+    /// bid that is not covered is not picked.
     /// Cash that is so short that it may not be owed completes nothing.
-    fn of(item: &Item, funds: &HashMap<UserId, RiderFunds>) -> Result<Self, Refusal> {
+    fn of(
+        item: &Item,
+        funds: &HashMap<UserId, RiderFunds>,
+        cards: &HashMap<TripId, Piasters>,
+    ) -> Result<Self, Refusal> {
         let mut event = item.record.event.clone();
+        let of_rider = funds.get(&item.before.rider.into()).copied().unwrap_or_default();
+        let card = cards.get(&item.before.id).copied();
         let mut journals = match &item.record.money {
             None => Vec::new(),
-            Some(money) => {
-                let rider = item.before.rider.into();
-                let funds = funds.get(&rider).copied().unwrap_or_default();
-                ledger::decide(money, &funds).unwrap_or_else(|failed| {
-                    event.payment_status = PaymentStatus::Failed;
-                    failed.release.map(|release| *release).into_iter().collect()
-                })
-            }
+            Some(money) => ledger::decide(money, &of_rider).unwrap_or_else(|failed| {
+                event.payment_status = PaymentStatus::Failed;
+                failed.release.map(|release| *release).into_iter().collect()
+            }),
         };
         if let Some(cash) = &item.record.cash {
-            let funds = funds.get(&item.before.rider.into()).copied().unwrap_or_default();
-            journals.extend(cash_journals(cash, &funds)?);
+            journals.extend(cash_journals(cash, &of_rider)?);
         }
+        journals.extend(pick::cover(&item.before, &mut event, &of_rider, card)?);
         let trip = Arc::new(evolve(&item.before, &event));
         Ok(Self { trip, event: Arc::new(event), journals })
     }
@@ -193,6 +199,8 @@ impl Planned {
             payment_status: trip.payment_status,
             driver_id: trip.driver,
             queued_behind: trip.queued_behind,
+            price: trip.price.0,
+            quoted_price: trip.quoted_price.map(|price| price.0),
             final_price: trip.final_price.map(|price| price.0),
             hold: trip.hold.0,
             distance_m: trip.distance_m,
@@ -356,7 +364,7 @@ impl Desk {
         let mut tx = self.db.begin_writer().await?;
         let riders: Vec<UserId> = items
             .iter()
-            .filter(|item| item.record.money.is_some())
+            .filter(|item| item.record.money.is_some() || item.record.picks_bid())
             .map(|item| item.before.rider.into())
             .collect::<HashSet<_>>()
             .into_iter()
@@ -365,7 +373,13 @@ impl Desk {
             true => HashMap::new(),
             false => ledger::lock_funds_in_tx(&mut tx, &riders).await?,
         };
-        let planned = items.iter().map(|item| Planned::of(item, &funds));
+        let asked: Vec<TripId> =
+            items.iter().filter_map(|item| item.record.asks_card(&item.before)).collect();
+        let cards = match asked.is_empty() {
+            true => HashMap::new(),
+            false => store::cards_bound_in_tx(&mut tx, &asked).await?,
+        };
+        let planned = items.iter().map(|item| Planned::of(item, &funds, &cards));
         let planned: Vec<Planned> =
             planned.collect::<Result<_, _>>().map_err(GroupError::Refused)?;
         let moves: Vec<Move<'_>> =

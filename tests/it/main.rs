@@ -13,6 +13,8 @@ mod api_keys;
 mod attacks;
 mod audit;
 mod bad_input;
+mod bids;
+mod bids_killed;
 mod books;
 mod card_trips;
 mod card_trips_killed;

@@ -15,12 +15,12 @@ pub async fn choose(admin: &Person, strategy: &str) {
 }
 
 /// Drivers this far from the pickup, nearest first.
-async fn drivers_at(server: &Outside, admin: &Person, metres: &[f64]) -> Vec<Person> {
+pub async fn drivers_at(server: &Outside, admin: &Person, metres: &[f64]) -> Vec<Person> {
     let places = metres.iter().map(|metres| far_from(CAIRO, *metres));
     join_all(places.map(|at| online_driver(server, admin, at))).await
 }
 
-async fn wheels_of(server: &Outside, drivers: &[Person]) -> Vec<Socket> {
+pub async fn wheels_of(server: &Outside, drivers: &[Person]) -> Vec<Socket> {
     join_all(drivers.iter().map(|driver| Socket::listen(server, driver))).await
 }
 
@@ -47,7 +47,7 @@ async fn rounds_of(admin: &Person, trip: &str) -> String {
 }
 
 /// The trace is written behind: it says this in the end.
-async fn rounds_become(admin: &Person, trip: &str, expected: &str) {
+pub async fn rounds_become(admin: &Person, trip: &str, expected: &str) {
     let mut seen = String::new();
     until(expected, async || {
         let now = rounds_of(admin, trip).await;
@@ -61,7 +61,7 @@ async fn rounds_become(admin: &Person, trip: &str, expected: &str) {
 }
 
 /// Nobody holds an offer, by the offers' record and by the fleet.
-async fn no_lease_is_left(server: &Server, drivers: &[Person]) {
+pub async fn no_lease_is_left(server: &Server, drivers: &[Person]) {
     let mut owner = storage::testing::owner(server.db()).await;
     let flows = server.running().flows().clone();
     until("the end of every offer", async || {

@@ -44,7 +44,7 @@ fn steps(ride: &Value) -> &[Value] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ride_of_the_vectors_is_ridden_frame_by_frame() {
-    let mut server = Some(Server::start().await);
+    let mut server = Some(Server::where_trips_cost(42).await);
     let story = ride();
     let mut ride = Ride::begin(server.as_ref().expect("it has just started"), &story).await;
     let mut stopping = None;
@@ -73,6 +73,9 @@ impl Ride {
         let admin = Person::admin(server).await;
         let (rider, driver) = (Person::rider(server).await, Person::driver(server).await);
         driver.approve(&admin, "economy").await;
+        let choice = json!({"strategy": "first_accept", "allowed": ["broadcast_bid"],
+            "reason": "a ride"});
+        admin.post("/admin/cities/1/dispatch", choice).await.data();
         let began: Timestamp = text(&story["began"]).parse().expect("a time");
         let shift_ms = Timestamp::now().as_millisecond() - began.as_millisecond();
         let mut ride = Self {

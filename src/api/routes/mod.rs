@@ -5,6 +5,7 @@ mod admin;
 mod api_keys;
 mod audit;
 mod auth;
+mod bids;
 mod books;
 mod cities;
 mod dead_letters;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(location::routes())
         .merge(pricing::routes())
         .merge(trips::routes())
+        .merge(bids::routes())
         .merge(wallet::routes())
         .merge(payment::routes())
         .merge(promo::routes())

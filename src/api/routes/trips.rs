@@ -5,8 +5,8 @@ use base::{Piasters, TripId, trimmed_option};
 use dispatch::MatchingStatus;
 use fleet::TrackView;
 use flows::{
-    Advance, Answer as Said, Answered, CashView, Flows, ReceiptView, Step, TipView, TripForm,
-    TripRequested,
+    Advance, Answer as Said, Answered, CashView, Flows, OfferAction, ReceiptView, Step, TipView,
+    TripForm, TripRequested,
 };
 use serde::Deserialize;
 use trips::{CancelReason, Filter, Status, StatusView, TripList, TripView};
@@ -42,17 +42,13 @@ pub(crate) fn routes() -> OpenApiRouter<Flows> {
 // It checks itself while it becomes a request, over the socket too.
 impl Check for TripForm {}
 
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum OfferAction {
-    Accept,
-    Decline,
-}
-
 /// A driver's word on an offer.
 #[derive(Deserialize, ToSchema)]
 struct ResponseBody {
     action: OfferAction,
+    /// With a bid: within the offer's `bid`.
+    #[schema(minimum = 0, maximum = 10000)]
+    price: Option<Piasters>,
 }
 
 impl Check for ResponseBody {}
@@ -208,7 +204,7 @@ async fn matching_status(
     Ok(Reply::ok(flows.matching_status(&caller, trip).await?))
 }
 
-/// Answers an offer. Drivers only.
+/// Answers an offer; where prices are bid, with a price. Drivers only.
 #[utoipa::path(
     post, path = "/trips/{id}/driver-response", tag = "trips", params(("id" = TripId, Path)),
     request_body = ResponseBody,
@@ -222,10 +218,7 @@ async fn driver_response(
     Attempt(once): Attempt,
     Valid(body): Valid<ResponseBody>,
 ) -> Answer<Answered> {
-    let said = match body.action {
-        OfferAction::Accept => Said::Accept,
-        OfferAction::Decline => Said::Decline,
-    };
+    let said = Said::of(body.action, body.price)?;
     Ok(Reply::ok(flows.answer_offer(driver.id, trip, said, once).await?))
 }
 

@@ -133,6 +133,8 @@ fn held_elsewhere(driver: DriverId, now: Millis) -> OfferPlan {
         score: 0.0,
         distance_m: 0,
         eta_s: 0,
+        bids: None,
+        bid: None,
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use base::{DriverId, OfferId};
+use base::{CityId, DriverId, OfferId, Piasters};
 
 use super::city::{Play, START, Ways, driver, search, seen, trip};
 use crate::board::Rules;
 use crate::eligibility::Standing;
 use crate::model::{Decision, Outcome, Seen};
+use crate::strategy::Strategy;
 use crate::wire::MatchingStatus;
 
 /// `count` drivers, numbered from 1, each 100 m farther than the one before.
@@ -24,6 +25,28 @@ fn the_best_five_are_asked_at_once_then_the_next_five() {
     assert_eq!(play.at(15.0).end_all(Outcome::Expired).tick(), "1: 6 7 8 9 10");
     assert_eq!(play.open[0].round, 2);
     assert_eq!(play.at(30.0).end_all(Outcome::Expired).tick(), "1: 11 12");
+}
+
+#[test]
+fn ten_bid_at_once_and_the_next_ring_does_when_nobody_was_chosen() {
+    let mut drivers = queue(12);
+    drivers.push(seen(70, 7_000.0));
+    let mut play = Play::new(drivers);
+    play.board.choose(CityId(1), Strategy::BroadcastBid);
+    assert_eq!(play.ask(1).tick(), "1: 1 2 3 4 5 6 7 8 9 10");
+    let plan = &play.open[0];
+    let bids_until = plan.bids.expect("prices are bid").until;
+    assert_eq!(bids_until, START + Duration::from_secs(30));
+    assert_eq!(plan.until, START + Duration::from_secs(45), "the rider chooses for a while");
+    assert!(play.board.bid(trip(2), driver(4), Piasters(4_500)).is_none(), "another's trip");
+    let plan = play.board.bid(trip(1), driver(4), Piasters(4_500)).expect("he was asked");
+    assert_eq!(plan.bid, Some(Piasters(4_500)));
+    for number in [1, 2, 3, 5, 6, 7, 8, 9, 10] {
+        assert_eq!(play.at(30.0).end(number, Outcome::Expired).tick(), "");
+    }
+    // He bid and was let pass: this search asks him no more, a farther ring asks others.
+    assert_eq!(play.at(45.0).end(4, Outcome::Unchosen).tick(), "1: 11 12 70");
+    assert_eq!(play.at(75.0).end_all(Outcome::Expired).tick(), "1: no drivers");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::{Caller, DriverId, Millis, Role, SessionId, TripId, UserId};
+use base::{Caller, DriverId, Millis, Piasters, Role, SessionId, TripId, UserId};
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 use storage::{Db, Who};
@@ -79,6 +79,8 @@ impl Books {
             score: 0.75,
             distance_m: 1_200,
             eta_s: 240,
+            bids: None,
+            bid: None,
         }
     }
 
@@ -129,11 +131,11 @@ async fn both_states_of_an_offer_may_come_in_one_batch() {
         .write(&[
             OfferRecord::made(&one),
             OfferRecord::made(&two),
-            end(&one, Outcome::Expired),
+            end(&one, Outcome::Unchosen),
             end(&two, Outcome::Revoked),
         ])
         .await;
-    books.check("expired; revoked").await;
+    books.check("unchosen; revoked").await;
 }
 
 #[tokio::test]
@@ -148,6 +150,8 @@ async fn an_offer_of_a_trip_that_is_gone_holds_nobody_up() {
 async fn the_trace_shows_verdict_score_parts_and_answer_to_admins_only() {
     let mut books = Books::open().await;
     let plan = books.plan(0, books.trip);
+    books.write(&[OfferRecord::made(&plan)]).await;
+    let plan = OfferPlan { bid: Some(Piasters(4_250)), ..plan };
     books.write(&[OfferRecord::made(&plan), end(&plan, Outcome::Accepted)]).await;
     let parts = Parts { distance: 0.3, rating: 0.2, recent: -0.05, ..Parts::default() };
     let line = |driver, verdict, at: Millis| Considered {
@@ -186,6 +190,7 @@ async fn the_trace_shows_verdict_score_parts_and_answer_to_admins_only() {
     assert_eq!(words, ["offered 900 Some(240) accepted", "busy 900 None -"]);
     assert_eq!((rows[0].at, rows[0].parts, rows[0].score), (START, Some(parts), Some(0.45)));
     assert_eq!(rows[0].answered_at, Some(START + Duration::from_secs(5)));
+    assert_eq!((rows[0].bid, rows[1].bid), (Some(Piasters(4_250)), None));
     assert!(trace(&books.db, &who(Role::Rider), plan.trip).await.expect("none").trace.is_empty());
     books.check("accepted; -").await;
 }

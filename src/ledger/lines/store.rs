@@ -13,7 +13,7 @@ WITH journals AS (
   SELECT id, kind, note, created_at FROM ledger_journal
   WHERE kind IN ('settle', 'cancel_fee', 'cash_difference', 'tip') AND reference = $1
   UNION ALL
-  SELECT id, kind, note, created_at FROM ledger_journal WHERE parent = $1)
+  SELECT id, kind, note, created_at FROM ledger_journal WHERE parent = $1 AND kind <> 'hold')
 SELECT j.id, j.kind, j.note, j.created_at, e.account, e.owner, e.amount
 FROM journals j JOIN ledger_entry e ON e.journal_id = j.id
 ORDER BY j.created_at, j.id, e.account";

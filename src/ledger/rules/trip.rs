@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use base::{
-    BasisPoints, Code, DriverId, PaymentMethod, Piasters, Problem, RiderId, TripId, UserId,
+    BasisPoints, Code, DriverId, OfferId, PaymentMethod, Piasters, Problem, RiderId, TripId, UserId,
 };
 
 use super::{leg, moved};
@@ -129,6 +129,16 @@ pub fn hold_journal(trip: TripId, rider: RiderId, amount: Piasters) -> Journal {
     let user = UserId::from(rider);
     let legs = moved(Account::RiderWallet(user), Account::RiderHold(user), amount);
     Journal::new(Kind::Hold, trip.0, format!("hold:{trip}"), Mode::Authorising, &legs)
+}
+
+/// Sets `amount` more aside, for a bid that costs more than is set aside; once per offer, key
+/// `hold:<trip>:<offer>`.
+pub fn raise_hold(trip: TripId, rider: RiderId, offer: OfferId, amount: Piasters) -> Journal {
+    let user = UserId::from(rider);
+    let legs = moved(Account::RiderWallet(user), Account::RiderHold(user), amount);
+    let key = format!("hold:{trip}:{offer}");
+    let journal = Journal::new(Kind::Hold, offer.0, key, Mode::Authorising, &legs);
+    Journal { parent: Some(trip), ..journal }
 }
 
 /// The journals of a step, none when nothing moves. Keys: `settle:<trip>`, `release:<trip>`,

@@ -57,6 +57,8 @@ fn each_kind_takes_its_ways() {
     everywhere(Kind::TripCompleted, "socket push");
     everywhere(Kind::TripCancelled, "socket push sms");
     everywhere(Kind::TripDriverCancelled, "socket push");
+    everywhere(Kind::TripBidOff, "socket push");
+    everywhere(Kind::BidWon, "socket push");
     everywhere(Kind::TripNoDrivers, "socket push sms");
     everywhere(Kind::Receipt, "email");
     everywhere(Kind::PaymentSucceeded, "socket push");

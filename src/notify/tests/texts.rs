@@ -43,6 +43,8 @@ fn all() -> Vec<News> {
         News::TripCancelled { by: EndedBy::Rider, fee: Piasters::ZERO },
         News::TripCancelled { by: EndedBy::Company, fee: Piasters::ZERO },
         News::TripDriverCancelled,
+        News::TripBidOff,
+        News::BidWon { price },
         News::TripNoDrivers,
         News::Receipt(paid(price)),
         News::PaymentSucceeded { amount: price },

@@ -23,6 +23,13 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
         News::TripDriverCancelled => {
             Text::new("نبحث عن سائق آخر", "تعذّر على سائقك الحضور. نبحث لك عن سائق آخر بالسعر نفسه.")
         }
+        News::TripBidOff => Text::new(
+            "نبحث عن سائق آخر",
+            "تعذّر على سائقك الحضور، ولم يعد سعره قائمًا. نبحث لك عن سائق آخر.",
+        ),
+        News::BidWon { price } => {
+            Text::new("الرحلة لك", format!("اختار الراكب سعرك: {}.", money(price)))
+        }
         News::TripNoDrivers => {
             Text::new("لا يوجد سائق متاح", "كل السائقين القريبين مشغولون. حاول مرة أخرى بعد قليل.")
         }

@@ -26,6 +26,14 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
             "Looking for another driver",
             "Your driver can't come. We look for another one at the same price.",
         ),
+        News::TripBidOff => Text::new(
+            "Looking for another driver",
+            "Your driver can't come, and his price is off. We look for another one.",
+        ),
+        News::BidWon { price } => {
+            let body = format!("The rider took your price of {}.", money(price));
+            Text::new("The trip is yours", body)
+        }
         News::TripNoDrivers => Text::new(
             "No driver found",
             "All drivers near you are busy. Please try again in a little while.",

@@ -122,7 +122,9 @@ async fn a_trip_that_could_not_be_paid_is_paid_once_when_there_is_money() {
     assert_eq!(last[0].event, EventName::Paid);
     assert_eq!(owing().await, []);
     let replayed = crate::replay(&stand.db, trip).await.expect("it can be read");
-    assert_eq!(replayed.expect("it is there").differences, [""; 0]);
+    // All but the price, which the test made grow behind the events' back.
+    let grown = "price: the row says Piasters(30000), the events say Piasters(10000)";
+    assert_eq!(replayed.expect("it is there").differences, [grown]);
     stand.money_adds_up().await;
 }
 

@@ -11,7 +11,7 @@ fn offer(n: u128, until_s: i64) -> (i64, Command) {
     (0, Command::Offer { driver: driver(n), until: at_s(until_s), round: 1 })
 }
 
-fn accept(n: u128) -> Command {
+pub(super) fn accept(n: u128) -> Command {
     Command::Accept { driver: driver(n) }
 }
 
@@ -27,7 +27,7 @@ fn complete(n: u128) -> Command {
     Command::Complete { driver: driver(n), distance_m: 4321, cash: None }
 }
 
-fn cancel(by: Party) -> Command {
+pub(super) fn cancel(by: Party) -> Command {
     Command::Cancel { by, reason: CancelReason::ChangedMind }
 }
 
@@ -53,7 +53,7 @@ fn story(status: Status) -> Vec<(i64, Command)> {
     whole.into_iter().take(length).collect()
 }
 
-fn tell(state: State, story: &[(i64, Command)]) -> State {
+pub(super) fn tell(state: State, story: &[(i64, Command)]) -> State {
     story.iter().fold(state, |state, (at, command)| {
         step(&state, command, at_s(*at))
             .unwrap_or_else(|refusal| panic!("{command:?}: {refusal}"))
@@ -61,7 +61,7 @@ fn tell(state: State, story: &[(i64, Command)]) -> State {
     })
 }
 
-fn after(status: Status) -> State {
+pub(super) fn after(status: Status) -> State {
     match status {
         Status::NoDrivers => tell(state(trip()), &[(60, Command::NoDrivers)]),
         Status::Scheduled => {
@@ -79,6 +79,9 @@ fn show_tell(tell: &Tell) -> String {
         Tell::Event => "event".to_owned(),
         Tell::NeedsDriver => "needs_driver".to_owned(),
         Tell::OfferEnded { driver, outcome } => format!("offer({} {outcome})", driver.as_u128()),
+        Tell::Bid { bid, stands } => {
+            format!("bid({} {} {stands})", bid.driver.as_u128(), bid.price)
+        }
         Tell::SearchOver => "over".to_owned(),
         Tell::Matched { driver } => format!("matched({})", driver.as_u128()),
         Tell::DriverFreed { driver, how } => format!("freed({} {how})", driver.as_u128()),
@@ -127,7 +130,8 @@ fn show(result: Result<Step, crate::Refusal>) -> String {
     }
 }
 
-fn check(state: &State, command: Command, at: i64, expected: &str) {
+#[track_caller]
+pub(super) fn check(state: &State, command: Command, at: i64, expected: &str) {
     let shown = show(step(state, &command, at_s(at)));
     assert_eq!(shown, expected, "{} + {command:?} at {at} s", state.trip.status);
 }

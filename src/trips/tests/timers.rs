@@ -108,6 +108,9 @@ impl Scene {
                 Effect::OfferEnded { driver, outcome, .. } => {
                     format!("offer({} {outcome})", driver.as_u128())
                 }
+                Effect::Bid { bid, stands, .. } => {
+                    format!("bid({} {stands})", bid.driver.as_u128())
+                }
                 Effect::SearchOver { .. } => "search_over".to_owned(),
                 Effect::Matched { driver, .. } => format!("matched({})", driver.as_u128()),
                 Effect::Adopted { driver, .. } => format!("adopted({})", driver.as_u128()),

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use base::{Piasters, RiderId, TripId, UserId};
+use base::{BasisPoints, OfferId, Piasters, RiderId, TripId, UserId};
 use proptest::prelude::*;
 
 use super::{RIDER, at_s, driver, pickup, point, state, trip};
 use crate::event::{TripEvent, evolve};
 use crate::model::{CancelReason, OfferOutcome, Party, PaymentStatus, Status, Trip};
+use crate::offers::BidTerms;
 use crate::rules::{Command, State, Step, Tell, step};
 
 fn commands() -> impl Strategy<Value = Command> {
@@ -26,6 +27,17 @@ fn commands() -> impl Strategy<Value = Command> {
         6 => (who.clone(), 0i64..4000, 1u16..4).prop_map(|(n, until, round)| Command::Offer {
             driver: driver(n), until: at_s(until), round
         }),
+        4 => (who.clone(), 0i64..4000, 0i64..2000).prop_map(|(n, until, open)| Command::AskBid {
+            driver: driver(n), until: at_s(until), round: 1, terms: terms(n, open)
+        }),
+        4 => (who.clone(), 7_000i64..16_000).prop_map(|(n, price)| Command::Bid {
+            driver: driver(n), price: Piasters(price)
+        }),
+        4 => (who.clone(), 9u128..12).prop_map(|(n, rider)| Command::PickBid {
+            rider: if rider == 9 { RiderId::from_u128(9) } else { RIDER },
+            offer: OfferId::from_u128(n),
+            price: None,
+        }),
         1 => who.clone().prop_map(|n| Command::Decline { driver: driver(n) }),
         1 => who.clone().prop_map(|n| Command::Withdraw { driver: driver(n) }),
         1 => Just(Command::Expire),
@@ -43,6 +55,12 @@ fn commands() -> impl Strategy<Value = Command> {
         1 => (party, reason).prop_map(|(by, reason)| Command::Cancel { by, reason }),
         1 => who.prop_map(|n| Command::Reassign { driver: driver(n) }),
     ]
+}
+
+/// The offer of driver `n` is always called `n`.
+fn terms(n: u128, open_s: i64) -> BidTerms {
+    let (floor, ceiling) = (BasisPoints(8_000), BasisPoints(15_000));
+    BidTerms { offer: OfferId::from_u128(n), open_until: at_s(open_s), floor, ceiling, eta_s: 60 }
 }
 
 fn begin(scheduled: bool, pin: bool) -> Trip {
@@ -83,6 +101,23 @@ fn lawful(
         let asked = before.offers.iter().any(|lease| lease.driver == winner && now < lease.until);
         prop_assert!(asked || reassigned);
         prop_assert!(!old.excluded.contains(&winner));
+    }
+    // A price changes to what its winner bid and its rider picked, and back to the quote.
+    match (command, record.event.price) {
+        (Command::PickBid { rider, .. }, Some(price)) => {
+            prop_assert_eq!((*rider, new.price), (old.rider, price));
+            let bid = before.bids().find(|bid| Some(bid.driver) == new.driver);
+            prop_assert_eq!(bid.map(|bid| bid.price), Some(price));
+            prop_assert!((8_000..=15_000).contains(&price.0) && price.0 % 50 == 0);
+            prop_assert_eq!(new.quoted_price, Some(Piasters(10_000)));
+        }
+        (_, Some(price)) => {
+            prop_assert_eq!((new.status, price), (Status::Requested, Piasters(10_000)));
+            prop_assert_eq!((new.price, new.quoted_price), (price, None));
+        }
+        (_, None) => {
+            prop_assert_eq!((new.price, new.quoted_price), (old.price, old.quoted_price));
+        }
     }
     // Every open offer ends when the search ends.
     let ended = done.tells.iter().filter(|tell| matches!(tell, Tell::OfferEnded { .. })).count();

@@ -45,6 +45,14 @@ const RULES: &[(&str, &str)] = &[
          OR e.payload->>'driverId' IS DISTINCT FROM t.driver_id::text",
     ),
     (
+        "T5 a trip costs what its last event about a price says: a picked bid, or the quote again",
+        "SELECT t.id::text FROM trips t JOIN LATERAL (SELECT (e.payload->>'price')::numeric * 100 \
+             AS price FROM event_store e \
+           WHERE e.aggregate_type = 'trip' AND e.aggregate_id = t.id AND e.payload ? 'price' \
+           ORDER BY e.seq DESC LIMIT 1) said ON true \
+         WHERE said.price <> t.price OR t.final_price <> t.price",
+    ),
+    (
         // Each fact waits in the outbox until what follows from it is stored in its place.
         "O1 a completed trip is followed up: its fact waits, or its saga was asked for",
         "SELECT aggregate_id::text FROM event_store e WHERE event_type = 'TRIP_COMPLETED' \

@@ -24,7 +24,7 @@ pub use person::{
     CAIRO, Person, Reply, far_from, next_key, next_phone, online_driver, point, send,
 };
 pub use program::{ADMIN, Folder, Program, create_admin, free_address, program};
-pub use server::{Outside, Server};
+pub use server::{Outside, Server, flat_city};
 pub use socket::Socket;
 pub use till::{Till, authorise, card_that_is, deposit_that_is, gateway_settings, open, open_card};
 pub use vault::{Vault, bank_settings, fund, withdraw, withdrawal_that_is};
