@@ -93,7 +93,7 @@ pub fn page(headline: &str, scenes: &[Scene]) -> String {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>SmartLine dispatch simulator</title><style>{STYLE}\
-         body{{max-width:1400px}}.wide{{overflow-x:auto}}</style></head><body>\
+         body{{max-width:1400px}}.wide{{overflow-x:auto}}.n{{white-space:nowrap}}</style></head><body>\
          <h1>SmartLine dispatch simulator</h1><p>{}<br>Mean over the seeds; ± and whiskers are \
          their standard deviation.</p>",
         escape(headline),
