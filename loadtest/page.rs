@@ -8,7 +8,8 @@ use crate::report::{Report, columns, millis};
 use crate::stats::{Sample, Spread};
 
 pub const STYLE: &str = "
-:root{color-scheme:light dark;--a:#2563eb;--b:#16a34a;--c:#dc2626;--d:#d97706;--e:#9333ea;--f:#0891b2;--grid:#8884}
+:root{color-scheme:light dark;--a:#2563eb;--b:#16a34a;--c:#dc2626;--d:#d97706;
+--e:#9333ea;--f:#0891b2;--grid:#8884}
 body{font:15px/1.5 system-ui,sans-serif;max-width:1160px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.05rem;margin:1.6rem 0 .4rem}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(440px,1fr));gap:1rem 2rem}

@@ -95,7 +95,7 @@ pub fn groups(y_name: &str, names: &[&str], groups: &[(String, Vec<Bar>)]) -> St
             let low = down((height - spread).max(0.0), y_top);
             let _ = write!(
                 svg,
-                r#"<line class="whisker" x1="{middle:.1}" y1="{up:.1}" x2="{middle:.1}" y2="{low:.1}"/>"#
+                r#"<path class="whisker" d="M{middle:.1},{up:.1}L{middle:.1},{low:.1}"/>"#
             );
         }
     }

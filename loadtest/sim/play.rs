@@ -11,7 +11,7 @@
 //! - the rider learns the pickup time with the yes. Is it above what he agrees to (8 min + exp 10
 //!   min), he **called it off** ten seconds later, and the driver is free where he then is;
 //! - a rider who has a driver may be given a nearer one (where the policy swaps): that one is asked
-//!   like any other, and with his yes the first is free where he then is, as long waiting as he was;
+//!   like any other; with his yes the first is free where he then is, as long waiting as he was;
 //! - at the pickup he is **served**. His wait is from his first asking to the pickup;
 //! - after the drop-off the driver rests for 60 s, unless a next trip was promised to him;
 //! - an idle driver stays where he is.

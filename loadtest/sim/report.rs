@@ -93,7 +93,8 @@ pub fn page(headline: &str, scenes: &[Scene]) -> String {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>SmartLine dispatch simulator</title><style>{STYLE}\
-         body{{max-width:1400px}}.wide{{overflow-x:auto}}.n{{white-space:nowrap}}</style></head><body>\
+         body{{max-width:1400px}}.wide{{overflow-x:auto}}.n{{white-space:nowrap}}\
+         </style></head><body>\
          <h1>SmartLine dispatch simulator</h1><p>{}<br>Mean over the seeds; ± and whiskers are \
          their standard deviation.</p>",
         escape(headline),
@@ -104,7 +105,8 @@ pub fn page(headline: &str, scenes: &[Scene]) -> String {
         let of_rate: Vec<&Scene> = scenes.iter().filter(|s| s.acceptance == rate).collect();
         let _ = write!(
             html,
-            "<h2>{:.0} % of offers accepted, by requests a minute</h2><div class=\"plots\">{}</div>",
+            "<h2>{:.0} % of offers accepted, by requests a minute</h2>\
+             <div class=\"plots\">{}</div>",
             rate * 100.0,
             bars(&of_rate),
         );
