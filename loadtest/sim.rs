@@ -1,8 +1,8 @@
 //! `loadtest sim`: the dispatch engine's own code on virtual time, in a synthetic city.
 //!
 //! Owns the policies that are compared and the runs over demands and seeds; `report` shows what
-//! they came to. What riders and drivers do, and what is counted how, is said at the head of `play`;
-//! they are the same in the synthetic square and in Manhattan. One seed is one city: every policy
+//! they came to. What riders and drivers do, and what is counted how, is said at the head of
+//! `play`; they are the same in the synthetic square and in Manhattan. One seed is one city: every policy
 //! meets the same riders at the same moments and the same drivers at the same places.
 
 mod cars;
