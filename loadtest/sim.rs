@@ -2,8 +2,8 @@
 //!
 //! Owns the policies that are compared and the runs over demands and seeds; `report` shows what
 //! they came to. What riders and drivers do, and what is counted how, is said at the head of
-//! `play`; they are the same in the synthetic square and in Manhattan. One seed is one city: every policy
-//! meets the same riders at the same moments and the same drivers at the same places.
+//! `play`; they are the same in the synthetic square and in Manhattan. One seed is one city: every
+//! policy meets the same riders at the same moments and the same drivers at the same places.
 
 mod cars;
 mod measures;

@@ -2,10 +2,10 @@
 //!
 //! Where demand flows one way drivers heap up at one end and are missed at the other; an idle
 //! driver stays where he is. The one whom nobody needs is known by how long those around him have
-//! waited: he is sent farther, so that those who are few stay near the riders who come next. It stands for
-//! the difference of place in value-based matching (Xu et al., "Large-scale order dispatch in
-//! on-demand ride-hailing platforms", 2018), without anything to be learnt. It is fair as well: who
-//! waits long is asked first.
+//! waited: he is sent farther, so that those who are few stay near the riders who come next. It
+//! stands for the difference of place in value-based matching (Xu et al., "Large-scale order
+//! dispatch in on-demand ride-hailing platforms", 2018), without anything to be learnt. It is fair
+//! as well: who waits long is asked first.
 
 use std::collections::{HashMap, HashSet};
 
