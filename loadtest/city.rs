@@ -78,12 +78,18 @@ impl City {
 
     /// Mean speed of a ride that starts in the given quarter-hour of the day, km/h of city time.
     pub fn speed_kmh(&self, from: Place, to: Place, quarter: usize) -> f64 {
+        match &self.speeds {
+            Speeds::Table(_) => self.kmh_between(self.zone_of(from), self.zone_of(to), quarter),
+            // No zone matters.
+            Speeds::Daily(_) => self.kmh_between(0, 0, quarter),
+        }
+    }
+
+    /// The same for a ride from one zone to another.
+    pub fn kmh_between(&self, from: usize, to: usize, quarter: usize) -> f64 {
         let quarter = quarter % QUARTERS;
         let kmh = match &self.speeds {
-            Speeds::Table(table) => {
-                let pair = self.zone_of(from) * self.zones.len() + self.zone_of(to);
-                table[pair * QUARTERS + quarter]
-            }
+            Speeds::Table(table) => table[(from * self.zones.len() + to) * QUARTERS + quarter],
             Speeds::Daily(day) => day[quarter],
         };
         f64::from(kmh)

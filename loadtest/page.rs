@@ -7,8 +7,9 @@ use crate::plots::{Line, bars, escape, lines};
 use crate::report::{Report, columns, millis};
 use crate::stats::{Sample, Spread};
 
-const STYLE: &str = "
-:root{color-scheme:light dark;--a:#2563eb;--b:#16a34a;--c:#dc2626;--d:#d97706;--grid:#8884}
+pub const STYLE: &str = "
+:root{color-scheme:light dark;--a:#2563eb;--b:#16a34a;--c:#dc2626;--d:#d97706;
+--e:#9333ea;--f:#0891b2;--grid:#8884}
 body{font:15px/1.5 system-ui,sans-serif;max-width:1160px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.05rem;margin:1.6rem 0 .4rem}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(440px,1fr));gap:1rem 2rem}
@@ -19,7 +20,9 @@ svg text{font-size:11px;fill:currentColor;opacity:.75}
 text.y{text-anchor:end}text.x{text-anchor:middle}
 .grid{stroke:var(--grid)}.line{fill:none;stroke-width:1.8}.bar,.key{stroke:none}
 .c0{stroke:var(--a);fill:var(--a)}.c1{stroke:var(--b);fill:var(--b)}
-.c2{stroke:var(--c);fill:var(--c)}.c3{stroke:var(--d);fill:var(--d)}path.line{fill:none}
+.c2{stroke:var(--c);fill:var(--c)}.c3{stroke:var(--d);fill:var(--d)}
+.c4{stroke:var(--e);fill:var(--e)}.c5{stroke:var(--f);fill:var(--f)}path.line{fill:none}
+.whisker{stroke:currentColor}
 ";
 
 pub fn page(report: &Report) -> String {

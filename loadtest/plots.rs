@@ -35,10 +35,7 @@ pub fn lines(x_name: &str, y_name: &str, lines: &[Line<'_>]) -> String {
             let _ = write!(path, "{command}{px:.1},{py:.1}");
         }
         let _ = write!(svg, r#"<path class="line c{index}" d="{path}"/>"#);
-        let x = LEFT + 8.0 + index as f64 * 130.0;
-        let _ =
-            write!(svg, r#"<rect class="key c{index}" x="{x:.0}" y="8" width="10" height="10"/>"#);
-        text(&mut svg, "", (x + 15.0, 17.0), line.name);
+        key(&mut svg, index, line.name);
     }
     svg.push_str("</svg>");
     svg
@@ -66,6 +63,54 @@ pub fn bars(x_name: &str, y_name: &str, step: f64, counts: &[u64]) -> String {
     svg
 }
 
+/// One bar of a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Bar {
+    pub height: f64,
+    /// Half of the whisker.
+    pub spread: f64,
+}
+
+/// Groups of bars side by side, a name below each group; a bar of each name per group.
+pub fn groups(y_name: &str, names: &[&str], groups: &[(String, Vec<Bar>)]) -> String {
+    let bars = || groups.iter().flat_map(|(_, bars)| bars);
+    let y_top = nice(bars().map(|bar| bar.height + bar.spread).fold(0.0, f64::max));
+    let mut svg = open();
+    heights(&mut svg, y_name, y_top);
+    let width = (WIDTH - LEFT - RIGHT) / groups.len().max(1) as f64;
+    let each = width * 0.8 / names.len().max(1) as f64;
+    for (index, (name, bars)) in groups.iter().enumerate() {
+        let left = LEFT + width * (index as f64 + 0.1);
+        text(&mut svg, "x", (left + width * 0.4, HEIGHT - BOTTOM + 15.0), name);
+        for (place, Bar { height, spread }) in bars.iter().enumerate() {
+            let (x, y) = (left + each * place as f64, down(*height, y_top));
+            let _ = write!(
+                svg,
+                r#"<rect class="bar c{place}" x="{x:.1}" y="{y:.1}" width="{:.1}" height="{:.1}">"#,
+                (each - 2.0).max(0.5),
+                HEIGHT - BOTTOM - y,
+            );
+            let _ = write!(svg, "<title>{height:.2} ±{spread:.2}</title></rect>");
+            let (middle, up) = (x + each / 2.0 - 1.0, down(height + spread, y_top));
+            let low = down((height - spread).max(0.0), y_top);
+            let _ = write!(
+                svg,
+                r#"<path class="whisker" d="M{middle:.1},{up:.1}L{middle:.1},{low:.1}"/>"#
+            );
+        }
+    }
+    names.iter().enumerate().for_each(|(index, name)| key(&mut svg, index, name));
+    svg.push_str("</svg>");
+    svg
+}
+
+/// The name of a colour, above the plot.
+fn key(svg: &mut String, index: usize, name: &str) {
+    let x = LEFT + 8.0 + index as f64 * 108.0;
+    let _ = write!(svg, r#"<rect class="key c{index}" x="{x:.0}" y="8" width="10" height="10"/>"#);
+    text(svg, "", (x + 15.0, 17.0), name);
+}
+
 fn open() -> String {
     format!(r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">"#)
 }
@@ -78,20 +123,28 @@ fn down(y: f64, top: f64) -> f64 {
     HEIGHT - BOTTOM - y / top * (HEIGHT - TOP - BOTTOM)
 }
 
+const STEPS: usize = 4;
+
 fn axes(svg: &mut String, (x_name, x_top): (&str, f64), (y_name, y_top): (&str, f64)) {
-    const STEPS: usize = 4;
+    heights(svg, y_name, y_top);
     for step in 0..=STEPS {
-        let share = step as f64 / STEPS as f64;
-        let (y, x) = (down(y_top * share, y_top), across(x_top * share, x_top));
-        let end = WIDTH - RIGHT;
+        let x = x_top * step as f64 / STEPS as f64;
+        text(svg, "x", (across(x, x_top), HEIGHT - BOTTOM + 15.0), &short(x));
+    }
+    text(svg, "x", ((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 4.0), x_name);
+}
+
+/// The y axis and its lines.
+fn heights(svg: &mut String, y_name: &str, y_top: f64) {
+    for step in 0..=STEPS {
+        let value = y_top * step as f64 / STEPS as f64;
+        let (y, end) = (down(value, y_top), WIDTH - RIGHT);
         let _ = write!(
             svg,
             r#"<line class="grid" x1="{LEFT}" y1="{y:.1}" x2="{end:.1}" y2="{y:.1}"/>"#
         );
-        text(svg, "y", (LEFT - 6.0, y + 4.0), &short(y_top * share));
-        text(svg, "x", (x, HEIGHT - BOTTOM + 15.0), &short(x_top * share));
+        text(svg, "y", (LEFT - 6.0, y + 4.0), &short(value));
     }
-    text(svg, "x", ((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 4.0), x_name);
     text(svg, "y", (LEFT - 6.0, 17.0), y_name);
 }
 
@@ -170,5 +223,9 @@ mod tests {
             assert!(svg.ends_with("</svg>") && !svg.contains("NaN"), "{svg}");
         }
         assert_eq!(bars("s", "n", 5.0, &[1, 2, 3]).matches(r#"class="bar"#).count(), 3);
+        let group = |name: &str| (name.to_owned(), vec![Bar { height: 2.0, spread: 0.5 }; 2]);
+        let svg = groups("n", &["a", "b"], &[group("28"), group("34")]);
+        assert_eq!(svg.matches(r#"class="bar"#).count(), 4);
+        assert!(groups("n", &[], &[]).ends_with("</svg>"));
     }
 }

@@ -1,38 +1,48 @@
 //! `loadtest sim`: the dispatch engine's own code on virtual time, in a synthetic city.
 //!
-//! Owns the policies that are compared, the runs over demands and seeds, and the table. What riders
-//! and drivers do, and what is counted how, is said at the head of `play`. One seed is one city:
-//! every policy meets the same riders at the same moments and the same drivers at the same places.
+//! Owns the policies that are compared and the runs over demands and seeds; `report` shows what
+//! they came to. What riders and drivers do, and what is counted how, is said at the head of
+//! `play`; they are the same in the synthetic square and in Manhattan. One seed is one city: every
+//! policy meets the same riders at the same moments and the same drivers at the same places.
 
 mod cars;
 mod measures;
 mod plane;
 mod play;
+mod report;
 #[cfg(test)]
 mod tests;
+mod town;
 
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use comfy_table::{CellAlignment, Table};
-use dispatch::{Batching, Preset, Presets, Rules, Strategy, Supply};
+use dispatch::{Batching, Preset, Presets, Rules, Strategy, Supply, Swap};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use self::measures::{Measures, spread};
+use self::measures::Measures;
 use self::play::{Play, Setting};
+use self::report::Scene;
+use self::town::Town;
+use crate::city::Start;
 
-/// Plays dispatch policies against each other in a synthetic city, on virtual time.
+/// Plays dispatch policies against each other on virtual time.
 ///
-/// 20 × 20 km, riders between homes and work, roads 1.3 times the air at 24 km/h. Prints a table,
-/// mean and standard deviation over the seeds, and writes every run to a JSON file when asked to.
+/// In a synthetic city (20 × 20 km, riders between homes and work, roads 1.3 times the air at
+/// 24 km/h) or in Manhattan. Prints tables, mean and standard deviation over the seeds, and how
+/// riders were lost; writes every run to a JSON file and a page with plots when asked to.
 #[derive(clap::Parser, Clone, Debug)]
 #[command(name = "loadtest sim")]
 pub struct Args {
-    /// Requests per minute, one city each.
+    #[arg(long, value_enum, default_value = "square")]
+    pub city: Where,
+    /// When a run in Manhattan begins, its warm-up included.
+    #[arg(long, default_value = "Mon 15:00")]
+    pub begin: Start,
+    /// Requests per minute, one city each; in Manhattan on average, by the recorded day's curve.
     #[arg(long, value_delimiter = ',', default_value = "28,34,40")]
     pub per_minute: Vec<f64>,
     /// Mean chance that a driver takes an offer with a short pickup.
@@ -42,7 +52,7 @@ pub struct Args {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "top-five,sequential,exclusive,full"
+        default_value = "top-five,sequential,exclusive,full,swapping"
     )]
     pub policies: Vec<Policy>,
     #[arg(long, value_delimiter = ',', default_value = "1,2,3")]
@@ -56,8 +66,8 @@ pub struct Args {
     #[arg(long, default_value_t = 3.0)]
     pub hours: f64,
     /// Numbers of BATCHED changed for this run, as name=number: window, candidates, miss,
-    /// extra-eta, spare, short, ample-reach, ample, growth, point, decline, earlier, chain,
-    /// at-once, at-least; seconds where it is a time.
+    /// extra-eta, spare, short, ample-reach, ample, growth, point, decline, earlier, around, turn,
+    /// swap (the gain, 0 for none), chain, at-once, at-least; seconds where it is a time.
     #[arg(long, value_delimiter = ',', value_parser = tuning)]
     pub tune: Vec<(String, f64)>,
     /// Cities played at a time.
@@ -66,6 +76,18 @@ pub struct Args {
     /// File for every run's measures.
     #[arg(long)]
     pub json: Option<PathBuf>,
+    /// File for the tables with plots, a page that needs nothing else.
+    #[arg(long)]
+    pub html: Option<PathBuf>,
+}
+
+/// Where it is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Where {
+    /// 20 × 20 km, made up: riders between homes and work.
+    Square,
+    /// As it was recorded in 2018: trips, speeds and zones.
+    Manhattan,
 }
 
 /// A way to dispatch.
@@ -79,8 +101,12 @@ pub enum Policy {
     /// The batch alone: each search its own driver, one offer at a time, no reach that shrinks,
     /// nobody promised a next trip.
     Exclusive,
-    /// All of BATCHED.
+    /// All of BATCHED that a server does.
     Full,
+    /// And a nearer driver for a rider whose own is still 90 s farther.
+    Swapping,
+    /// BATCHED as if drivers were missed everywhere alike, and nobody's turn came.
+    Placeless,
     /// BATCHED without promised next trips.
     Unchained,
     /// BATCHED with one reach, whether drivers are short or not.
@@ -106,11 +132,15 @@ impl Policy {
         let unchained = |preset: Preset| Preset { chain: Duration::ZERO, ..preset };
         let batched = match self {
             Self::TopFive | Self::Sequential | Self::Full => full,
-            Self::Exclusive => Batching { preset: unchained(single), supply: wide, ..full },
+            Self::Exclusive => {
+                Batching { preset: unchained(single), supply: wide, around: 0.0, turn: 0.0, ..full }
+            }
             Self::Unchained => Batching { preset: unchained(full.preset.clone()), ..full },
             Self::Uncapped => Batching { supply: wide, ..full },
             Self::Single => Batching { preset: single, ..full },
             Self::Blind => Batching { point_s: 0.0, ..full },
+            Self::Swapping => Batching { swap: Some(Swap::default()), ..full },
+            Self::Placeless => Batching { around: 0.0, turn: 0.0, ..full },
         };
         Rules { presets: Presets { batched, ..Presets::default() }, ..Rules::default() }
     }
@@ -153,6 +183,9 @@ fn set(batching: &mut Batching, name: &str, value: f64) -> bool {
         "earlier" => batching.earlier = value,
         "decline" => batching.decline_s = value,
         "chain" => batching.preset.chain = seconds,
+        "around" => batching.around = value,
+        "turn" => batching.turn = value,
+        "swap" => batching.swap = (value > 0.0).then_some(Swap { gain: seconds }),
         "at-once" => batching.preset.at_once = value as usize,
         "at-least" => batching.preset.at_least = seconds,
         _ => return false,
@@ -177,8 +210,17 @@ pub fn start(args: &Args) -> Result<bool> {
     ensure!(args.per_minute.iter().all(|rate| *rate > 0.0), "there must be demand");
     ensure!(args.acceptance.iter().all(|p| (0.0..=1.0).contains(p)), "a chance is 0 to 1");
     ensure!(args.warm_up >= 0.0 && args.hours > 0.0, "hours can't be negative");
-    let runs = play_all(args);
-    println!("{}", text(args, &runs));
+    let town = match args.city {
+        Where::Square => Town::Square,
+        Where::Manhattan => Town::manhattan(args.begin)?,
+    };
+    let runs = play_all(args, &town);
+    let (headline, scenes) = (headline(args), scenes(args, &runs));
+    println!("{}", report::text(&headline, &scenes));
+    if let Some(path) = &args.html {
+        let page = report::page(&headline, &scenes);
+        std::fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
+    }
     if let Some(path) = &args.json {
         let json = serde_json::to_vec_pretty(&runs)?;
         std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
@@ -186,7 +228,7 @@ pub fn start(args: &Args) -> Result<bool> {
     Ok(true)
 }
 
-fn play_all(args: &Args) -> Vec<Run> {
+fn play_all(args: &Args, town: &Town) -> Vec<Run> {
     let mut asked = Vec::new();
     for acceptance in &args.acceptance {
         for per_minute in &args.per_minute {
@@ -203,7 +245,7 @@ fn play_all(args: &Args) -> Vec<Run> {
             scope.spawn(|| {
                 while let Some(one) = asked.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let (policy, per_minute, acceptance, seed) = *one;
-                    let measures = play_one(args, *one);
+                    let measures = play_one(args, town, *one);
                     let run = Run { policy, per_minute, acceptance, seed, measures };
                     done.lock().push((*one, run));
                 }
@@ -218,10 +260,12 @@ fn play_all(args: &Args) -> Vec<Run> {
 
 fn play_one(
     args: &Args,
+    town: &Town,
     (policy, per_minute, acceptance, seed): (Policy, f64, f64, u64),
 ) -> Measures {
     let hours = |hours: f64| Duration::from_secs_f64(hours * 3_600.0);
     let setting = Setting {
+        town: town.clone(),
         seed,
         drivers: args.drivers,
         per_minute,
@@ -232,54 +276,37 @@ fn play_one(
     Measures::of(&Play::new(&setting, policy.strategy(), policy.rules(tuned(&args.tune))).run())
 }
 
-fn text(args: &Args, runs: &[Run]) -> String {
-    let mut text = String::new();
-    for acceptance in &args.acceptance {
-        for per_minute in &args.per_minute {
-            let of = |policy| {
-                let fits = move |run: &&Run| {
-                    run.policy == policy
-                        && run.per_minute == *per_minute
-                        && run.acceptance == *acceptance
+/// One table each for what drivers accept and how much is asked for.
+fn scenes(args: &Args, runs: &[Run]) -> Vec<Scene> {
+    let mut scenes = Vec::new();
+    for &acceptance in &args.acceptance {
+        for &per_minute in &args.per_minute {
+            let of = |policy: &Policy| {
+                let fits = |run: &&Run| {
+                    run.policy == *policy
+                        && run.per_minute == per_minute
+                        && run.acceptance == acceptance
                 };
-                runs.iter().filter(fits).map(|run| run.measures.all()).collect::<Vec<_>>()
+                (policy.name(), runs.iter().filter(fits).map(|run| run.measures).collect())
             };
-            let _ = writeln!(
-                text,
-                "\n{per_minute} requests a minute, {} drivers, {:.0} % accept, {} seeds",
-                args.drivers,
-                acceptance * 100.0,
-                args.seeds.len()
-            );
-            let rows: Vec<(String, Vec<[f64; 12]>)> =
-                args.policies.iter().map(|policy| (policy.name(), of(*policy))).collect();
-            let _ = writeln!(text, "{}", table(&rows));
+            let rows = args.policies.iter().map(of).collect();
+            scenes.push(Scene { per_minute, acceptance, rows });
         }
     }
-    text
+    scenes
 }
 
-/// A row per policy, a column per measure: mean, and behind it the spread.
-fn table(rows: &[(String, Vec<[f64; 12]>)]) -> Table {
-    let mut table = crate::report::plain();
-    table.set_header([""].into_iter().chain(Measures::NAMES));
-    for (name, seeds) in rows {
-        let cells = (0..Measures::NAMES.len()).map(|measure| {
-            let values: Vec<f64> = seeds.iter().map(|all| all[measure]).collect();
-            let (mean, sd) = spread(&values);
-            let digits = if mean >= 100.0 {
-                0
-            } else if mean >= 10.0 {
-                1
-            } else {
-                2
-            };
-            format!("{mean:.digits$} ±{sd:.digits$}")
-        });
-        table.add_row([name.clone()].into_iter().chain(cells));
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
+/// What all scenes have in common, in words.
+fn headline(args: &Args) -> String {
+    let city = match args.city {
+        Where::Square => "the synthetic square of 20 km".to_owned(),
+        Where::Manhattan => format!("Manhattan as recorded in 2018, from {}", args.begin),
+    };
+    format!(
+        "{city}: {} drivers, {} h counted after {} h of warm-up, {} seeds",
+        args.drivers,
+        args.hours,
+        args.warm_up,
+        args.seeds.len(),
+    )
 }

@@ -10,7 +10,8 @@ use dispatch::{Seen, Standing, View};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::plane::{Place, SIDE_M};
+use super::plane::Place;
+use super::town::Town;
 
 /// A driver is shown as finishing in the last minutes of a trip; how far the engine plans ahead is
 /// its own matter.
@@ -21,7 +22,6 @@ const PRIOR: f64 = 0.65;
 /// Trips of this long count as recent.
 const RECENT_MS: i64 = 3_600_000;
 const CELL_M: f64 = 1_000.0;
-const CELLS: usize = (SIDE_M / CELL_M) as usize;
 
 /// What a driver does.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,10 +65,10 @@ pub struct Car {
 }
 
 impl Car {
-    pub fn draw(now: Millis, acceptance: f64, rng: &mut StdRng) -> Self {
+    pub fn draw(town: &Town, now: Millis, acceptance: f64, rng: &mut StdRng) -> Self {
         let spread = 0.15_f64.min(acceptance).min(1.0 - acceptance);
         Self {
-            at: Place::anywhere(rng),
+            at: town.start(rng),
             doing: Doing::Idle,
             next: None,
             plan: 0,
@@ -131,24 +131,36 @@ pub fn car_of(driver: DriverId) -> usize {
 }
 
 /// The fleet at one moment, sorted into cells.
-pub struct Snapshot {
+pub struct Snapshot<'a> {
+    town: &'a Town,
+    /// When the run began.
+    begin: Millis,
     cars: Vec<(Place, Seen)>,
+    /// Cells of a row.
+    width: usize,
     cells: Vec<Vec<usize>>,
 }
 
-impl Snapshot {
-    pub fn take(cars: &[Car], offered: impl Fn(usize) -> bool, now: Millis) -> Self {
-        let mut cells = vec![Vec::new(); CELLS * CELLS];
+impl<'a> Snapshot<'a> {
+    pub fn take(
+        town: &'a Town,
+        begin: Millis,
+        cars: &[Car],
+        offered: impl Fn(usize) -> bool,
+        now: Millis,
+    ) -> Self {
+        let width = (town.side_m() / CELL_M) as usize;
+        let mut cells = vec![Vec::new(); width * width];
         let seen = |(index, car): (usize, &Car)| {
             let (standing, at) = car.standing(offered(index), now);
-            cells[cell(at.y) * CELLS + cell(at.x)].push(index);
+            cells[cell(at.y, width) * width + cell(at.x, width)].push(index);
             let completion =
                 if car.taken == 0 { 1.0 } else { car.completed as f32 / car.taken as f32 };
             let recent =
                 car.ends.iter().rev().take_while(|end| now.since(**end) < RECENT_MS).count();
             let seen = Seen {
                 driver: driver_id(index),
-                at: at.point(),
+                at: town.point(at),
                 distance_m: 0.0,
                 standing,
                 tier: Tier::Economy,
@@ -166,21 +178,22 @@ impl Snapshot {
             (at, seen)
         };
         let cars = cars.iter().enumerate().map(seen).collect();
-        Self { cars, cells }
+        Self { town, begin, cars, width, cells }
     }
 }
 
-fn cell(metres: f64) -> usize {
-    ((metres / CELL_M).max(0.0) as usize).min(CELLS - 1)
+fn cell(metres: f64, width: usize) -> usize {
+    ((metres / CELL_M).max(0.0) as usize).min(width - 1)
 }
 
-impl View for Snapshot {
+impl View for Snapshot<'_> {
     fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
-        let at = Place::of(at);
+        let (at, width) = (self.town.place(at), self.width);
+        let cell = |metres: f64| cell(metres, width);
         let (left, right) = (cell(at.x - radius_m), cell(at.x + radius_m));
         let mut near: Vec<(f64, usize)> = Vec::new();
         for row in cell(at.y - radius_m)..=cell(at.y + radius_m) {
-            for index in self.cells[row * CELLS + left..=row * CELLS + right].iter().flatten() {
+            for index in self.cells[row * width + left..=row * width + right].iter().flatten() {
                 let air_m = at.air_m(self.cars[*index].0);
                 if air_m <= radius_m {
                     near.push((air_m, *index));
@@ -197,8 +210,9 @@ impl View for Snapshot {
         );
     }
 
-    fn eta_s(&self, from: Point, to: Point, _now: Millis) -> u32 {
-        ((Place::of(from).drive_ms(Place::of(to)) + 999) / 1_000) as u32
+    fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32 {
+        let (from, to) = (self.town.place(from), self.town.place(to));
+        ((self.town.drive_ms(from, to, now.since(self.begin)) + 999) / 1_000) as u32
     }
 }
 
@@ -210,18 +224,19 @@ mod tests {
 
     #[test]
     fn the_view_shows_the_nearest_as_a_look_at_everybody_would() {
-        let mut rng = StdRng::seed_from_u64(5);
-        let cars: Vec<Car> = (0..300).map(|_| Car::draw(Millis(0), 0.65, &mut rng)).collect();
-        let snapshot = Snapshot::take(&cars, |_| false, Millis(0));
+        let (town, mut rng) = (Town::Square, StdRng::seed_from_u64(5));
+        let cars: Vec<Car> =
+            (0..300).map(|_| Car::draw(&town, Millis(0), 0.65, &mut rng)).collect();
+        let snapshot = Snapshot::take(&town, Millis(0), &cars, |_| false, Millis(0));
         for (radius_m, limit) in [(5_000.0, 1_000), (5_000.0, 7), (300.0, 10), (40_000.0, 1_000)] {
             let at = Place::anywhere(&mut rng);
             let mut shown = Vec::new();
-            snapshot.drivers(at.point(), radius_m, limit, &mut shown);
+            snapshot.drivers(town.point(at), radius_m, limit, &mut shown);
             let mut shown: Vec<DriverId> = shown.iter().map(|seen| seen.driver).collect();
             let mut all: Vec<(f64, DriverId)> = cars
                 .iter()
                 .enumerate()
-                .map(|(index, car)| (Place::of(at.point()).air_m(car.at), driver_id(index)))
+                .map(|(index, car)| (town.place(town.point(at)).air_m(car.at), driver_id(index)))
                 .filter(|(air_m, _)| *air_m <= radius_m)
                 .collect();
             all.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -235,9 +250,10 @@ mod tests {
 
     #[test]
     fn a_car_is_where_its_way_has_brought_it() {
-        let mut car = Car::draw(Millis(0), 0.65, &mut StdRng::seed_from_u64(1));
+        let town = Town::Square;
+        let mut car = Car::draw(&town, Millis(0), 0.65, &mut StdRng::seed_from_u64(1));
         let (from, to) = (Place { x: 0.0, y: 0.0 }, Place { x: 1_000.0, y: 0.0 });
-        let (since, until) = (Millis(0), Millis(from.drive_ms(to)));
+        let (since, until) = (Millis(0), Millis(town.drive_ms(from, to, 0)));
         assert_eq!(until, Millis(195_000));
         car.doing = Doing::Driving { rider: 0, from, to, since, until };
         assert_eq!(car.place(Millis(97_500)), Place { x: 500.0, y: 0.0 });

@@ -1,8 +1,8 @@
-//! The synthetic city's ground: a square of 20 km, its spots of demand, and what a way takes.
+//! The synthetic city: a square of 20 km and its spots of demand.
 //!
-//! Owns geometry and demand. Knows no driver and no offer.
+//! Owns places on a plane, and the wishes of the square. Knows no driver and no offer.
 
-use base::{Millis, Point};
+use base::Millis;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 
@@ -12,9 +12,6 @@ pub const SIDE_M: f64 = 20_000.0;
 pub const DETOUR: f64 = 1.3;
 /// 24 km/h.
 pub const SPEED_MPS: f64 = 24.0 / 3.6;
-
-const CENTRE: (f64, f64) = (30.05, 31.25);
-const METRES_PER_DEGREE: f64 = 111_195.0;
 
 /// Where people live: middle, standard deviation and weight of each spot.
 const HOMES: [Spot; 6] = [
@@ -55,32 +52,10 @@ impl Place {
         (self.x - other.x).hypot(self.y - other.y)
     }
 
-    pub fn road_m(self, other: Self) -> f64 {
-        self.air_m(other) * DETOUR
-    }
-
-    /// Driving time, milliseconds.
-    pub fn drive_ms(self, other: Self) -> i64 {
-        (self.road_m(other) / SPEED_MPS * 1_000.0).round() as i64
-    }
-
     /// The place after a share of the way to `other`.
     pub fn towards(self, other: Self, share: f64) -> Self {
         let share = share.clamp(0.0, 1.0);
         Self { x: self.x + (other.x - self.x) * share, y: self.y + (other.y - self.y) * share }
-    }
-
-    pub fn point(self) -> Point {
-        let (lat, lng) = CENTRE;
-        let north = (self.y - SIDE_M / 2.0) / METRES_PER_DEGREE;
-        let east = (self.x - SIDE_M / 2.0) / (METRES_PER_DEGREE * lat.to_radians().cos());
-        Point::new(lat + north, lng + east).expect("the city lies on the earth")
-    }
-
-    pub fn of(point: Point) -> Self {
-        let (lat, lng) = CENTRE;
-        let x = (point.lng() - lng) * METRES_PER_DEGREE * lat.to_radians().cos();
-        Self { x: x + SIDE_M / 2.0, y: (point.lat() - lat) * METRES_PER_DEGREE + SIDE_M / 2.0 }
     }
 
     pub fn anywhere(rng: &mut StdRng) -> Self {
@@ -109,7 +84,19 @@ pub struct Wish {
     pub pickup_limit_ms: i64,
 }
 
-/// The wishes of a city, from `start` for `length_ms`, in order of time.
+impl Wish {
+    pub fn draw(at: Millis, from: Place, to: Place, rng: &mut StdRng) -> Self {
+        Self {
+            at,
+            from,
+            to,
+            patience_ms: ((30.0 + exponential(rng, 120.0)) * 1_000.0) as i64,
+            pickup_limit_ms: ((480.0 + exponential(rng, 600.0)) * 1_000.0) as i64,
+        }
+    }
+}
+
+/// The wishes of the square, from `start` for `length_ms`, in order of time.
 pub fn demand(start: Millis, length_ms: i64, per_minute: f64, rng: &mut StdRng) -> Vec<Wish> {
     let (mut wishes, mut at_s) = (Vec::new(), 0.0);
     loop {
@@ -119,13 +106,7 @@ pub fn demand(start: Millis, length_ms: i64, per_minute: f64, rng: &mut StdRng) 
             return wishes;
         }
         let (from, to) = trip(rng);
-        wishes.push(Wish {
-            at: Millis(start.0 + at_ms),
-            from,
-            to,
-            patience_ms: ((30.0 + exponential(rng, 120.0)) * 1_000.0) as i64,
-            pickup_limit_ms: ((480.0 + exponential(rng, 600.0)) * 1_000.0) as i64,
-        });
+        wishes.push(Wish::draw(Millis(start.0 + at_ms), from, to, rng));
     }
 }
 
@@ -154,18 +135,6 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
-
-    #[test]
-    fn a_place_and_its_point_are_the_same() {
-        let mut rng = StdRng::seed_from_u64(1);
-        for _ in 0..1_000 {
-            let (one, two) = (Place::anywhere(&mut rng), Place::anywhere(&mut rng));
-            assert!(Place::of(one.point()).air_m(one) < 0.1);
-            // The plane is good to half a percent of the sphere.
-            let sphere_m = one.point().distance_m(two.point());
-            assert!((sphere_m - one.air_m(two)).abs() < 0.005 * sphere_m + 0.1);
-        }
-    }
 
     #[test]
     fn demand_is_poisson_and_half_of_it_goes_to_work() {

@@ -10,6 +10,8 @@
 //!   answered because another said yes was **taken**;
 //! - the rider learns the pickup time with the yes. Is it above what he agrees to (8 min + exp 10
 //!   min), he **called it off** ten seconds later, and the driver is free where he then is;
+//! - a rider who has a driver may be given a nearer one (where the policy swaps): that one is asked
+//!   like any other; with his yes the first is free where he then is, as long waiting as he was;
 //! - at the pickup he is **served**. His wait is from his first asking to the pickup;
 //! - after the drop-off the driver rests for 60 s, unless a next trip was promised to him;
 //! - an idle driver stays where he is.
@@ -24,8 +26,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::cars::{Car, Doing, Snapshot, car_of, driver_id};
-use super::measures::Tally;
-use super::plane::{DETOUR, SPEED_MPS, Wish, demand};
+use super::measures::{Loss, Tally};
+use super::plane::{Place, Wish};
+use super::town::Town;
 
 /// When a run begins, on the clock of the simulated city.
 const START: Millis = Millis(1_700_000_000_000);
@@ -38,8 +41,9 @@ const TAIL_MS: i64 = 1_800_000;
 const FARE: (f64, f64) = (10.0, 5.0);
 
 /// The city of one run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setting {
+    pub town: Town,
     pub seed: u64,
     pub drivers: usize,
     pub per_minute: f64,
@@ -67,7 +71,10 @@ enum State {
     Refused,
     Matched {
         car: usize,
+        /// When the first driver said yes.
         at: Millis,
+        /// When this one will be there.
+        due: Millis,
     },
     Served,
     Gone,
@@ -78,9 +85,12 @@ struct Rider {
     state: State,
     /// Asked within the measured hours.
     counts: bool,
+    /// Drivers who were offered his trip.
+    asked: u32,
 }
 
 pub struct Play {
+    town: Town,
     now: Millis,
     board: Board,
     strategy: Strategy,
@@ -103,17 +113,19 @@ impl Play {
         let length = setting.warm_up + setting.measured;
         let length_ms = length.as_millis() as i64 + TAIL_MS;
         let window = (START + setting.warm_up, START + length);
-        let wishes = demand(START, length_ms, setting.per_minute, &mut stream(1));
+        let town = setting.town.clone();
+        let wishes = town.wishes(START, length_ms, setting.per_minute, &mut stream(1));
         let mut fleet = stream(2);
         let cars = (0..setting.drivers)
-            .map(|_| Car::draw(START, setting.acceptance, &mut fleet))
+            .map(|_| Car::draw(&town, START, setting.acceptance, &mut fleet))
             .collect();
         let counts = |wish: &Wish| (window.0..window.1).contains(&wish.at);
         let riders: Vec<Rider> = wishes
             .into_iter()
-            .map(|wish| Rider { counts: counts(&wish), wish, state: State::Away })
+            .map(|wish| Rider { counts: counts(&wish), wish, state: State::Away, asked: 0 })
             .collect();
         let mut play = Self {
+            town,
             now: START,
             board: Board::new(rules),
             strategy,
@@ -158,7 +170,8 @@ impl Play {
         }
         self.now = until;
         let offered = |car: usize| self.open.contains_key(&driver_id(car));
-        let snapshot = Snapshot::take(&self.cars, offered, until);
+        let town = self.town.clone();
+        let snapshot = Snapshot::take(&town, START, &self.cars, offered, until);
         loop {
             for decision in tick(&mut self.board, &snapshot, until) {
                 self.carry_out(decision);
@@ -195,8 +208,8 @@ impl Play {
                 if matches!(self.riders[rider].state, State::Waiting | State::Refused) =>
             {
                 self.riders[rider].state = State::Gone;
-                self.tally.gave_up += u32::from(self.riders[rider].counts);
-                self.withdraw(rider);
+                self.lose(rider, Loss::gave_up(self.riders[rider].asked));
+                self.end_search(rider);
             }
             Event::CallsOff(rider) => self.call_off(rider),
             Event::Answers(driver, offer) => self.answer(driver, offer),
@@ -213,16 +226,16 @@ impl Play {
             trip: trip_id(rider),
             city: CityId(1),
             rider: UserId::from_u128(rider as u128 + 1).as_rider(),
-            pickup: from.point(),
-            destination: to.point(),
+            pickup: self.town.point(from),
+            destination: self.town.point(to),
             tier: Tier::Economy,
             method: PaymentMethod::Cash,
-            price: Piasters::pounds(fare(&self.riders[rider].wish) as i64),
+            price: Piasters::pounds(self.fare(rider) as i64),
             asked_at: at,
             excluded: Vec::new(),
             familiar: Vec::new(),
-            distance_m: from.road_m(to) as u32,
-            duration_s: (from.drive_ms(to) / 1_000) as u32,
+            distance_m: self.town.road_m(from, to) as u32,
+            duration_s: (self.drive_ms(from, to) / 1_000) as u32,
             ring_m: 5_000,
             strategy: Some(self.strategy),
         };
@@ -236,6 +249,7 @@ impl Play {
                     let (driver, rider) = (plan.driver, rider_of(plan.trip));
                     assert!(self.asked.insert((plan.trip, driver)), "{driver} is asked twice");
                     self.tally.offers += u32::from(self.riders[rider].counts);
+                    self.riders[rider].asked += 1;
                     let think_ms = self.answers.random_range(2_000..10_000);
                     self.after(think_ms, Event::Answers(driver, plan.offer));
                     let before = self.open.insert(driver, plan);
@@ -244,7 +258,7 @@ impl Play {
             }
             Decision::NoDrivers { trip, said: Said::First } => {
                 let rider = rider_of(trip);
-                self.withdraw(rider);
+                self.end_search(rider);
                 self.riders[rider].state = State::Refused;
                 self.after(RETRY_MS, Event::AsksAgain(rider));
             }
@@ -253,16 +267,24 @@ impl Play {
         }
     }
 
-    /// Ends a rider's search and what is open of it; how many drivers had it before their eyes.
-    fn withdraw(&mut self, rider: usize) -> u32 {
+    /// Ends a rider's search and what is open of it.
+    fn end_search(&mut self, rider: usize) -> u32 {
         let trip = trip_id(rider);
         self.board.stop(trip);
         self.asked.retain(|(of, _)| *of != trip);
+        self.withdraw(rider)
+    }
+
+    /// Takes back what is open of a rider's search; how many drivers had it before their eyes.
+    fn withdraw(&mut self, rider: usize) -> u32 {
+        let trip = trip_id(rider);
         let mut drivers: Vec<DriverId> =
             self.open.values().filter(|plan| plan.trip == trip).map(|plan| plan.driver).collect();
         drivers.sort_unstable();
         for driver in &drivers {
             self.open.remove(driver);
+            // He said nothing, so that he may be asked again.
+            self.asked.remove(&(trip, *driver));
             self.board.offer_ended(trip, *driver, Outcome::Revoked, self.now);
         }
         drivers.len() as u32
@@ -275,7 +297,7 @@ impl Play {
         }
         let plan = self.open.remove(&driver).expect("it was there a line before");
         let car = car_of(driver);
-        let yes = self.answers.random::<f64>() < self.cars[car].accepts * willing(&plan);
+        let yes = self.answers.random::<f64>() < self.cars[car].accepts * self.willing(&plan);
         self.cars[car].asked += 1;
         if !yes {
             self.board.offer_ended(plan.trip, driver, Outcome::Declined, self.now);
@@ -284,44 +306,70 @@ impl Play {
         self.cars[car].accepted += 1;
         self.board.offer_ended(plan.trip, driver, Outcome::Accepted, self.now);
         let rider = rider_of(plan.trip);
-        assert_eq!(self.riders[rider].state, State::Waiting, "a trip has one driver");
         let taken = self.withdraw(rider);
-        if self.riders[rider].counts {
-            self.tally.taken += taken;
-            let waited_ms = self.now.since(self.riders[rider].wish.at);
-            self.tally.matched_60 += u32::from(waited_ms <= 60_000);
+        self.tally.taken += if self.riders[rider].counts { taken } else { 0 };
+        match self.riders[rider].state {
+            State::Waiting => {
+                let waited_ms = self.now.since(self.riders[rider].wish.at);
+                self.tally.matched_60 +=
+                    u32::from(self.riders[rider].counts && waited_ms <= 60_000);
+                self.take(car, rider, self.now);
+            }
+            State::Matched { car: other, at, .. } => {
+                self.tally.swaps += u32::from(self.riders[rider].counts);
+                self.release(other, rider);
+                self.take(car, rider, at);
+            }
+            state => unreachable!("a driver was offered a trip that is {state:?}"),
         }
-        self.take(car, rider);
     }
 
-    /// The driver has said yes.
-    fn take(&mut self, car: usize, rider: usize) {
-        self.riders[rider].state = State::Matched { car, at: self.now };
+    /// The driver has said yes; `at` is when the first one did.
+    fn take(&mut self, car: usize, rider: usize, at: Millis) {
         self.cars[car].taken += 1;
         let from = self.riders[rider].wish.from;
         let pickup_ms = match self.cars[car].doing {
             Doing::Driving { to, until, .. } => {
                 assert!(self.cars[car].next.is_none(), "a driver is promised one trip");
                 self.cars[car].next = Some(rider);
-                until.since(self.now) + to.drive_ms(from)
+                until.since(self.now) + self.drive_ms(to, from)
             }
             // He came to his drop-off while he thought.
             Doing::Idle | Doing::Resting => {
-                let way_ms = self.cars[car].at.drive_ms(from);
+                let way_ms = self.drive_ms(self.cars[car].at, from);
                 self.fetch(car, rider);
                 way_ms
             }
             Doing::Fetching { .. } => unreachable!("a driver has one trip"),
         };
+        let due = Millis(self.now.0 + pickup_ms);
+        self.riders[rider].state = State::Matched { car, at, due };
         if pickup_ms > self.riders[rider].wish.pickup_limit_ms {
             self.after(CALL_OFF_MS, Event::CallsOff(rider));
         }
     }
 
+    /// Another driver has the rider now.
+    fn release(&mut self, car: usize, rider: usize) {
+        if self.cars[car].next == Some(rider) {
+            self.cars[car].next = None;
+            return;
+        }
+        let place = self.cars[car].place(self.now);
+        if let Doing::Fetching { from, .. } = self.cars[car].doing {
+            self.count_empty(rider, self.town.road_m(from, place));
+        }
+        self.cars[car].at = place;
+        let waiting_since = self.cars[car].waiting_since;
+        self.set_free(car);
+        // It wasn't his doing: he is as far ahead in the line as he was.
+        self.cars[car].waiting_since = waiting_since;
+    }
+
     /// Sets out to a rider.
     fn fetch(&mut self, car: usize, rider: usize) {
         let (from, to) = (self.cars[car].place(self.now), self.riders[rider].wish.from);
-        let until = Millis(self.now.0 + from.drive_ms(to));
+        let until = Millis(self.now.0 + self.drive_ms(from, to));
         let state = &mut self.cars[car];
         state.doing = Doing::Fetching { rider, from, since: self.now, until };
         state.at = to;
@@ -331,19 +379,24 @@ impl Play {
     }
 
     fn call_off(&mut self, rider: usize) {
-        let State::Matched { car, .. } = self.riders[rider].state else { return };
-        self.riders[rider].state = State::Gone;
-        self.tally.called_off += u32::from(self.riders[rider].counts);
-        if self.cars[car].next == Some(rider) {
-            self.cars[car].next = None;
+        let State::Matched { car, due, .. } = self.riders[rider].state else { return };
+        let pickup_ms = due.since(self.now);
+        if pickup_ms + CALL_OFF_MS <= self.riders[rider].wish.pickup_limit_ms {
+            // A nearer driver was found while he thought about it.
             return;
         }
-        let place = self.cars[car].place(self.now);
-        if let Doing::Fetching { from, .. } = self.cars[car].doing {
-            self.count_empty(rider, from.road_m(place));
+        self.riders[rider].state = State::Gone;
+        self.lose(rider, Loss::called_off(pickup_ms));
+        self.end_search(rider);
+        self.release(car, rider);
+    }
+
+    fn lose(&mut self, rider: usize, loss: Loss) {
+        let Rider { wish, counts, .. } = &self.riders[rider];
+        if *counts {
+            let seconds = self.now.since(wish.at) as f64 / 1_000.0;
+            self.tally.losses.push((loss, seconds));
         }
-        self.cars[car].at = place;
-        self.set_free(car);
     }
 
     fn count_empty(&mut self, rider: usize, metres: f64) {
@@ -372,19 +425,21 @@ impl Play {
         }
     }
 
-    fn pick_up(&mut self, car: usize, rider: usize, from: super::plane::Place, at: Millis) {
+    fn pick_up(&mut self, car: usize, rider: usize, from: Place, at: Millis) {
         let State::Matched { at: matched, .. } = self.riders[rider].state else {
             unreachable!("who is picked up was matched")
         };
         let Wish { at: asked, from: pickup, to, .. } = self.riders[rider].wish;
         self.riders[rider].state = State::Served;
+        let taken = self.end_search(rider);
+        self.tally.taken += if self.riders[rider].counts { taken } else { 0 };
         if self.riders[rider].counts {
             self.tally.served += 1;
             self.tally.waits_s.push(at.since(asked) as f64 / 1_000.0);
             self.tally.pickups_s.push(at.since(matched) as f64 / 1_000.0);
         }
-        self.count_empty(rider, from.road_m(pickup));
-        let until = Millis(at.0 + pickup.drive_ms(to));
+        self.count_empty(rider, self.town.road_m(from, pickup));
+        let until = Millis(at.0 + self.drive_ms(pickup, to));
         let state = &mut self.cars[car];
         state.doing = Doing::Driving { rider, from: pickup, to, since: at, until };
         state.plan += 1;
@@ -393,33 +448,47 @@ impl Play {
     }
 
     fn drop_off(&mut self, car: usize, rider: usize) {
-        let now = self.now;
+        let (now, fare) = (self.now, self.fare(rider));
         let state = &mut self.cars[car];
         state.completed += 1;
         state.ends.push_back(now);
         if (self.window.0..self.window.1).contains(&now) {
-            state.earned += fare(&self.riders[rider].wish);
+            state.earned += fare;
             self.tally.ended += 1;
         }
         state.doing = Doing::Resting;
         state.plan += 1;
         let plan = state.plan;
         match state.next.take() {
-            Some(next) => self.fetch(car, next),
+            Some(next) => {
+                state.waiting_since = now;
+                self.fetch(car, next);
+            }
             None => self.after(REST_MS, Event::Arrives(car, plan)),
         }
     }
-}
 
-/// What is left of a driver's willingness with this way to the pickup.
-fn willing(plan: &OfferPlan) -> f64 {
-    let way_s = f64::from(plan.distance_m) * DETOUR / SPEED_MPS;
-    let minutes = (way_s - 180.0).max(0.0) / 60.0;
-    (1.0 - 0.07 * minutes).max(0.15)
-}
+    /// Driving time for one who sets out now, milliseconds.
+    fn drive_ms(&self, from: Place, to: Place) -> i64 {
+        self.town.drive_ms(from, to, self.now.since(START))
+    }
 
-fn fare(wish: &Wish) -> f64 {
-    FARE.0 + FARE.1 * wish.from.road_m(wish.to) / 1_000.0
+    /// What is left of a driver's willingness with this way to the pickup.
+    fn willing(&self, plan: &OfferPlan) -> f64 {
+        let car = &self.cars[car_of(plan.driver)];
+        let from = match car.doing {
+            Doing::Driving { to, .. } => to,
+            Doing::Idle | Doing::Resting | Doing::Fetching { .. } => car.at,
+        };
+        let way_ms = self.drive_ms(from, self.riders[rider_of(plan.trip)].wish.from);
+        let minutes = (way_ms - 180_000).max(0) as f64 / 60_000.0;
+        (1.0 - 0.07 * minutes).max(0.15)
+    }
+
+    fn fare(&self, rider: usize) -> f64 {
+        let wish = &self.riders[rider].wish;
+        FARE.0 + FARE.1 * self.town.road_m(wish.from, wish.to) / 1_000.0
+    }
 }
 
 fn trip_id(rider: usize) -> TripId {

@@ -7,10 +7,12 @@ use dispatch::Batching;
 use super::Policy;
 use super::measures::{Measures, Tally};
 use super::play::{Play, Setting};
+use super::town::Town;
 
 /// A small city at the load of the big one.
 fn short(policy: Policy, seed: u64) -> Tally {
     let setting = Setting {
+        town: Town::Square,
         seed,
         drivers: 60,
         per_minute: 3.0,
@@ -25,16 +27,20 @@ fn short(policy: Policy, seed: u64) -> Tally {
 /// panics when one of these breaks. Here: everybody who asked is accounted for.
 #[test]
 fn every_rider_comes_to_an_end() {
-    for policy in [Policy::TopFive, Policy::Sequential, Policy::Exclusive, Policy::Full] {
+    let policies =
+        [Policy::TopFive, Policy::Sequential, Policy::Exclusive, Policy::Full, Policy::Swapping];
+    for policy in policies {
         let tally = short(policy, 4);
         assert!(tally.asked > 20, "{policy:?}: {} asked", tally.asked);
-        assert_eq!(tally.asked, tally.served + tally.gave_up + tally.called_off, "{policy:?}");
+        assert_eq!(tally.asked, tally.served + tally.losses.len() as u32, "{policy:?}");
         assert_eq!(tally.waits_s.len(), tally.served as usize);
         assert!(tally.served > tally.asked / 4, "{policy:?}: {tally:?}");
         assert!(tally.offers >= tally.served, "{policy:?}");
         assert!(tally.pickups_s.iter().zip(&tally.waits_s).all(|(pickup, wait)| pickup < wait));
     }
     assert_eq!(short(Policy::Exclusive, 4).taken, 0, "one offer at a time is never taken");
+    assert_eq!(short(Policy::Full, 4).swaps, 0);
+    assert!(short(Policy::Swapping, 4).swaps > 0, "somebody has a nearer driver");
 }
 
 #[test]

@@ -2,9 +2,13 @@
 //!
 //! Every quantity is in seconds of a rider's wait, so that they can be added: a pair of search and
 //! driver costs the time to the pickup, plus what a no would lose, minus what the driver's score
-//! and fairness (without its distance part, which the time itself stands for) are worth. A search
-//! that stays without a driver costs its reach: the longest pickup that is still worth it, which
-//! shrinks in a shortage and grows with the wait.
+//! and fairness (without its distance part, which the time itself stands for) are worth, minus his
+//! turn: a driver who is not missed where he is, is sent farther than one who is. A search that
+//! stays without a driver costs its reach: the longest pickup that is still worth it, which shrinks
+//! in a shortage and grows with the wait.
+//!
+//! A rider who has a driver may take part, too (swap before pickup): he costs what is left until
+//! his driver comes, less the gain that another one must bring.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -16,6 +20,7 @@ use crate::engine::{Patience, close, make_round, said, take_up};
 use crate::look::{Look, Ranked, look, trace};
 use crate::model::{Decision, Verdict, View};
 use crate::offers::{Candidate, chance};
+use crate::slack::Slack;
 use crate::strategy::{Batching, Strategy};
 use crate::supply::shares;
 
@@ -26,9 +31,18 @@ struct Due {
     /// `ranked` is by time to the pickup; the first few are the candidates.
     look: Look,
     waited_s: f64,
-    /// Costs of the candidates, milliseconds, in their order.
-    costs: Vec<i64>,
+    /// For a rider who has a driver: the longest pickup that is worth another one, seconds.
+    better_s: Option<f64>,
+    /// Of the candidates, in their order.
+    costs: Vec<Cost>,
     share: f64,
+}
+
+/// What a candidate costs.
+struct Cost {
+    total_ms: i64,
+    /// What is taken off because it is his turn, seconds.
+    turn_s: f64,
 }
 
 impl Due {
@@ -71,16 +85,23 @@ fn gather(
     out: &mut Vec<Decision>,
 ) -> Vec<Due> {
     let Board { rules, hunts, leases, seen, .. } = board;
-    let preset = &rules.presets.batched.preset;
+    let Batching { preset, swap, .. } = &rules.presets.batched;
     let mut batch = Vec::with_capacity(keys.len());
     for &key in keys {
         let Some(hunt) = hunts.get_mut(&key) else { continue };
         hunt.take_way(Strategy::Batched);
-        let Some(patience) = take_up(hunt, rules, preset, now, out) else { continue };
+        let better_s =
+            hunt.promised.zip(*swap).map(|(promised, swap)| swap.within_s(promised, now));
+        let patience = match better_s {
+            Some(_) => Some(Patience::GoesOn),
+            None => take_up(hunt, rules, preset, now, out),
+        };
+        let Some(patience) = patience else { continue };
         let mut look = look(hunt, leases, rules, preset, view, seen, now);
         look.ranked.sort_by_key(|ranked| (ranked.eta_s, ranked.driver));
         let waited_s = now.after(hunt.search.asked_at).as_secs_f64();
-        batch.push(Due { key, patience, look, waited_s, costs: Vec::new(), share: 0.0 });
+        let (costs, share) = (Vec::new(), 0.0);
+        batch.push(Due { key, patience, look, waited_s, better_s, costs, share });
     }
     batch
 }
@@ -89,19 +110,31 @@ fn gather(
 fn weigh(batch: &mut [Due], batching: &Batching) {
     let candidates: Vec<Vec<DriverId>> = batch
         .iter()
-        .map(|due| due.candidates(batching).iter().map(|ranked| ranked.driver).collect())
+        .map(|due| match due.better_s {
+            None => due.candidates(batching).iter().map(|ranked| ranked.driver).collect(),
+            // Who has a driver leaves the others theirs.
+            Some(_) => Vec::new(),
+        })
         .collect();
+    let idle = batch.iter().flat_map(|due| &due.look.ranked);
+    let slack = Slack::of(
+        idle.filter_map(|ranked| ranked.idle_s.map(|idle_s| (ranked.driver, ranked.at, idle_s))),
+    );
     let worth = |ranked: &Ranked| f64::from(ranked.parts.total() - ranked.parts.distance);
     let all = || batch.iter().flat_map(|due| due.candidates(batching));
     // Against the batch's own mean: whether all are good or all are poor changes no reach.
     let mean = all().map(worth).sum::<f64>() / all().count().max(1) as f64;
     for (due, share) in batch.iter_mut().zip(shares(&candidates)) {
+        // Nothing is lost by the no of a driver whom nobody waits for.
+        let decline_s = if due.better_s.is_none() { batching.decline_s } else { 0.0 };
         let cost = |ranked: &Ranked| {
+            let turn_s = batching.turn_s(slack.around_s(ranked.at), ranked.idle_s);
             let no = 1.0 - yes(ranked);
             let free_s = (1.0 - batching.earlier) * f64::from(ranked.left_s);
-            let seconds = f64::from(ranked.eta_s) - free_s + no * batching.decline_s
-                - (worth(ranked) - mean) * batching.point_s;
-            milliseconds(seconds)
+            let seconds = f64::from(ranked.eta_s) - free_s + no * decline_s
+                - (worth(ranked) - mean) * batching.point_s
+                - turn_s;
+            Cost { total_ms: milliseconds(seconds), turn_s }
         };
         due.costs = due.candidates(batching).iter().map(cost).collect();
         due.share = share;
@@ -115,19 +148,33 @@ fn yes(ranked: &Ranked) -> f64 {
 
 /// The place of each search's best driver among its candidates, where one is worth it.
 fn match_up(batch: &mut [Due], batching: &Batching) -> Vec<Option<usize>> {
+    let turns = || batch.iter().flat_map(|due| &due.costs).map(|cost| cost.turn_s);
+    let mean_turn_s = turns().sum::<f64>() / turns().count().max(1) as f64;
     let mut columns: BTreeMap<DriverId, usize> = BTreeMap::new();
     let (mut rows, mut places) = (Vec::new(), Vec::new());
     for due in batch.iter_mut() {
-        let reach_s = batching.supply.reach_s(due.share, due.waited_s);
-        let (mut row, mut of_row) =
-            (Row { edges: Vec::new(), without: milliseconds(reach_s) }, Vec::new());
+        // Another driver for a rider who has one must be one who is missed less than others.
+        let (reach_s, without_s) = match due.better_s {
+            Some(better_s) => (better_s, better_s - mean_turn_s),
+            None => {
+                let reach_s = batching.supply.reach_s(due.share, due.waited_s);
+                (reach_s, reach_s)
+            }
+        };
+        let mut row = Row { edges: Vec::new(), without: milliseconds(without_s) };
+        let mut of_row = Vec::new();
         for (place, ranked) in due.look.ranked.iter_mut().enumerate() {
-            if f64::from(ranked.eta_s) > reach_s {
+            let cost = due.costs.get(place);
+            let turn_s = match due.better_s {
+                Some(_) => 0.0,
+                None => cost.map_or(0.0, |cost| cost.turn_s),
+            };
+            if f64::from(ranked.eta_s) - turn_s > reach_s {
                 ranked.verdict = Verdict::TooFar;
-            } else if let Some(&cost) = due.costs.get(place) {
+            } else if let Some(cost) = cost {
                 let next = columns.len();
                 let column = *columns.entry(ranked.driver).or_insert(next);
-                row.edges.push(Edge { column, cost });
+                row.edges.push(Edge { column, cost: cost.total_ms });
                 of_row.push(place);
             }
         }
@@ -157,9 +204,10 @@ fn offer_sets(batch: &[Due], firsts: &[Option<usize>], batching: &Batching) -> V
             .filter(|place| !taken.contains(&ranked[*place].driver))
             .filter(|place| ranked[*place].verdict != Verdict::TooFar)
             .collect();
-        others.sort_by_key(|place| (due.costs[*place], ranked[*place].driver));
+        others.sort_by_key(|place| (due.costs[*place].total_ms, ranked[*place].driver));
         let others = others.into_iter().map(|place| (place, candidate(&ranked[place])));
-        let most = batching.preset.at_once;
+        // A rider who has a driver is in no hurry.
+        let most = if due.better_s.is_none() { batching.preset.at_once } else { 1 };
         let beside = batching.offers.beside(candidate(&ranked[first]), others, due.share, most);
         let set: Vec<DriverId> =
             [first].into_iter().chain(beside).map(|place| ranked[place].driver).collect();

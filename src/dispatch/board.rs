@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::eligibility::Hold;
 use crate::model::{OfferPlan, Outcome, Search, Seen, Verdict};
 use crate::score::{Fairness, Weights};
-use crate::strategy::{Preset, Presets, Strategy};
+use crate::strategy::{Preset, Presets, Strategy, Swap};
 use crate::wire::MatchingStatus;
 
 /// How the engine decides. Fixed for the life of a board.
@@ -149,6 +149,17 @@ impl Ways {
     }
 }
 
+/// Faster than anybody comes nearer to a pickup, metres of air per second.
+const FASTEST_MPS: f64 = 15.0;
+
+/// What a search is about; who has nobody comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Want {
+    Driver,
+    Nearer,
+    Nothing,
+}
+
 /// One search under way.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Hunt {
@@ -171,6 +182,16 @@ pub(crate) struct Hunt {
     traced: HashMap<DriverId, (u16, Verdict)>,
     /// When it was last said that nobody was found.
     pub(crate) over: Option<Millis>,
+    /// Somebody said yes and is on his way; the search only looks for one who is nearer.
+    pub(crate) promised: Option<Promised>,
+}
+
+/// The driver whom a rider waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Promised {
+    pub(crate) driver: DriverId,
+    /// When he will be at the pickup.
+    pub(crate) due: Millis,
 }
 
 impl Hunt {
@@ -187,6 +208,7 @@ impl Hunt {
             memory: HashMap::new(),
             traced: HashMap::new(),
             over: None,
+            promised: None,
         }
     }
 
@@ -205,6 +227,24 @@ impl Hunt {
     pub(crate) fn take_way(&mut self, way: Strategy) {
         if self.way.replace(way) != Some(way) {
             self.ring_rounds = 0;
+        }
+    }
+
+    /// How far it looks, metres of air.
+    pub(crate) fn radius_m(&self, preset: &Preset, now: Millis) -> f64 {
+        let ring_m = preset.radius_m(self.ring, self.search.ring_m);
+        match self.promised {
+            None => ring_m,
+            Some(promised) => ring_m.min(promised.due.after(now).as_secs_f64() * FASTEST_MPS),
+        }
+    }
+
+    /// Is there somebody to look for: a driver, or one who is nearer than the one on his way?
+    fn wants(&self, swap: Option<Swap>, now: Millis) -> Want {
+        match (self.promised, swap) {
+            (None, _) => Want::Driver,
+            (Some(promised), Some(swap)) if swap.within_s(promised, now) > 0.0 => Want::Nearer,
+            (Some(_), _) => Want::Nothing,
         }
     }
 
@@ -257,6 +297,17 @@ impl Hunt {
             return false;
         }
         self.traced.insert(driver, (round, verdict)) != Some((round, verdict))
+    }
+
+    /// How long it took until the first driver said yes.
+    fn found(&self, now: Millis) -> Option<Found> {
+        let found = Found { searched: now.after(self.since), rounds: self.round };
+        self.promised.is_none().then_some(found)
+    }
+
+    fn promise(&mut self, plan: &OfferPlan) {
+        let due = plan.made + Duration::from_secs(u64::from(plan.eta_s));
+        self.promised = Some(Promised { driver: plan.driver, due });
     }
 
     fn offer_ended(&mut self, driver: DriverId, outcome: Outcome, now: Millis, rest: Duration) {
@@ -328,7 +379,7 @@ impl Board {
         let key = (search.asked_at, search.trip);
         let running = self.keys.get(&search.trip).and_then(|old| self.hunts.remove(old));
         let hunt = match running {
-            Some(hunt) if hunt.over.is_none() => Hunt { search, ..hunt },
+            Some(hunt) if hunt.over.is_none() => Hunt { search, promised: None, ..hunt },
             Some(_) | None => Hunt::new(search, now),
         };
         self.keys.insert(hunt.search.trip, key);
@@ -355,7 +406,8 @@ impl Board {
     }
 
     /// Takes an offer off the board. An accepted one ends the search, also when the offer itself
-    /// had lapsed here: what is committed counts.
+    /// had lapsed here: what is committed counts. Where drivers are swapped before the pickup the
+    /// search goes on for a nearer one, until that one accepts, too, or [`Board::stop`].
     pub fn offer_ended(
         &mut self,
         trip: TripId,
@@ -364,15 +416,20 @@ impl Board {
         now: Millis,
     ) -> (Option<Ended>, Option<Found>) {
         let rest = self.rules.rest;
+        let plan = self.leases.take(driver, trip);
         let mut found = None;
         if let Some(hunt) = self.keys.get(&trip).and_then(|key| self.hunts.get_mut(key)) {
             hunt.offer_ended(driver, outcome, now, rest);
             if outcome == Outcome::Accepted {
-                found = Some(Found { searched: now.after(hunt.since), rounds: hunt.round });
-                self.stop(trip);
+                found = hunt.found(now);
+                let swaps = self.rules.presets.swaps(self.ways.of(&hunt.search));
+                match &plan {
+                    Some(plan) if swaps && hunt.promised.is_none() => hunt.promise(plan),
+                    _ => self.stop(trip),
+                }
             }
         }
-        let ended = self.leases.take(driver, trip).map(|plan| Ended { plan, outcome, at: now });
+        let ended = plan.map(|plan| Ended { plan, outcome, at: now });
         (ended, found)
     }
 
@@ -391,17 +448,22 @@ impl Board {
         lapsed
     }
 
-    /// The searches of BATCHED that wait for a driver, oldest first, for each city whose window is
-    /// over; those that wait for answers are passed over.
+    /// The searches of BATCHED that wait for a driver, oldest first, then those that would have a
+    /// nearer one, for each city whose window is over; those that wait for answers are passed over.
     pub(crate) fn due_batches(&mut self, now: Millis) -> Vec<Vec<Key>> {
         let batching = &self.rules.presets.batched;
-        let mut due: BTreeMap<CityId, Vec<Key>> = BTreeMap::new();
+        let mut due: BTreeMap<CityId, Vec<(Want, Key)>> = BTreeMap::new();
         for (key, hunt) in &self.hunts {
-            if hunt.open.is_empty() && self.ways.of(&hunt.search) == Strategy::Batched {
-                due.entry(hunt.search.city).or_default().push(*key);
+            let want = hunt.wants(batching.swap, now);
+            if want != Want::Nothing
+                && hunt.open.is_empty()
+                && self.ways.of(&hunt.search) == Strategy::Batched
+            {
+                due.entry(hunt.search.city).or_default().push((want, *key));
             }
         }
         due.retain(|city, keys| {
+            keys.sort_unstable();
             keys.truncate(batching.most);
             let last = self.batches.get(city);
             last.is_none_or(|last| now.after(*last) >= batching.window)
@@ -409,7 +471,8 @@ impl Board {
         for city in due.keys() {
             self.batches.insert(*city, now);
         }
-        due.into_values().collect()
+        let keys = |due: Vec<(Want, Key)>| due.into_iter().map(|(_, key)| key).collect();
+        due.into_values().map(keys).collect()
     }
 
     /// The next searches to look at, oldest first; those that wait for answers are passed over. A
@@ -422,7 +485,7 @@ impl Board {
         let slice = self.rules.slice.max(1);
         let ready = self.hunts.range((from, Bound::Unbounded));
         let keys: Vec<Key> = ready
-            .filter(|(_, hunt)| hunt.open.is_empty())
+            .filter(|(_, hunt)| hunt.open.is_empty() && hunt.promised.is_none())
             .filter(|(_, hunt)| self.ways.of(&hunt.search) != Strategy::Batched)
             .map(|(key, _)| *key)
             .take(slice)
@@ -446,19 +509,25 @@ impl Board {
         if hunt.over.is_some() {
             return Some(MatchingStatus::no_drivers());
         }
+        if hunt.promised.is_some() {
+            return Some(MatchingStatus::matched());
+        }
         if !hunt.open.is_empty() {
             return Some(MatchingStatus::offers_pending());
         }
         let waits_before = |other: &Hunt| {
-            other.search.city == hunt.search.city && other.open.is_empty() && other.over.is_none()
+            other.search.city == hunt.search.city
+                && other.open.is_empty()
+                && other.over.is_none()
+                && other.promised.is_none()
         };
         let before = self.hunts.range(..*key).filter(|(_, other)| waits_before(other)).count();
         Some(MatchingStatus::searching(Some(u32::try_from(before).unwrap_or(u32::MAX) + 1)))
     }
 
-    /// Searches on the board.
+    /// Searches on the board whose riders have no driver.
     pub fn searches(&self) -> usize {
-        self.hunts.len()
+        self.hunts.values().filter(|hunt| hunt.promised.is_none()).count()
     }
 
     /// Offers that are open.

@@ -16,6 +16,9 @@
 //!   (test: `an_empty_city_is_searched_for_sixty_seconds`);
 //! - a search that BATCHED can serve at all is served, however far its driver is (test:
 //!   `a_far_rider_is_served_in_bounded_time`);
+//! - where drivers are swapped before the pickup, a rider's is once at most, and never for one who
+//!   is not much nearer (tests: `a_nearer_driver_takes_over_once`,
+//!   `a_swap_must_gain_a_minute_and_a_half`);
 //! - what was decided is decided again from what was kept of it (test:
 //!   `whatever_happens_is_decided_again_the_same`).
 //!
@@ -34,6 +37,7 @@ mod look;
 mod model;
 mod offers;
 mod score;
+mod slack;
 mod snapshot;
 mod store;
 mod strategy;
@@ -56,6 +60,6 @@ pub use model::{
 pub use offers::{OfferSet, chance};
 pub use score::{Acquaintance, Fairness, Merits, Parts, Reach, Vehicle, Weights, score};
 pub use snapshot::{ReplayedRound, replay_trip};
-pub use strategy::{Batching, Bids, Preset, Presets, Strategy};
+pub use strategy::{Batching, Bids, Preset, Presets, Strategy, Swap};
 pub use supply::Supply;
 pub use wire::{CityDispatchView, Matching, MatchingStatus, RoundView, Trace, TraceRow};

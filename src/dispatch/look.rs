@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use base::{DriverId, Millis};
+use base::{DriverId, Millis, Point};
 
 use crate::board::{Hunt, Leases, Rules};
 use crate::eligibility::{Gate, Hold, Standing, gate};
@@ -14,6 +14,8 @@ use crate::strategy::Preset;
 /// A driver who may be asked.
 pub(crate) struct Ranked {
     pub(crate) driver: DriverId,
+    /// Where he is, or will be free.
+    pub(crate) at: Point,
     pub(crate) distance_m: f64,
     /// Until he is at the pickup, seconds; what is left of the trip he drives is in it.
     pub(crate) eta_s: u32,
@@ -22,6 +24,8 @@ pub(crate) struct Ranked {
     pub(crate) parts: Parts,
     /// Share of offers that he accepts, 0 to 1.
     pub(crate) acceptance: f32,
+    /// For how long he has waited for a trip, seconds; none while he drives.
+    pub(crate) idle_s: Option<f64>,
     pub(crate) verdict: Verdict,
 }
 
@@ -45,7 +49,7 @@ pub(crate) fn look(
     now: Millis,
 ) -> Look {
     let search = &hunt.search;
-    let radius_m = preset.radius_m(hunt.ring, search.ring_m);
+    let radius_m = hunt.radius_m(preset, now);
     let verdict = |seen: &Seen| {
         let hold = match hunt.hold(seen.driver, now) {
             Hold::None if leases.holds(seen.driver) => Hold::Offer,
@@ -74,9 +78,11 @@ pub(crate) fn look(
         let merits = merits(search, seen, pace.reach(seen, eta_s, radius_m), now);
         let parts = score(&merits, &rules.weights, &rules.fairness);
         let (acceptance, verdict) = (seen.acceptance, Verdict::Ranked);
-        let (driver, distance_m) = (seen.driver, seen.distance_m);
+        let (driver, at, distance_m) = (seen.driver, seen.at, seen.distance_m);
         let left_s = left_s(seen);
-        Ranked { driver, distance_m, eta_s, left_s, parts, acceptance, verdict }
+        let waits = seen.standing == Standing::Available;
+        let idle_s = waits.then(|| now.after(seen.waiting_since).as_secs_f64());
+        Ranked { driver, at, distance_m, eta_s, left_s, parts, acceptance, idle_s, verdict }
     });
     let mut look = Look { ranked: scored.collect(), unscored, barred };
     look.ranked.sort_by(|a, b| {

@@ -6,10 +6,12 @@
 
 use std::time::Duration;
 
-use base::{BasisPoints, limits, words};
+use base::{BasisPoints, Millis, limits, words};
 use serde::{Deserialize, Serialize};
 
+use crate::board::Promised;
 use crate::offers::OfferSet;
+use crate::slack::capped;
 use crate::supply::Supply;
 
 words! {
@@ -156,6 +158,27 @@ impl Preset {
     }
 }
 
+/// When a rider who waits for his driver is given a nearer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swap {
+    /// By how much the other one must be earlier: a rider who is told of another car wants to know
+    /// what for.
+    pub gain: Duration,
+}
+
+impl Default for Swap {
+    fn default() -> Self {
+        Self { gain: Duration::from_secs(90) }
+    }
+}
+
+impl Swap {
+    /// The longest pickup that is worth a change, seconds.
+    pub(crate) fn within_s(self, promised: Promised, now: Millis) -> f64 {
+        promised.due.after(now).as_secs_f64() - self.gain.as_secs_f64()
+    }
+}
+
 /// What BATCHED knows beyond a preset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Batching {
@@ -176,6 +199,16 @@ pub struct Batching {
     /// What a second counts that a driver still spends on the trip before: the rider waits for it,
     /// but no driver's time is lost to it, as it is on the way to a pickup.
     pub earlier: f64,
+    /// What a second counts that the idle drivers around a driver have waited on average: there he
+    /// isn't missed.
+    #[serde(default)]
+    pub around: f64,
+    /// What a second counts that he has waited himself: it is his turn.
+    #[serde(default)]
+    pub turn: f64,
+    /// None: who said yes keeps the trip.
+    #[serde(default)]
+    pub swap: Option<Swap>,
 }
 
 impl Default for Batching {
@@ -190,7 +223,18 @@ impl Default for Batching {
             point_s: 300.0,
             decline_s: 30.0,
             earlier: 0.5,
+            around: 0.7,
+            turn: 1.0,
+            swap: None,
         }
+    }
+}
+
+impl Batching {
+    /// What is taken off a driver's cost, seconds: idle drivers around him have waited `around_s`
+    /// on average, and he himself `idle_s` if he is one.
+    pub(crate) fn turn_s(&self, around_s: f64, idle_s: Option<f64>) -> f64 {
+        self.around * around_s + self.turn * capped(idle_s.unwrap_or(0.0))
     }
 }
 
@@ -216,6 +260,11 @@ impl Default for Presets {
 }
 
 impl Presets {
+    /// Does a search of this strategy look on when somebody said yes?
+    pub(crate) fn swaps(&self, strategy: Strategy) -> bool {
+        strategy == Strategy::Batched && self.batched.swap.is_some()
+    }
+
     pub const fn of(&self, strategy: Strategy) -> &Preset {
         match strategy {
             Strategy::FirstAccept => &self.first_accept,

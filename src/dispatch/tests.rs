@@ -11,4 +11,5 @@ mod rounds;
 mod scores;
 mod snapshots;
 mod store;
+mod swaps;
 mod walks;

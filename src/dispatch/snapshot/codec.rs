@@ -11,7 +11,7 @@ use base::{CityId, DriverId, Millis, PaymentMethod, Piasters, Point, RiderId, Ti
 use uuid::Uuid;
 
 use super::{Decided, Glance, Snapshot};
-use crate::board::{Hunt, Memory};
+use crate::board::{Hunt, Memory, Promised};
 use crate::eligibility::Standing;
 use crate::model::{Search, Seen};
 use crate::strategy::Strategy;
@@ -144,7 +144,12 @@ impl Pen {
         self.time(hunt.since);
         self.number(hunt.ring as u64);
         self.number(hunt.ring_rounds.into());
-        self.number(hunt.refused.into());
+        // The second bit is young: what an older program wrote has it unset.
+        self.number(u64::from(hunt.refused) | (u64::from(hunt.promised.is_some()) << 1));
+        if let Some(Promised { driver, due }) = hunt.promised {
+            self.id(driver.0);
+            self.time(due);
+        }
         self.number(hunt.round.into());
         let mut memory: Vec<_> = hunt.memory.iter().collect();
         memory.sort_unstable_by_key(|(driver, _)| **driver);
@@ -308,7 +313,11 @@ impl Eye<'_> {
         hunt.way = way;
         hunt.ring = self.length()?;
         hunt.ring_rounds = self.short()?;
-        hunt.refused = self.number()? == 1;
+        let flags = self.number()?;
+        hunt.refused = flags & 1 == 1;
+        if flags & 2 == 2 {
+            hunt.promised = Some(Promised { driver: DriverId(self.id()?), due: self.time()? });
+        }
         hunt.round = self.short()?;
         let memory = self.list(|from| {
             let driver = DriverId(from.id()?);

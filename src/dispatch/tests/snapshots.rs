@@ -14,7 +14,7 @@ use crate::engine::tick_and_keep;
 use crate::model::{Decision, Outcome, Search, Seen, View};
 use crate::snapshot::store::{Kept, Row, of_trip, write};
 use crate::snapshot::{Snapshot, decode, rounds_of};
-use crate::strategy::Strategy as Way;
+use crate::strategy::{Strategy as Way, Swap};
 
 /// One tick that keeps what it decided from.
 fn keep(play: &mut Play) -> (Vec<Decision>, Vec<Snapshot>) {
@@ -194,7 +194,10 @@ proptest! {
     fn whatever_happens_is_decided_again_the_same(
         steps in prop::collection::vec(step(), 1..80),
     ) {
-        let mut play = Play::new((1..=12).map(|n| seen(n, n as f64 * 350.0)).collect());
+        let mut rules = Rules::default();
+        rules.presets.batched.swap = Some(Swap::default());
+        let drivers = (1..=12).map(|n| seen(n, n as f64 * 350.0)).collect();
+        let mut play = Play::with(rules.clone(), drivers);
         for step in steps {
             match step {
                 Step::Ask(number, at) => {
@@ -216,7 +219,7 @@ proptest! {
                 let read = decode(&Row::of(&snapshot).body);
                 prop_assert_eq!(read.as_ref(), Some(&snapshot));
                 for decided in &snapshot.decided {
-                    let rounds = rounds_of(decided.trip, &[kept(&snapshot, &Rules::default())]);
+                    let rounds = rounds_of(decided.trip, &[kept(&snapshot, &rules)]);
                     prop_assert!(rounds[0].same, "{:?} of {:?}", rounds[0], snapshot);
                 }
             }

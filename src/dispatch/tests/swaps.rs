@@ -1,0 +1,138 @@
+//! Whose turn it is, and a nearer driver for a rider who has one.
+
+use std::time::Duration;
+
+use super::city::{Play, START, driver, north, seen, trip};
+use crate::board::Rules;
+use crate::eligibility::Standing;
+use crate::model::Outcome;
+use crate::slack::Slack;
+use crate::strategy::{Batching, Preset, Presets, Swap};
+use crate::wire::MatchingStatus;
+
+fn rules(batched: Batching) -> Rules {
+    let preset = Preset { at_once: 1, ..Preset::batched() };
+    let batched = Batching { preset, ..batched };
+    Rules { presets: Presets { batched, ..Presets::default() }, ..Rules::default() }
+}
+
+fn swapping() -> Rules {
+    rules(Batching { swap: Some(Swap::default()), ..Batching::default() })
+}
+
+/// Rider 1 has driver 1, who is `metres` away and said yes after a second.
+fn promised(rules: Rules, metres: f64) -> Play {
+    let mut play = Play::with(rules, vec![seen(1, metres)]);
+    assert_eq!(play.ask_batched(1, 0.0).tick(), "1: 1");
+    play.at(1.0).end_all(Outcome::Accepted);
+    play.city.of(1).standing = Standing::Busy;
+    play
+}
+
+#[test]
+fn a_nearer_driver_takes_over_once() {
+    let mut play = promised(swapping(), 2_000.0);
+    assert_eq!(play.at(3.0).tick(), "");
+    play.city.drivers.push(seen(2, 500.0));
+    assert_eq!(play.at(5.0).tick(), "1: 2");
+    assert_eq!(play.board.status(trip(1)), Some(MatchingStatus::matched()));
+    play.at(9.0).end_all(Outcome::Accepted);
+    play.city.of(2).standing = Standing::Busy;
+    play.city.drivers.push(seen(3, 10.0));
+    assert_eq!(play.at(11.0).tick(), "");
+    assert_eq!(play.board.status(trip(1)), None);
+}
+
+#[test]
+fn a_swap_must_gain_a_minute_and_a_half() {
+    // Driver 1 comes at 195 s; at 3 s another must be there within 102 s.
+    let check = |metres: f64, expected: &str| {
+        let mut play = promised(swapping(), 1_000.0);
+        play.city.drivers.push(seen(2, metres));
+        assert_eq!(play.at(3.0).tick(), expected, "{metres} m");
+    };
+    check(520.0, "1: 2");
+    check(530.0, "");
+}
+
+#[test]
+fn who_has_nobody_comes_first() {
+    let mut play = promised(swapping(), 2_000.0);
+    play.city.drivers.push(seen(2, 300.0));
+    play.at(3.0).ask_batched(2, 600.0);
+    assert_eq!(play.tick(), "2: 2");
+    assert_eq!(play.board.searches(), 1, "one rider has nobody");
+}
+
+#[test]
+fn a_no_to_a_swap_changes_nothing() {
+    let mut play = promised(swapping(), 2_000.0);
+    play.city.drivers.push(seen(2, 500.0));
+    assert_eq!(play.at(3.0).tick(), "1: 2");
+    play.at(6.0).end_all(Outcome::Declined);
+    assert_eq!(play.at(8.0).tick(), "", "he is not asked again");
+    assert_eq!(play.board.status(trip(1)), Some(MatchingStatus::matched()));
+    play.board.stop(trip(1));
+    play.city.drivers.push(seen(3, 500.0));
+    assert_eq!(play.at(10.0).tick(), "", "he was picked up");
+}
+
+#[test]
+fn a_driver_who_gives_the_trip_back_leaves_a_rider_with_nobody() {
+    let mut play = promised(swapping(), 2_000.0);
+    play.city.drivers.push(seen(2, 1_990.0));
+    assert_eq!(play.at(3.0).tick(), "", "no gain");
+    play.at(4.0).ask_batched(1, 0.0);
+    assert_eq!(play.at(6.0).tick(), "1: 2");
+}
+
+#[test]
+fn without_swaps_a_yes_ends_the_search() {
+    let mut play = promised(rules(Batching::default()), 2_000.0);
+    play.city.drivers.push(seen(2, 10.0));
+    assert_eq!(play.at(3.0).tick(), "");
+    assert_eq!(play.board.status(trip(1)), None);
+}
+
+#[test]
+fn a_driver_who_is_not_missed_is_sent_farther() {
+    let drivers = || {
+        let mut waits = seen(2, -1_500.0);
+        waits.at = north(-1_500.0);
+        waits.waiting_since = START - Duration::from_secs(600);
+        vec![seen(1, 1_000.0), waits]
+    };
+    let mut play = Play::with(rules(Batching::default()), drivers());
+    assert_eq!(play.ask_batched(1, 0.0).tick(), "1: 2");
+    let placeless = Batching { around: 0.0, turn: 0.0, ..Batching::default() };
+    let mut play = Play::with(rules(placeless), drivers());
+    assert_eq!(play.ask_batched(1, 0.0).tick(), "1: 1");
+    // He goes farther than the reach of a lone search with one driver (460 s), too.
+    let mut far = seen(1, 2_600.0);
+    far.waiting_since = START - Duration::from_secs(60);
+    let mut play = Play::with(rules(Batching::default()), vec![far.clone()]);
+    assert_eq!(play.ask_batched(1, 0.0).tick(), "1: 1");
+    far.waiting_since = START;
+    let mut play = Play::with(rules(Batching::default()), vec![far]);
+    assert_eq!(play.ask_batched(1, 0.0).tick(), "");
+}
+
+#[test]
+fn slack_is_the_mean_wait_of_those_around() {
+    let at = |number: u128, metres: f64, idle_s: f64| (driver(number), north(metres), idle_s);
+    let slack = Slack::of([
+        at(1, 100.0, 60.0),
+        at(2, 900.0, 120.0),
+        at(2, 900.0, 120.0),
+        at(3, 9_000.0, 5_000.0),
+    ]);
+    let check = |metres: f64, expected: f64| {
+        let found = slack.around_s(north(metres));
+        assert!((found - expected).abs() < 1e-9, "{metres} m: {found}");
+    };
+    check(100.0, 90.0);
+    check(1_500.0, 90.0);
+    check(4_500.0, 0.0);
+    // Twenty minutes are as much as counts.
+    check(9_000.0, 1_200.0);
+}
