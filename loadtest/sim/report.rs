@@ -25,6 +25,9 @@ impl Scene {
     }
 }
 
+/// A title, a unit, and what is drawn.
+type Plot = (&'static str, &'static str, fn(&Measures) -> f64);
+
 /// Mean and spread of a measure.
 fn over_seeds(seeds: &[Measures], of: impl Fn(&Measures) -> f64) -> (f64, f64) {
     spread(&seeds.iter().map(of).collect::<Vec<_>>())
@@ -128,7 +131,7 @@ fn figure(title: &str, svg: &str) -> String {
 
 /// What matters most, demand by demand.
 fn bars(scenes: &[&Scene]) -> String {
-    let plots: [(&str, &str, fn(&Measures) -> f64); 6] = [
+    let plots: [Plot; 6] = [
         ("Riders served", "%", |of| of.served_pct),
         ("Wait from asking to pickup, 95 of 100", "s", |of| of.wait_p95_s),
         ("Empty way per trip", "km", |of| of.empty_km_per_trip),
@@ -139,7 +142,7 @@ fn bars(scenes: &[&Scene]) -> String {
     let names: Vec<&str> = scenes
         .first()
         .map_or_else(Vec::new, |scene| scene.rows.iter().map(|(name, _)| name.as_str()).collect());
-    let draw = |(title, unit, of): (&str, &str, fn(&Measures) -> f64)| {
+    let draw = |(title, unit, of): Plot| {
         let group = |scene: &&Scene| {
             let bar = |(_, seeds): &(String, Vec<Measures>)| {
                 let (height, spread) = over_seeds(seeds, of);

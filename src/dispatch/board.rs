@@ -314,7 +314,13 @@ impl Hunt {
         let Some(place) = self.open.iter().position(|open| *open == driver) else { return };
         self.open.swap_remove(place);
         match outcome {
-            Outcome::Declined | Outcome::Expired | Outcome::Unchosen => self.refused = true,
+            Outcome::Declined | Outcome::Expired => self.refused = true,
+            // He was willing, and in a thin place there may be nobody else: the next round may ask
+            // him again. A ring still ends after its rounds.
+            Outcome::Unchosen => {
+                self.refused = true;
+                self.memory.insert(driver, Memory::RestsUntil(now + rest));
+            }
             // Nobody said no: he may be asked again after a pause that keeps a broken fleet or a
             // database that is away from turning the search into a busy loop.
             Outcome::Lost | Outcome::Revoked => {

@@ -114,6 +114,14 @@ pub struct BidTerms {
     pub ceiling: BasisPoints,
 }
 
+impl OfferPlan {
+    /// Until when the driver says yes, no, or a price: of a lease with bids the rest is the rider's
+    /// to choose in.
+    pub fn answer_by(&self) -> Millis {
+        self.bids.map_or(self.until, |terms| terms.until.min(self.until))
+    }
+}
+
 /// How an offer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {

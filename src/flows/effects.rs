@@ -274,7 +274,7 @@ impl Flows {
             estimated_distance: trip.quoted_distance_m,
             estimated_duration: trip.quoted_duration_s,
             pickup_eta: plan.eta_s,
-            expires_at: plan.until,
+            expires_at: plan.answer_by(),
             bid: plan.bids.map(|terms| {
                 let (min, max) = trip.bid_range(terms.floor, terms.ceiling);
                 BidRange { min, max, until: terms.until }

@@ -111,7 +111,7 @@ fn offer(plan: &OfferPlan, price: Piasters) -> Message {
         news: News::Offer { price, pickup_eta_s: plan.eta_s },
         about: Some(plan.trip.0),
         once: format!("offer:{}", plan.offer),
-        until: Some(plan.until),
+        until: Some(plan.answer_by()),
     }
 }
 

@@ -52,13 +52,15 @@ pub(crate) struct Bidding {
     most: Piasters,
     eta_s: u32,
     bid: Option<Piasters>,
+    /// Was it lower before? Then the rider may have seen that.
+    raised: bool,
 }
 
 impl Bidding {
     fn of(trip: &Trip, terms: &BidTerms) -> Self {
         let BidTerms { offer, open_until, floor, ceiling, eta_s } = *terms;
         let (least, most) = trip.bid_range(floor, ceiling);
-        Self { offer, open_until, least, most, eta_s, bid: None }
+        Self { offer, open_until, least, most, eta_s, bid: None, raised: false }
     }
 }
 
@@ -255,14 +257,18 @@ pub(crate) fn bid(
     let mut step = state.unchanged();
     for lease in step.next.offers.iter_mut().filter(|lease| lease.driver == driver) {
         let before = lease.bid();
-        lease.bidding.iter_mut().for_each(|bidding| bidding.bid = Some(rounded));
+        if let Some(bidding) = &mut lease.bidding {
+            let higher = bidding.bid.replace(rounded).is_some_and(|before| rounded > before);
+            bidding.raised |= higher;
+        }
         let news = lease.bid().filter(|bid| Some(*bid) != before);
         step.tells.extend(news.map(|bid| Tell::Bid { bid, stands: BidStatus::Open }));
     }
     Ok(step)
 }
 
-/// The rider takes a bid, if it is still the price that he saw: who bid it drives, for that.
+/// The rider takes a bid, if it is still the price that he saw: who bid it drives, for that. One
+/// that was raised is taken at a named price only.
 pub(crate) fn pick(
     state: &State,
     rider: RiderId,
@@ -276,7 +282,8 @@ pub(crate) fn pick(
     let open = |lease: &&Lease| now < lease.until && lease.bid().is_some_and(|b| b.offer == offer);
     let lease = state.offers.iter().find(open).ok_or(Refusal::BidOver)?;
     let bid = lease.bid().ok_or(Refusal::BidOver)?;
-    if seen.is_some_and(|seen| seen != bid.price) {
+    let raised = lease.bidding.is_some_and(|bidding| bidding.raised);
+    if seen.map_or(raised, |seen| seen != bid.price) {
         return Err(Refusal::BidChanged { price: bid.price });
     }
     let event = TripEvent {

@@ -452,7 +452,6 @@ async fn who_bids_nothing_or_is_not_chosen_is_free_and_a_farther_one_is_asked() 
     seat.wait(|frame| frame["type"] == "bid" && frame["data"]["status"] == "lost").await;
     let gone = open_bids(&rider, &trip).await;
     assert!(gone.iter().all(|(_, price)| *price == 41.0), "{gone:?}");
-    rounds_become(&admin, &trip, "expired+lost+unchosen").await;
     // Beyond the first ring, within the second.
     let mut his = Socket::listen(&server, &far).await;
     far.go_online(far_from(CAIRO, 6_000.0)).await.data();

@@ -44,9 +44,19 @@ fn ten_bid_at_once_and_the_next_ring_does_when_nobody_was_chosen() {
     for number in [1, 2, 3, 5, 6, 7, 8, 9, 10] {
         assert_eq!(play.at(30.0).end(number, Outcome::Expired).tick(), "");
     }
-    // He bid and was let pass: this search asks him no more, a farther ring asks others.
+    // He bid and was let pass: he rests a little, a farther ring asks others.
     assert_eq!(play.at(45.0).end(4, Outcome::Unchosen).tick(), "1: 11 12 70");
     assert_eq!(play.at(75.0).end_all(Outcome::Expired).tick(), "1: no drivers");
+}
+
+#[test]
+fn where_nobody_else_is_whoever_was_let_pass_is_asked_again() {
+    let mut play = Play::new(queue(3));
+    play.board.choose(CityId(1), Strategy::BroadcastBid);
+    assert_eq!(play.ask(1).tick(), "1: 1 2 3");
+    assert_eq!(play.at(45.0).end_all(Outcome::Unchosen).tick(), "");
+    assert_eq!(play.at(50.0).tick(), "1: 1 2 3");
+    assert_eq!(play.at(95.0).end_all(Outcome::Unchosen).tick(), "1: no drivers");
 }
 
 #[test]

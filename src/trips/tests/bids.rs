@@ -81,6 +81,19 @@ fn a_bid_is_changed_and_taken_back() {
 }
 
 #[test]
+fn a_bid_that_was_raised_is_picked_by_its_price_only() {
+    let raised = tell(two_bids(), &[(7, bid(2, "115"))]);
+    check(&raised, pick(2, None), 8, "PRICE_CHANGED {\"price\":115}");
+    let named = tell(raised.clone(), &[(8, pick(2, Some(115)))]);
+    assert_eq!(named.trip.price, Piasters::pounds(115));
+    // Also after it was lowered again: which of them the rider saw nobody knows.
+    let lowered = tell(raised, &[(8, bid(2, "112"))]);
+    check(&lowered, pick(2, None), 9, "PRICE_CHANGED {\"price\":112}");
+    let cheaper = tell(two_bids(), &[(7, bid(2, "105")), (8, pick(2, None))]);
+    assert_eq!(cheaper.trip.price, Piasters::pounds(105));
+}
+
+#[test]
 fn the_rider_picks_one_and_the_others_end() {
     let bids = two_bids();
     let won = "2 accepted accepted by 2 \
