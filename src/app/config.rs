@@ -118,6 +118,9 @@ pub struct ServeArgs {
     /// build`), or a folder of them.
     #[arg(long, env = "SMARTLINE_ROADS")]
     pub roads: Option<PathBuf>,
+    /// An OSRM server, like http://osrm:5000, for ways where no road file knows the streets.
+    #[arg(long, env = "OSRM_URL")]
+    pub osrm_url: Option<String>,
     /// Mean speeds per zone pair and time of day (CSV, plain or .xz), for quotes and arrival times.
     #[arg(long, env = "SMARTLINE_SPEED_TABLE", requires = "speed_zones")]
     pub speed_table: Option<PathBuf>,

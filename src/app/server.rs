@@ -14,6 +14,7 @@ use anyhow::Context;
 use base::{Clock, Dice, Piasters};
 use books::Books;
 use bus::Redis;
+use demand::Demand;
 use dispatch::{Dispatch, DispatchConfig};
 use events::{IdempotencyKeys, Jobs};
 use fleet::{Fleet, FleetConfig};
@@ -29,7 +30,7 @@ use payments::{ActLimits, Payments, PaymentsConfig, Payouts, PayoutsConfig};
 use pricing::Pricing;
 use realtime::Realtime;
 use rooms::Rooms;
-use routing::{RoadGraph, Router, SpeedTable};
+use routing::{Osrm, RoadGraph, Router, SpeedTable, Traffic};
 use secrecy::{ExposeSecret, SecretString};
 use storage::{Cluster, Db, PoolLimits};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -78,6 +79,7 @@ pub struct Setup {
     pub fleet: FleetConfig,
     pub dispatch: DispatchConfig,
     pub roads: Vec<RoadGraph>,
+    pub osrm_url: Option<String>,
     pub speeds: Option<SpeedTable>,
     pub providers: Providers,
     pub payments: PaymentsConfig,
@@ -108,6 +110,7 @@ impl Setup {
             fleet: FleetConfig::default(),
             dispatch: DispatchConfig::default(),
             roads: Vec::new(),
+            osrm_url: None,
             speeds: None,
             providers: Providers::default(),
             payments: PaymentsConfig::default(),
@@ -154,6 +157,7 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
         info!(live, "live trips go on");
     }
     keep_surge(&tasks, &flows);
+    flows::keep_hinting(&flows, &tasks);
     worker::start(&flows, &tasks);
 
     let realtime = Realtime::start(flows.clone(), &tasks, realtime_config(&setup))?;
@@ -190,7 +194,8 @@ async fn furnish(
     let identity = Identity::start(db.clone(), tasks, clock.clone(), &settings)?;
     identity.load_revocations().await?;
     identity.load_api_keys().await?;
-    let router = Router::new(std::mem::take(&mut setup.roads), setup.speeds.take());
+    let breakers = Breakers::new(clock.clone());
+    let router = router(setup, db, tasks, &breakers).await?;
     let quote_key = pricing::QuoteKey::derive(setup.keys.secret.expose_secret().as_bytes());
     let pricing = Pricing::start(db.clone(), tasks, clock.clone(), quote_key).await?;
     let config = setup.fleet;
@@ -202,7 +207,6 @@ async fn furnish(
     let desk = Dispatch::start(db.clone(), tasks, clock.clone(), view, ways, to_dispatch, config);
     desk.load_choices().await?;
     let rooms = Rooms::new(&dice);
-    let breakers = Breakers::new(clock.clone());
     let limiter = limiter(setup, &breakers, tasks, health)?;
     let notify = Notify::new(
         db.clone(),
@@ -218,6 +222,8 @@ async fn furnish(
     let fraud = Fraud::new(db.clone(), clock.clone(), setup.fraud);
     let slow = slow(db);
     let books = Books::new(db.clone(), slow.clone(), clock.clone());
+    let demand = Demand::new(db.clone(), clock.clone());
+    demand.keep(tasks);
     let flows = Flows::new(House {
         db: db.clone(),
         slow,
@@ -237,6 +243,7 @@ async fn furnish(
         act_limits: setup.act_limits,
         fraud,
         books,
+        demand,
         keys: IdempotencyKeys::new(db.clone()),
         jobs: Jobs::new(db.clone(), dice),
         tasks: tasks.clone(),
@@ -260,6 +267,22 @@ pub(crate) fn slow(db: &Db) -> Db {
             ..PoolLimits::default()
         },
     )
+}
+
+/// Ways and times: the roads at hand, the engine where there is one, traffic as trips taught it.
+async fn router(
+    setup: &mut Setup,
+    db: &Db,
+    tasks: &Tasks,
+    breakers: &Breakers,
+) -> anyhow::Result<Router> {
+    let traffic = Traffic::keep(db.clone(), tasks).await?;
+    let router = Router::new(std::mem::take(&mut setup.roads), setup.speeds.take());
+    let router = router.with_traffic(traffic);
+    Ok(match &setup.osrm_url {
+        Some(url) => router.with_engine(Osrm::new(url, breakers)?, tasks),
+        None => router,
+    })
 }
 
 /// The limits, counted together with other nodes where there is a Redis.
@@ -453,6 +476,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         fleet,
         dispatch: args.dispatch(),
         roads: roads::load(args.roads.as_deref())?,
+        osrm_url: args.osrm_url.clone(),
         speeds: speeds::load(
             args.speed_table.as_deref(),
             args.speed_zones.as_deref(),

@@ -350,6 +350,8 @@ pub struct OnDuty {
     pub heading: Option<f32>,
     pub state: State,
     pub tier: Tier,
+    /// Since when he waits for a trip, where he does.
+    pub waiting_since: Millis,
 }
 
 /// How many drivers of a city and tier are in a state.

@@ -95,6 +95,7 @@ impl Fleet {
                 heading: live.heading,
                 state,
                 tier: core.tier(),
+                waiting_since: core.waiting_since,
             })
         };
         self.inner().roster.all().into_iter().filter_map(seen).collect()

@@ -9,8 +9,10 @@ use events::{
     SagaRunner, Stepped, Stepping,
 };
 use fleet::Driven;
+use routing::Drive;
 use serde_json::{Value, json};
 use storage::Who;
+use trips::Trip;
 use uuid::Uuid;
 
 use crate::Flows;
@@ -57,6 +59,7 @@ pub struct Aftermath(pub Flows);
 
 impl Aftermath {
     /// Adds the trip to its driver's day, by the calendar of the trip's city, or takes it back.
+    /// What it taught of traffic stays: it was driven.
     async fn statistics(&self, trip: TripId, way: Way) -> Result<Stepped, Failure> {
         let trip = self.0.trips.get(&Who::System, trip).await;
         let trip = trip.map_err(|error| Failure::again(error.to_string()))?;
@@ -74,7 +77,12 @@ impl Aftermath {
         };
         let mut tx = self.0.db.begin(&Who::System).await?;
         match way {
-            Way::Forth => fleet::add_to_day_in_tx(&mut tx, &driven, &zone).await?,
+            Way::Forth => {
+                fleet::add_to_day_in_tx(&mut tx, &driven, &zone).await?;
+                if let Some(drive) = drive(&trip) {
+                    routing::learn_in_tx(&mut tx, &drive, &zone).await?;
+                }
+            }
             Way::Back => fleet::take_from_day_in_tx(&mut tx, &driven, &zone).await?,
         }
         Ok(Stepped::within(tx))
@@ -87,6 +95,22 @@ impl Aftermath {
         self.0.tell_receipt_in_tx(&mut tx, &trip).await?;
         Ok(Stepped::within(tx))
     }
+}
+
+/// The drive beside what was promised of it. Over stops it took as long as people stood there.
+fn drive(trip: &Trip) -> Option<Drive> {
+    let plain = trip.stops.is_empty();
+    Some(Drive {
+        city: trip.city,
+        from: trip.pickup.at,
+        to: trip.destination.at,
+        promised_at: trip.created_at,
+        started: trip.started_at.filter(|_| plain)?,
+        promised_s: trip.quoted_duration_s,
+        driven_s: trip.duration_s?,
+        promised_m: trip.quoted_distance_m,
+        driven_m: trip.distance_m?,
+    })
 }
 
 impl Saga for Aftermath {

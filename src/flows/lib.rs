@@ -27,6 +27,7 @@ mod drive_trip;
 mod effects;
 mod fences;
 mod follow_trip;
+mod forecast_demand;
 mod fraud_desk;
 mod fraud_watch;
 mod go_online;
@@ -59,6 +60,7 @@ use std::sync::Arc;
 
 use base::Clock;
 use books::Books;
+use demand::Demand;
 use dispatch::Dispatch;
 use events::{IdempotencyKeys, Jobs};
 use fleet::Fleet;
@@ -90,6 +92,7 @@ pub use drive_trip::{Advance, Step};
 pub use effects::{INBOX, Inbox, run};
 pub use fences::FenceRequest;
 pub use follow_trip::TripReplay;
+pub use forecast_demand::{EVERY_QUARTER, FORECAST_DEMAND, Forecaster, keep_hinting};
 pub use fraud_watch::{FRAUD_SWEEP, FRAUD_SWEEPS, FRAUD_WATCH, FraudWatch, Watcher};
 pub use go_online::OnlineWish;
 pub use late_payment::{EVERY_SIX_HOURS, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer};
@@ -128,6 +131,7 @@ pub struct House {
     pub act_limits: ActLimits,
     pub fraud: Fraud,
     pub books: Books,
+    pub demand: Demand,
     /// Idempotency keys.
     pub keys: IdempotencyKeys,
     /// What is to be done later.

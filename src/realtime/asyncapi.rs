@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use demand::HintView;
 use flows::{
     Answered, BatchReply, BidView, OfferRevokedView, OfferView, TripForm, TripLocationView,
     TripRequested,
@@ -71,6 +72,7 @@ const VECTORS: &str = include_str!("../../schema/vectors/socket.json");
 #[derive(Deserialize)]
 struct Vectors {
     steps: Vec<Vector>,
+    others: Vec<Vector>,
 }
 
 /// A frame up with its answer, or one down.
@@ -205,6 +207,7 @@ impl Book {
             ("offer.revoked", self.schema::<OfferRevokedView>()),
             ("bid", self.schema::<BidView>()),
             ("notice", self.schema::<NoticeView>()),
+            ("demand.hint", self.schema::<HintView>()),
             ("trip.event", self.schema::<TripEventView>()),
             ("snapshot", state),
         ];
@@ -224,7 +227,7 @@ impl Book {
 
     fn examples(&mut self) {
         let vectors: Vectors = serde_json::from_str(VECTORS).expect("the tests read them too");
-        for Vector { name, up, answer, down } in vectors.steps {
+        for Vector { name, up, answer, down } in vectors.steps.into_iter().chain(vectors.others) {
             for (direction, frame) in [("up", up), ("down", answer), ("down", down)] {
                 let Some(frame) = frame else { continue };
                 let kind = frame["type"].as_str().unwrap_or_default();

@@ -392,6 +392,7 @@ mod tests {
             heading: None,
             state: State::Available,
             tier: Tier::Economy,
+            waiting_since: Millis(0),
         }
     }
 

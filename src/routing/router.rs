@@ -1,13 +1,17 @@
-//! Answers ways and arrival times from the best model at hand: roads, else measured speeds between
-//! zones, else the air line.
+//! Answers ways and arrival times from the best model at hand: roads, else the routing engine, else
+//! measured speeds between zones, else the air line; times are as long as traffic makes them.
 
 use std::sync::Arc;
 
 use base::{Millis, Point, Route, RouteSource};
 use metrics::counter;
+use ops::Tasks;
 
-use crate::roads::{NoRoad, RoadGraph, encode};
+use crate::engine::Engine;
+use crate::osrm::{NoWay, Osrm};
+use crate::roads::{NoRoad, RoadGraph, RoadRoute, encode};
 use crate::speeds::{Clocked, SpeedTable};
+use crate::traffic::Traffic;
 use crate::zones::ZoneShape;
 
 /// Roads are longer than the air line by this factor, on average over a city.
@@ -17,40 +21,51 @@ const DEFAULT_MPS: f64 = 24.0 / 3.6;
 
 /// Ways that were found along roads.
 const BY_ROAD: &str = "smartline_ways_by_road_total";
+/// Ways and times that the routing engine answered, or had answered lately.
+const BY_ENGINE: &str = "smartline_ways_by_engine_total";
 
 /// Finds ways. Cheap to clone.
 #[derive(Clone)]
 pub struct Router {
     roads: Arc<[RoadGraph]>,
+    engine: Option<Arc<Engine>>,
     speeds: Option<Arc<SpeedTable>>,
+    traffic: Traffic,
 }
 
 impl Router {
     /// Without roads and a table every way is the air line, driven at the default speed. Where
     /// maps overlap, the first one that knows both ends answers.
     pub fn new(roads: Vec<RoadGraph>, speeds: Option<SpeedTable>) -> Self {
-        Self { roads: roads.into(), speeds: speeds.map(Arc::new) }
+        Self {
+            roads: roads.into(),
+            engine: None,
+            speeds: speeds.map(Arc::new),
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// Asks an engine over the network for what the roads at hand don't know.
+    #[must_use]
+    pub fn with_engine(self, osrm: Osrm, tasks: &Tasks) -> Self {
+        Self { engine: Some(Arc::new(Engine::start(osrm, tasks))), ..self }
+    }
+
+    /// Times as long as trips were lately.
+    #[must_use]
+    pub fn with_traffic(self, traffic: Traffic) -> Self {
+        Self { traffic, ..self }
     }
 
     /// The way from `from` over `via` to `to`, started at `at`. Its source is that of its weakest
     /// leg; it has a line where every leg has one.
-    // A road engine answers over the network; callers already wait for it here.
     pub async fn route(&self, from: Point, via: &[Point], to: Point, at: Millis) -> Route {
-        let clocked = self.clocked(at);
         let (mut metres, mut seconds) = (0.0, 0.0);
         let mut source = RouteSource::Roads;
         let mut line = Vec::new();
         let mut here = from;
         for next in via.iter().copied().chain([to]) {
-            let road = self.by_road(here, next, |graph| graph.route(here, next));
-            let leg = match road {
-                Some(road) => {
-                    line.extend(road.line);
-                    let (metres, seconds) = (road.metres, road.seconds);
-                    Leg { metres, seconds, source: RouteSource::Roads }
-                }
-                None => by_air(clocked.as_ref(), here, next),
-            };
+            let leg = self.leg(here, next, at, &mut line).await;
             metres += leg.metres;
             seconds += leg.seconds;
             source = weaker(source, leg.source);
@@ -60,11 +75,32 @@ impl Router {
         Route { distance_m: whole(metres), duration_s: whole(seconds), polyline, source }
     }
 
+    /// One leg; where it leads along streets they are added to `line`.
+    async fn leg(&self, from: Point, to: Point, at: Millis, line: &mut Vec<Point>) -> Leg {
+        let leg = match self.by_road(from, to, |graph| graph.route(from, to)) {
+            Some(road) => {
+                line.extend(road.line);
+                Leg { metres: road.metres, seconds: road.seconds, source: RouteSource::Roads }
+            }
+            None => match self.by_engine(from, to).await {
+                Some(road) => {
+                    line.extend_from_slice(&road.line);
+                    Leg { metres: road.metres, seconds: road.seconds, source: RouteSource::Roads }
+                }
+                None => by_air(self.clocked(at).as_ref(), from, to),
+            },
+        };
+        Leg { seconds: leg.seconds * self.traffic.factor(from, to, at), ..leg }
+    }
+
     /// Seconds to drive from `from` to `to`, started at `at`. A few microseconds when the question
-    /// before had the same `to`: for ranking candidates.
+    /// before had the same `to`: for ranking candidates. An engine over the network is not waited
+    /// for: what it hasn't said lately is estimated, and asked for.
     pub fn eta_s(&self, from: Point, to: Point, at: Millis) -> u32 {
         let road = self.by_road(from, to, |graph| graph.eta_s(from, to));
-        whole(road.unwrap_or_else(|| by_air(self.clocked(at).as_ref(), from, to).seconds))
+        let known = road.or_else(|| self.known_by_engine(from, to));
+        let seconds = known.unwrap_or_else(|| by_air(self.clocked(at).as_ref(), from, to).seconds);
+        whole(seconds * self.traffic.factor(from, to, at))
     }
 
     /// Seconds to drive to `to` from each of `from`, in their order, added to `out`.
@@ -73,8 +109,13 @@ impl Router {
         let mut found = 0;
         let told = graph.map(|graph| {
             graph.etas_to(to, from, |from, eta| {
-                let by_road = eta.inspect(|_| found += 1).map(whole);
-                out.push(by_road.unwrap_or_else(|_| self.eta_s(from, to, at)));
+                out.push(match eta {
+                    Ok(seconds) => {
+                        found += 1;
+                        whole(seconds * self.traffic.factor(from, to, at))
+                    }
+                    Err(_) => self.eta_s(from, to, at),
+                });
             })
         });
         if !matches!(told, Some(Ok(()))) {
@@ -110,9 +151,29 @@ impl Router {
         None
     }
 
+    async fn by_engine(&self, from: Point, to: Point) -> Option<Arc<RoadRoute>> {
+        let answer = self.engine.as_ref()?.way(from, to).await;
+        answer.inspect(|_| counter!(BY_ENGINE).increment(1)).map_err(without_engine).ok()
+    }
+
+    fn known_by_engine(&self, from: Point, to: Point) -> Option<f64> {
+        let answer = self.engine.as_ref()?.time(from, to);
+        answer.inspect(|_| counter!(BY_ENGINE).increment(1)).map_err(without_engine).ok()
+    }
+
     fn clocked(&self, at: Millis) -> Option<Clocked<'_>> {
         self.speeds.as_ref().and_then(|table| table.at(at))
     }
+}
+
+/// Counts why the next model has to answer.
+fn without_engine(no: NoWay) {
+    let why = match no {
+        NoWay::Road(NoRoad::OffMap) => "off_map",
+        NoWay::Road(NoRoad::Unreachable) => "unreachable",
+        NoWay::Away(why) => why,
+    };
+    counter!("smartline_ways_without_engine_total", "reason" => why).increment(1);
 }
 
 struct Leg {

@@ -57,6 +57,8 @@ const FILES: &[File] = &[
     file!(20, "city_rules", "0020_city_rules"),
     file!(21, "strategies", "0021_strategies"),
     file!(22, "bids", "0022_bids"),
+    file!(23, "traffic", "0023_traffic"),
+    file!(24, "demand", "0024_demand"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

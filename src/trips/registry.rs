@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use base::{Caller, CityId, Clock, Cursor, DriverId, Fault, RiderId, Role, TripId};
+use base::{Caller, CityId, Clock, Cursor, DriverId, Fault, Millis, Point, RiderId, Role, TripId};
 use dashmap::mapref::entry::Entry as Place;
 use dashmap::{DashMap, DashSet};
 use events::Once;
@@ -346,6 +346,16 @@ impl Trips {
     /// Drivers who completed a recent trip of this rider.
     pub async fn drivers_of(&self, rider: RiderId) -> Result<Vec<DriverId>, Fault> {
         store::drivers_of(&self.0.db, rider).await
+    }
+
+    /// Where trips of the city were asked for in `[from, to)`, other than those booked ahead.
+    pub async fn asked_between(
+        &self,
+        city: CityId,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<Point>, Fault> {
+        store::asked_between(&self.0.db, city, from, to).await
     }
 
     /// Takes the lease on all trips and runs every live one of the database: its actor, its timers.

@@ -323,6 +323,28 @@ pub(crate) async fn drivers_of(db: &Db, rider: RiderId) -> Result<Vec<DriverId>,
     Ok(ids.into_iter().map(DriverId).collect())
 }
 
+/// Pickups of trips that were made in `[from, to)` for at once.
+pub(crate) async fn asked_between(
+    db: &Db,
+    city: CityId,
+    from: Millis,
+    to: Millis,
+) -> Result<Vec<Point>, Fault> {
+    let mut tx = db.begin(&Who::System).await?;
+    let places: Vec<(f64, f64)> = sqlx::query_as(
+        "SELECT pickup_lat, pickup_lng FROM trips \
+         WHERE created_at >= $2 AND created_at < $3 AND city_id = $1 AND scheduled_at IS NULL",
+    )
+    .bind(city.0)
+    .bind(at(from))
+    .bind(at(to))
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    tx.commit().await?;
+    Ok(places.into_iter().filter_map(|(lat, lng)| Point::new(lat, lng).ok()).collect())
+}
+
 pub(crate) fn json(value: &impl Serialize) -> Result<String, Fault> {
     serde_json::to_string(value).map_err(|error| Fault::internal(error.to_string()))
 }

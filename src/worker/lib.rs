@@ -16,10 +16,10 @@ use std::sync::Arc;
 use events::{Handlers, Relay, SagaRunner, WorkerConfig};
 use flows::{
     AFTERMATH, Aftermath, BOOKS_ARE_CLOSED, BOOKS_ARE_COMPARED, Bookkeeper, CARD_TRIP, CLOSE_DAYS,
-    CardCashier, CardTrips, Cashier, Completions, DOCUMENT_REMINDERS, EVERY_MORNING,
-    EVERY_SIX_HOURS, FRAUD_SWEEP, FRAUD_SWEEPS, FRAUD_WATCH, Flows, FraudWatch, LATE_PAYMENTS,
-    LATE_PAYMENTS_OF_ALL, LatePayer, Payer, RECONCILE_DAYS, Refunder, TRIP_NEWS, Teller, TripNews,
-    Watcher,
+    CardCashier, CardTrips, Cashier, Completions, DOCUMENT_REMINDERS, EVERY_MORNING, EVERY_QUARTER,
+    EVERY_SIX_HOURS, FORECAST_DEMAND, FRAUD_SWEEP, FRAUD_SWEEPS, FRAUD_WATCH, Flows, Forecaster,
+    FraudWatch, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer, Payer, RECONCILE_DAYS, Refunder,
+    TRIP_NEWS, Teller, TripNews, Watcher,
 };
 use notify::{CALM_NOTIFICATION, NOTIFICATION};
 use ops::Tasks;
@@ -45,6 +45,7 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
     let cards = Arc::new(CardCashier(flows.clone()));
     let watcher = Arc::new(Watcher(flows.clone()));
     let seal_days = upkeep::SealDays { db: flows.slow.clone(), clock: flows.clock.clone() };
+    let forecaster = Arc::new(Forecaster(flows.clone()));
     let bookkeeper = Arc::new(Bookkeeper(flows.clone()));
     let handlers = Handlers::default()
         .on(AFTERMATH.job, Arc::new(aftermath))
@@ -78,6 +79,8 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
         .on(&FRAUD_WATCH, Arc::clone(&watcher) as _)
         .on(&FRAUD_SWEEP, watcher)
         .every(&FRAUD_SWEEPS)
+        .on(&FORECAST_DEMAND, forecaster)
+        .every(&EVERY_QUARTER)
         .on(&CLOSE_DAYS, Arc::clone(&bookkeeper) as _)
         .on(&RECONCILE_DAYS, bookkeeper)
         .every(&BOOKS_ARE_CLOSED)

@@ -23,6 +23,7 @@ mod city_rules;
 mod contract;
 mod crash;
 mod dead_letters;
+mod demand;
 mod deposits;
 mod deposits_killed;
 mod disputes;

@@ -235,7 +235,7 @@ fn text(value: &Value) -> &str {
 fn every_kind_of_frame_has_a_vector_and_every_vector_is_as_documented() {
     let (mut contract, ride) = (Contract::asyncapi(), ride());
     let mut seen = BTreeSet::new();
-    for step in steps(&ride) {
+    for step in steps(&ride).iter().chain(ride["others"].as_array().expect("others")) {
         for (part, direction) in [("up", "up"), ("answer", "down"), ("down", "down")] {
             let Some(frame) = step.get(part) else { continue };
             seen.insert(format!("{direction}.{}", text(&frame["type"])));

@@ -9,6 +9,7 @@ mod bids;
 mod books;
 mod cities;
 mod dead_letters;
+mod demand;
 mod disputes;
 mod drivers;
 mod fences;
@@ -57,5 +58,6 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(dead_letters::routes())
         .merge(fraud::routes())
         .merge(live::routes())
+        .merge(demand::routes())
         .merge(operations::routes())
 }

@@ -1,0 +1,3 @@
+DROP TABLE demand_forecasts;
+DROP TABLE demand_counts;
+DROP TABLE demand_quarters;
