@@ -106,6 +106,7 @@ impl Demand {
         let zone = TimeZone::get(time_zone).unwrap_or(TimeZone::UTC);
         let mut tx = self.0.db.begin(&Who::System).await?;
         store::lock_in_tx(&mut tx, city).await?;
+        let mut newly = false;
         for Closed { quarter, pickups } in quarters {
             let closed = store::closed_in_tx(&mut tx, city).await?;
             if closed.is_some_and(|(_, last)| last >= *quarter) {
@@ -117,10 +118,10 @@ impl Demand {
             }
             let judged = judged_in_tx(&mut tx, city, *quarter, &came, &zone).await?;
             store::close_in_tx(&mut tx, city, *quarter, &came, judged.as_ref()).await?;
+            newly = true;
         }
-        if let Some((since, last)) = store::closed_in_tx(&mut tx, city).await?
-            && quarters.iter().any(|closed| closed.quarter == last)
-        {
+        // Another node may have been first: then it has said what comes, too.
+        if newly && let Some((since, last)) = store::closed_in_tx(&mut tx, city).await? {
             foresee_in_tx(&mut tx, city, since, last, &zone).await?;
             let forecasts_before = last.plus(-FORECASTS_KEPT);
             store::forget_in_tx(&mut tx, city, last.plus(-KEPT), forecasts_before).await?;
