@@ -5,13 +5,14 @@
 //! 2 when the run could not be made. Depends on rooms only through their public doors.
 //!
 //! Reading order: `table` (what comes out), `cpu` and `alloc` (the meters), `redis` and `osrm`
-//! (rivals), then the subjects: `index`, `durable`, `postings`, `jobs`, `roads`, `sockets` (also
-//! `commits`, `flood`, `soak`).
+//! (rivals), then the subjects: `index`, `durable`, `postings`, `jobs`, `dispatch`, `roads`,
+//! `sockets` (also `commits`, `flood`, `soak`).
 #![expect(clippy::print_stdout, reason = "the tables are the program's output")]
 #![expect(unreachable_pub, reason = "a program has no outside; `pub` is what other files may use")]
 
 mod alloc;
 mod cpu;
+mod dispatch;
 mod durable;
 mod index;
 mod jobs;
@@ -59,6 +60,8 @@ enum Subject {
     },
     /// Facts and jobs, beside a table that is polled.
     Jobs,
+    /// A tick of dispatch: riders who wait, matched with a city's idle drivers.
+    Dispatch,
     /// Ways along roads, beside OSRM (OSRM_ROUTED names its server).
     Roads,
     /// Sockets and REST, beside peers.
@@ -129,7 +132,7 @@ fn start() -> anyhow::Result<bool> {
         }
         Subject::Attack(order) => return sockets::attack::carry_out(order).map(|()| true),
         Subject::Index | Subject::Durable | Subject::Jobs | Subject::Sockets => {}
-        Subject::Commits | Subject::Flood | Subject::All => {}
+        Subject::Commits | Subject::Flood | Subject::Dispatch | Subject::All => {}
         Subject::Roads | Subject::Postings { .. } | Subject::Soak { .. } => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -169,6 +172,9 @@ async fn run(subject: Subject, options: &Options) -> anyhow::Result<bool> {
     }
     if all || matches!(subject, Subject::Jobs) {
         good &= shown("jobs", Box::pin(jobs::run(options)).await?, options)?;
+    }
+    if all || matches!(subject, Subject::Dispatch) {
+        good &= shown("dispatch", dispatch::run(options)?, options)?;
     }
     if all || matches!(subject, Subject::Roads) {
         good &= shown("roads", roads::run(options)?, options)?;

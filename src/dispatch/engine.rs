@@ -20,7 +20,7 @@ pub fn tick(board: &mut Board, view: &dyn View, now: Millis) -> Vec<Decision> {
 }
 
 /// The same; what was decided, and from what, goes to `kept`.
-pub(crate) fn tick_and_keep(
+pub fn tick_and_keep(
     board: &mut Board,
     view: &dyn View,
     now: Millis,

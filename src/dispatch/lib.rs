@@ -53,13 +53,13 @@ pub use board::{Board, Ended, Found, Rules};
 pub use choice::Choice;
 pub use choice::store::{choice_in_tx, choose_in_tx};
 pub use eligibility::{Gate, Hold, Standing, gate};
-pub use engine::tick;
+pub use engine::{tick, tick_and_keep};
 pub use model::{
     BidTerms, Considered, Decision, Effect, OfferPlan, Outcome, Said, Search, Seen, Verdict, View,
 };
 pub use offers::{OfferSet, chance};
 pub use score::{Acquaintance, Fairness, Merits, Parts, Reach, Vehicle, Weights, score};
-pub use snapshot::{ReplayedRound, replay_trip};
+pub use snapshot::{ReplayedRound, Snapshot, replay_trip};
 pub use strategy::{Batching, Bids, Preset, Presets, Strategy, Swap};
 pub use supply::Supply;
 pub use wire::{CityDispatchView, Matching, MatchingStatus, RoundView, Trace, TraceRow};

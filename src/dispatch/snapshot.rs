@@ -28,7 +28,7 @@ pub use replay::{ReplayedRound, replay_trip};
 
 /// One go of the engine.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Snapshot {
+pub struct Snapshot {
     pub(crate) now: Millis,
     pub(crate) way: Strategy,
     /// The searches, in the order in which they were taken up.
