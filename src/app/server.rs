@@ -222,8 +222,7 @@ async fn furnish(
     let fraud = Fraud::new(db.clone(), clock.clone(), setup.fraud);
     let slow = slow(db);
     let books = Books::new(db.clone(), slow.clone(), clock.clone());
-    let demand = Demand::new(db.clone(), clock.clone());
-    demand.keep(tasks);
+    let demand = Demand::start(db.clone(), tasks, clock.clone());
     let flows = Flows::new(House {
         db: db.clone(),
         slow,

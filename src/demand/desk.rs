@@ -61,14 +61,15 @@ pub struct Closed {
 }
 
 impl Demand {
-    pub fn new(db: Db, clock: Clock) -> Self {
+    pub(crate) fn new(db: Db, clock: Clock) -> Self {
         let (cities, told) = (ArcSwap::default(), Mutex::default());
         Self(Arc::new(Inner { db, clock, cities, told }))
     }
 
-    /// Reads what other nodes closed, again and again.
-    pub fn keep(&self, tasks: &Tasks) {
-        let (demand, stopping) = (self.clone(), tasks.stopping());
+    /// The same, which reads what other nodes closed, again and again.
+    pub fn start(db: Db, tasks: &Tasks, clock: Clock) -> Self {
+        let this = Self::new(db, clock);
+        let (demand, stopping) = (this.clone(), tasks.stopping());
         tasks.spawn("demand", async move {
             let mut tick = tokio::time::interval(READ_EVERY);
             loop {
@@ -82,6 +83,7 @@ impl Demand {
                 }
             }
         });
+        this
     }
 
     /// The quarters of the city that are over and not closed: all since the last one, at most a day

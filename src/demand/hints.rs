@@ -1,8 +1,8 @@
 //! Which idle drivers are told of a place where drivers will be missing. Pure.
 //!
 //! A cell lacks what is expected there in the next quarter beyond the drivers who are free in it,
-//! and has to spare what is free beyond that. Who has waited longest is served first, and goes where
-//! most is lacking for the way; what he brings there no longer lacks.
+//! and has to spare what is free beyond that. Who has waited longest is served first, and goes
+//! where most is lacking for the way; what he brings there no longer lacks.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;

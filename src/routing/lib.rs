@@ -1,7 +1,7 @@
 //! How far and how long: the way between places.
 //!
 //! Owns the models that answer it. Knows no trip and no price. Four models: the roads of a city
-//! (a contraction hierarchy over an OpenStreetMap extract); an OSRM server, where one is configured;
+//! (a contraction hierarchy over an OpenStreetMap extract); an OSRM server, where there is one;
 //! where a scenario brings one, a table of measured mean speeds by zone pair and quarter-hour; and
 //! air distance times a detour at a default speed. All but the engine are arithmetic in memory; its
 //! answers are kept by pair of places. Over all of them lies what trips taught of traffic.

@@ -17,8 +17,8 @@ pub(crate) fn routes() -> OpenApiRouter<Flows> {
 }
 
 /// A city's demand as a heat map: requests of the last quarter of an hour and forecasts of the next
-/// two, by H3 cell, beside the drivers who are free there; and how far off the forecasts of the last
-/// seven days were. Trips that are booked ahead are not in it. Admins only.
+/// two, by H3 cell, beside the drivers who are free there; and how far off the forecasts of the
+/// last seven days were. Trips that are booked ahead are not in it. Admins only.
 #[utoipa::path(
     get, path = "/admin/cities/{city}/demand", tag = "admin", params(("city" = CityId, Path)),
     responses((status = 200, body = Success<'static, DemandView>)),
