@@ -66,7 +66,7 @@ impl Demand {
         Self(Arc::new(Inner { db, clock, cities, told }))
     }
 
-    /// The same, which reads what other nodes closed, again and again.
+    /// Reads what nodes closed, again and again, as long as this one runs.
     pub fn start(db: Db, tasks: &Tasks, clock: Clock) -> Self {
         let this = Self::new(db, clock);
         let (demand, stopping) = (this.clone(), tasks.stopping());

@@ -2,10 +2,10 @@
 //!
 //! A cell's usual count is the mean of the same quarter of the week (and, at half its weight, of
 //! the quarters beside it) over the weeks that are known, each worth 0.7 of the one after it:
-//! simple exponential smoothing of a seasonal series. The level is what came in the last hour over
-//! what is usual for it, first for the whole city, then for the cell, each drawn towards 1 and towards the
-//! city as a Gamma prior would draw the rate of a Poisson count. Of what came where nothing is
-//! usual a part is expected to come again.
+//! simple exponential smoothing of a seasonal series. The level is what came in the last hour
+//! over what is usual for it, first for the whole city, then for the cell, each drawn towards 1
+//! and towards the city as a Gamma prior would draw the rate of a Poisson count. Of what came
+//! where nothing is usual a part is expected to come again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
