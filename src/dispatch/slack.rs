@@ -10,14 +10,15 @@
 use std::collections::{HashMap, HashSet};
 
 use base::{DriverId, Point};
+use geo::Square;
 
 /// A wait beyond that says no more, seconds.
 const LONGEST_S: f64 = 1_200.0;
-/// Cells per degree: about a kilometre each, and three by three are around a driver.
+/// Squares of a degree: about a kilometre each, and three by three are around a driver.
 const PER_DEGREE: f64 = 100.0;
 
-/// The waits of the idle drivers that a batch sees, by cell.
-pub(crate) struct Slack(HashMap<(i32, i32), Waits>);
+/// The waits of the idle drivers that a batch sees, by square.
+pub(crate) struct Slack(HashMap<Square, Waits>);
 
 #[derive(Clone, Copy, Default)]
 struct Waits {
@@ -30,23 +31,23 @@ impl Slack {
     /// twice counts once.
     pub(crate) fn of(idle: impl IntoIterator<Item = (DriverId, Point, f64)>) -> Self {
         let mut met = HashSet::new();
-        let mut cells: HashMap<(i32, i32), Waits> = HashMap::new();
+        let mut squares: HashMap<Square, Waits> = HashMap::new();
         for (driver, at, idle_s) in idle {
             if met.insert(driver) {
-                let waits = cells.entry(cell(at)).or_default();
+                let waits = squares.entry(Square::of(at, PER_DEGREE)).or_default();
                 waits.sum_s += capped(idle_s);
                 waits.drivers += 1;
             }
         }
-        Self(cells)
+        Self(squares)
     }
 
     /// Mean wait of those around a place, seconds; 0 where nobody is.
     pub(crate) fn around_s(&self, at: Point) -> f64 {
-        let (row, column) = cell(at);
+        let Square { row, col } = Square::of(at, PER_DEGREE);
         let mut all = Waits::default();
         for (down, right) in (-1..=1).flat_map(|down| (-1..=1).map(move |right| (down, right))) {
-            if let Some(waits) = self.0.get(&(row + down, column + right)) {
+            if let Some(waits) = self.0.get(&Square { row: row + down, col: col + right }) {
                 all.sum_s += waits.sum_s;
                 all.drivers += waits.drivers;
             }
@@ -58,9 +59,4 @@ impl Slack {
 /// As much of a wait as counts, seconds.
 pub(crate) const fn capped(idle_s: f64) -> f64 {
     idle_s.clamp(0.0, LONGEST_S)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a place has less than 36 000 cells a side")]
-fn cell(at: Point) -> (i32, i32) {
-    ((at.lat() * PER_DEGREE).floor() as i32, (at.lng() * PER_DEGREE).floor() as i32)
 }

@@ -27,6 +27,7 @@ mod outline;
 mod scale;
 mod shard;
 mod slot;
+mod squares;
 mod sync;
 mod tile;
 
@@ -40,6 +41,7 @@ pub use fixed::{distance_m, snap};
 pub use hex::{Cell, cell_of, cells_around, surge_cell};
 pub use index::{Near, Query, TileIndex};
 pub use outline::{Outline, OutlineError};
+pub use squares::Square;
 
 // Two to a cache line, and none across two.
 const _: () = assert!(size_of::<slot::Slot>() == 32);

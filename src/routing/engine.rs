@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Point;
+use geo::Square;
 use metrics::counter;
 use ops::Tasks;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::osrm::{NoWay, Osrm};
 use crate::roads::{NoRoad, RoadRoute};
-use crate::squares::Square;
 
 /// As long as traffic stays what it is. Our own engine's answers only: others forbid to keep them.
 const KEPT_FOR: Duration = Duration::from_secs(300);
@@ -30,6 +30,9 @@ const TIMES_KEPT: u64 = 200_000;
 const AHEAD: usize = 8192;
 /// Questions that are bundled at once.
 const BUNDLE: usize = 2048;
+
+/// Squares of a degree: who stands in one, 56 m from south to north, waits in the same street.
+const FINE: f64 = 2000.0;
 
 type Pair = (Square, Square);
 type Answer<T> = Result<T, NoRoad>;
@@ -87,7 +90,7 @@ impl Engine {
 }
 
 fn pair(from: Point, to: Point) -> Pair {
-    (Square::fine(from), Square::fine(to))
+    (Square::of(from, FINE), Square::of(to, FINE))
 }
 
 async fn ask_in_bundles(osrm: Osrm, known: Times, mut asked: Receiver<(Point, Point)>) {

@@ -16,7 +16,6 @@ mod osrm;
 mod roads;
 mod router;
 mod speeds;
-mod squares;
 #[cfg(test)]
 mod tests;
 mod traffic;

@@ -77,18 +77,16 @@ impl Router {
 
     /// One leg; where it leads along streets they are added to `line`.
     async fn leg(&self, from: Point, to: Point, at: Millis, line: &mut Vec<Point>) -> Leg {
-        let leg = match self.by_road(from, to, |graph| graph.route(from, to)) {
+        let road = match self.by_road(from, to, |graph| graph.route(from, to)) {
+            Some(road) => Some(Arc::new(road)),
+            None => self.by_engine(from, to).await,
+        };
+        let leg = match road {
             Some(road) => {
-                line.extend(road.line);
+                line.extend_from_slice(&road.line);
                 Leg { metres: road.metres, seconds: road.seconds, source: RouteSource::Roads }
             }
-            None => match self.by_engine(from, to).await {
-                Some(road) => {
-                    line.extend_from_slice(&road.line);
-                    Leg { metres: road.metres, seconds: road.seconds, source: RouteSource::Roads }
-                }
-                None => by_air(self.clocked(at).as_ref(), from, to),
-            },
+            None => by_air(self.clocked(at).as_ref(), from, to),
         };
         Leg { seconds: leg.seconds * self.traffic.factor(from, to, at), ..leg }
     }
@@ -152,13 +150,11 @@ impl Router {
     }
 
     async fn by_engine(&self, from: Point, to: Point) -> Option<Arc<RoadRoute>> {
-        let answer = self.engine.as_ref()?.way(from, to).await;
-        answer.inspect(|_| counter!(BY_ENGINE).increment(1)).map_err(without_engine).ok()
+        counted(self.engine.as_ref()?.way(from, to).await)
     }
 
     fn known_by_engine(&self, from: Point, to: Point) -> Option<f64> {
-        let answer = self.engine.as_ref()?.time(from, to);
-        answer.inspect(|_| counter!(BY_ENGINE).increment(1)).map_err(without_engine).ok()
+        counted(self.engine.as_ref()?.time(from, to))
     }
 
     fn clocked(&self, at: Millis) -> Option<Clocked<'_>> {
@@ -166,14 +162,19 @@ impl Router {
     }
 }
 
-/// Counts why the next model has to answer.
-fn without_engine(no: NoWay) {
-    let why = match no {
-        NoWay::Road(NoRoad::OffMap) => "off_map",
-        NoWay::Road(NoRoad::Unreachable) => "unreachable",
-        NoWay::Away(why) => why,
+/// What the engine says, counted; or why the next model has to answer.
+fn counted<T>(answer: Result<T, NoWay>) -> Option<T> {
+    let why = match answer {
+        Ok(found) => {
+            counter!(BY_ENGINE).increment(1);
+            return Some(found);
+        }
+        Err(NoWay::Road(NoRoad::OffMap)) => "off_map",
+        Err(NoWay::Road(NoRoad::Unreachable)) => "unreachable",
+        Err(NoWay::Away(why)) => why,
     };
     counter!("smartline_ways_without_engine_total", "reason" => why).increment(1);
+    None
 }
 
 struct Leg {

@@ -23,14 +23,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use base::{CityId, Fault, Millis, Point};
+use geo::Square;
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 use ops::Tasks;
 use storage::{Db, Tx};
 use tracing::warn;
 
-use crate::squares::Square;
-
+/// Squares of a degree: one is a quarter of a city, 2.2 km from south to north.
+const COARSE: f64 = 50.0;
 /// Hours of a day, twice: workdays, then weekends.
 pub(crate) const SLOTS: usize = 48;
 /// Trips that a new square is believed to have had, all of them as modelled.
@@ -83,7 +84,7 @@ impl Drive {
 pub async fn learn_in_tx(tx: &mut Tx, drive: &Drive, time_zone: &str) -> Result<(), Fault> {
     let Some(surprise) = drive.surprise() else { return Ok(()) };
     let slot = slot_of(drive.started, &zone(time_zone));
-    let mut squares = vec![Square::coarse(drive.from), Square::coarse(drive.to)];
+    let mut squares = vec![Square::of(drive.from, COARSE), Square::of(drive.to, COARSE)];
     // In one order, so that two drives the other way round don't wait for each other.
     squares.sort_unstable();
     squares.dedup();
@@ -168,7 +169,7 @@ impl Factors {
     }
 
     fn log(&self, at: Point, when: Millis) -> f64 {
-        let Some((zone, slots)) = self.squares.get(&Square::coarse(at)) else { return 0.0 };
+        let Some((zone, slots)) = self.squares.get(&Square::of(at, COARSE)) else { return 0.0 };
         self.zones.get(*zone).map_or(0.0, |zone| f64::from(slots[slot_of(when, zone)]))
     }
 }

@@ -1,10 +1,10 @@
 //! All SQL of learnt traffic.
 
 use base::{CityId, Fault};
+use geo::Square;
 use storage::{Db, Tx, Who, fault};
 
 use super::{LEAST, LEAST_GAIN, MOST, PRIOR, Row};
-use crate::squares::Square;
 
 /// Moves the factors of these squares, each named once, by a trip's surprise.
 pub(crate) async fn move_in_tx(
