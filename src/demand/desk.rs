@@ -1,7 +1,7 @@
 //! The one owner of what is known about demand: closes quarters, forecasts, and remembers who was
 //! told of a place.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use storage::{Db, Tx, Who};
 use tracing::warn;
 
-use crate::forecast::{Counts, forecast, off, wanted};
+use crate::forecast::{forecast, off, wanted};
 use crate::hints::{self, Hint, Idle};
 use crate::quarter::Quarter;
 use crate::store::{self, Judged};
@@ -108,9 +108,9 @@ impl Demand {
         let zone = TimeZone::get(time_zone).unwrap_or(TimeZone::UTC);
         let mut tx = self.0.db.begin(&Who::System).await?;
         store::lock_in_tx(&mut tx, city).await?;
-        let mut newly = false;
+        let before = store::closed_in_tx(&mut tx, city).await?;
+        let mut closed = before;
         for Closed { quarter, pickups } in quarters {
-            let closed = store::closed_in_tx(&mut tx, city).await?;
             if closed.is_some_and(|(_, last)| last >= *quarter) {
                 continue;
             }
@@ -118,12 +118,19 @@ impl Demand {
             for pickup in pickups {
                 *came.entry(geo::surge_cell(*pickup)).or_insert(0) += 1;
             }
-            let judged = judged_in_tx(&mut tx, city, *quarter, &came, &zone).await?;
+            let judged = match closed {
+                Some((since, _)) => {
+                    judged_in_tx(&mut tx, city, *quarter, since, &came, &zone).await?
+                }
+                None => None,
+            };
             store::close_in_tx(&mut tx, city, *quarter, &came, judged.as_ref()).await?;
-            newly = true;
+            closed = Some((closed.map_or(*quarter, |(first, _)| first), *quarter));
         }
         // Another node may have been first: then it has said what comes, too.
-        if newly && let Some((since, last)) = store::closed_in_tx(&mut tx, city).await? {
+        if closed != before
+            && let Some((since, last)) = closed
+        {
             foresee_in_tx(&mut tx, city, since, last, &zone).await?;
             let forecasts_before = last.plus(-FORECASTS_KEPT);
             store::forget_in_tx(&mut tx, city, last.plus(-KEPT), forecasts_before).await?;
@@ -217,21 +224,22 @@ impl Known {
     }
 }
 
-/// Compares what came with what was expected, and with two plain guesses.
+/// Compares what came with what was expected, and with two plain guesses. `since`: the first
+/// quarter that was counted.
 async fn judged_in_tx(
     tx: &mut Tx,
     city: CityId,
     quarter: Quarter,
+    since: Quarter,
     came: &HashMap<Cell, u32>,
     zone: &TimeZone,
 ) -> Result<Option<Judged>, Fault> {
-    let expected = store::forecast_in_tx(tx, city, quarter, AHEAD).await?;
     let (week_ago, before) = (quarter.weeks_ago(1, zone), quarter.plus(-i64::from(AHEAD)));
-    let since = store::closed_in_tx(tx, city).await?.map(|(first, _)| first);
     // Without a week behind it the forecast is a plain guess itself.
-    if since.is_none_or(|since| since > week_ago) {
+    if since > week_ago {
         return Ok(None);
     }
+    let expected = store::forecast_in_tx(tx, city, quarter, AHEAD).await?;
     let counts = store::counts_in_tx(tx, city, &[week_ago, before]).await?;
     let guess = |quarter| -> BTreeMap<Cell, f64> {
         let counts = counts.get(&quarter).into_iter().flatten();
@@ -251,9 +259,12 @@ async fn foresee_in_tx(
     last: Quarter,
     zone: &TimeZone,
 ) -> Result<(), Fault> {
-    for ahead in 1..=AHEAD {
-        let target = last.plus(i64::from(ahead));
-        let counts: Counts = store::counts_in_tx(tx, city, &wanted(last, target, zone)).await?;
+    let targets = || (1..=AHEAD).map(|ahead| (ahead, last.plus(i64::from(ahead))));
+    let known: BTreeSet<Quarter> =
+        targets().flat_map(|(_, target)| wanted(last, target, zone)).collect();
+    let known: Vec<Quarter> = known.into_iter().collect();
+    let counts = store::counts_in_tx(tx, city, &known).await?;
+    for (ahead, target) in targets() {
         let expected = forecast(&counts, since, last, target, zone);
         store::put_forecast_in_tx(tx, city, target, ahead, &expected).await?;
     }

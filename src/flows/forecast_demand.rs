@@ -1,7 +1,6 @@
 //! What was asked for in the last quarter of an hour is counted, the next ones are forecast, and
 //! drivers who wait are told of places where they will be missing.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -10,7 +9,6 @@ use base::{CityId, Fault, Problem};
 use demand::{Closed, DemandView, HintView, Idle};
 use events::{Done, Failure, Handler, Job, Kind, OnDead, Priority, Queue, Schedule};
 use fleet::State;
-use geo::Cell;
 use ops::Tasks;
 
 use crate::Flows;
@@ -63,10 +61,7 @@ impl Flows {
     /// What is asked for and expected in a city, by cell.
     pub async fn demand(&self, city: CityId) -> Result<DemandView, Problem> {
         self.must_serve(city)?;
-        let mut free: HashMap<Cell, u32> = HashMap::new();
-        for driver in self.idle(city) {
-            *free.entry(geo::surge_cell(driver.at)).or_default() += 1;
-        }
+        let free = self.fleet.free_per_surge_cell(self.clock.now());
         Ok(self.demand.view(city, &free).await?)
     }
 
