@@ -211,7 +211,7 @@ fn secret(name: &str) -> anyhow::Result<Option<SecretString>> {
 }
 
 impl ServeArgs {
-    /// Refuses what would be unsafe where it runs.
+    /// How dispatch runs: its presets, with the bounds of bids that are configured.
     pub fn dispatch(&self) -> DispatchConfig {
         let mut config = DispatchConfig::default();
         let percent = |percent: u16| BasisPoints(i64::from(percent) * 100);
@@ -222,6 +222,7 @@ impl ServeArgs {
         config
     }
 
+    /// Refuses what would be unsafe where it runs.
     pub fn check(&self, secrets: &Secrets) -> anyhow::Result<()> {
         self.gateway.check(self.data.stage, secrets.kashier_api_key.as_ref())?;
         if self.data.stage != Stage::Production {

@@ -57,7 +57,8 @@ pub(crate) struct OfferRespondData {
 pub(crate) struct BidAcceptData {
     pub(crate) trip_id: TripId,
     pub(crate) offer_id: OfferId,
-    /// Refused when the bid is of another price by now.
+    /// Refused when the bid is of another price by now. May be absent where the bid was never
+    /// raised.
     pub(crate) price: Option<Piasters>,
 }
 

@@ -24,7 +24,8 @@ pub(crate) fn routes() -> OpenApiRouter<Flows> {
 /// What the rider saw of the bid.
 #[derive(Deserialize, ToSchema)]
 struct PickBody {
-    /// Refused when the bid is of another price by now; whatever it is, when absent.
+    /// Refused when the bid is of another price by now. May be absent where the bid was never
+    /// raised.
     #[schema(minimum = 0, maximum = 10000)]
     price: Option<Piasters>,
 }
