@@ -1,8 +1,8 @@
 //! The doorstep of the main address: how much may come from one address in all, sockets too.
 //!
 //! Stands before everything that costs something (tokens, routes, logs), so that a flood is turned
-//! away for next to nothing. Who is refused here loses his connection, unless it is a proxy's that
-//! others share.
+//! away for next to nothing. Who is refused here waits for his answer and loses his connection,
+//! unless it is a proxy's that others share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,7 +13,7 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use base::{Clock, Millis};
-use ops::{Counted, Limit, Limiter, Verdict, limited};
+use ops::{Counted, Limit, Limiter, Tarpit, Verdict, limited};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -28,14 +28,21 @@ const TELL_EVERY_MS: i64 = 60_000;
 struct Door {
     limiter: Limiter,
     trusted_proxies: usize,
+    tarpit: Tarpit,
     clock: Clock,
     told: AtomicI64,
 }
 
 /// Puts the doorstep before all routes of `router`.
-pub fn door(router: Router, limiter: Limiter, trusted_proxies: usize, clock: Clock) -> Router {
+pub fn door(
+    router: Router,
+    limiter: Limiter,
+    trusted_proxies: usize,
+    tarpit: Tarpit,
+    clock: Clock,
+) -> Router {
     let told = AtomicI64::new(i64::MIN / 2);
-    let door = Arc::new(Door { limiter, trusted_proxies, clock, told });
+    let door = Arc::new(Door { limiter, trusted_proxies, tarpit, clock, told });
     router.layer(from_fn_with_state(door, doorstep))
 }
 
@@ -58,6 +65,7 @@ async fn doorstep(State(door): State<Arc<Door>>, request: Request, next: Next) -
     limit_headers(&mut response, rate, verdict);
     if door.trusted_proxies == 0 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        door.tarpit.keep().await;
     }
     response
 }
@@ -91,7 +99,7 @@ mod tests {
         let rates: Rates = "address=2/60".parse().expect("rates");
         let limiter = Limiter::new(switch, rates, clock.clone(), None);
         let routes = Router::new().route("/", get(async || "hello"));
-        door(routes, limiter, trusted_proxies, clock)
+        door(routes, limiter, trusted_proxies, Tarpit::default(), clock)
     }
 
     /// The status, and whether the connection is to be closed.
@@ -104,21 +112,26 @@ mod tests {
         (answer.status().as_u16(), answer.headers().contains_key(header::CONNECTION))
     }
 
-    #[tokio::test]
+    /// Time flies here whenever nothing else happens.
+    #[tokio::test(start_paused = true)]
     async fn whatever_is_asked_counts_and_who_asks_too_much_is_hung_up_on() {
         let house = house(RateLimits::On, 0);
         assert_eq!(ask(&house, "/", "a").await, (200, false));
         assert_eq!(ask(&house, "/no-such-route", "b").await, (404, false));
+        let refused_at = tokio::time::Instant::now();
         assert_eq!(ask(&house, "/", "c").await, (429, true));
+        assert!(!refused_at.elapsed().is_zero(), "he is kept waiting");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn behind_a_proxy_its_clients_are_counted_and_its_connection_stays() {
         let house = house(RateLimits::On, 1);
+        let begun = tokio::time::Instant::now();
         for expected in [(200, false), (200, false), (429, false)] {
             assert_eq!(ask(&house, "/", "203.0.113.7").await, expected);
         }
         assert_eq!(ask(&house, "/", "203.0.113.8").await, (200, false));
+        assert!(begun.elapsed().is_zero(), "a connection of many is nobody's to hold");
     }
 
     #[tokio::test]

@@ -40,6 +40,7 @@ pub(crate) fn limit(method: &Method, route: &str) -> Limit {
         ("POST", "/auth/refresh") => Limit::Refresh,
         ("POST", "/trips/request") => Limit::TripRequest,
         ("POST", "/trips/{id}/driver-response") => Limit::DriverResponse,
+        ("POST", "/trips/{id}/offers/{offerId}/accept") => Limit::BidPick,
         ("POST", "/trips/{id}/status") => Limit::TripStatus,
         ("POST", "/location/update") => Limit::Location,
         ("POST", "/location/batch-update") => Limit::LocationBatch,

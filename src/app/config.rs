@@ -87,9 +87,9 @@ pub struct ServeArgs {
     pub rate_limits: Switch,
     /// Own limits, name=count/seconds or name=count/seconds:burst, comma separated; those not named
     /// keep their defaults: login, login-phone, signup, check-phone, check-phone-phone, refresh,
-    /// trip-request, driver-response, trip-status, location, location-batch, nearby, estimate,
-    /// promo-redeem, report, socket, deposit, withdrawal, dispute, gateway-notice, other, address
-    /// (all that comes from one address, connections too).
+    /// trip-request, driver-response, bid-pick, trip-status, location, location-batch, nearby,
+    /// estimate, promo-redeem, report, socket, deposit, withdrawal, dispute, gateway-notice, other,
+    /// address (all that comes from one address, connections too).
     #[arg(long, env = "SMARTLINE_RATES")]
     pub rates: Option<Rates>,
     /// Origins of browsers that may call (comma separated), for example https://app.example.com.

@@ -18,7 +18,7 @@ use hyper::{Request, Response, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use metrics::counter;
-use ops::{Counted, Crowd, Limit, Limiter, Seat, Tasks, Verdict};
+use ops::{Counted, Crowd, Limit, Limiter, Seat, Tarpit, Tasks, Verdict};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -44,22 +44,32 @@ pub(crate) struct Door {
     pub(crate) crowd: Crowd,
     /// Where addresses are counted.
     pub(crate) limiter: Option<Limiter>,
+    /// Where those wait who are not let in.
+    pub(crate) tarpit: Tarpit,
+}
+
+/// What becomes of a connection.
+enum Entry {
+    Welcome(Seat),
+    /// His address asks too much: he is kept, unheard, and then hung up on.
+    Kept(Seat),
+    Full,
 }
 
 impl Door {
-    fn admit(&self, address: IpAddr) -> Option<Seat> {
+    fn admit(&self, address: IpAddr) -> Entry {
         let who = Counted::from(address);
+        let Some(seat) = self.crowd.enter(who) else {
+            refused("address_full");
+            return Entry::Full;
+        };
         if let Some(limiter) = &self.limiter
             && let Verdict::Waits(_) = limiter.check_here(limiter.rate(Limit::Address), who)
         {
             refused("address_busy");
-            return None;
+            return Entry::Kept(seat);
         }
-        let seat = self.crowd.enter(who);
-        if seat.is_none() {
-            refused("address_full");
-        }
-        seat
+        Entry::Welcome(seat)
     }
 }
 
@@ -77,13 +87,25 @@ pub(crate) fn serve(
         while let Some((stream, peer)) =
             stopping.run_until_cancelled(Listener::accept(&mut listener)).await
         {
-            let Some(seat) = door.admit(peer.ip()) else { continue };
-            realtime::tune_socket(&stream);
-            let (router, stopping) = (router.clone(), stopping.clone());
-            running.spawn("connection", async move {
-                converse(stream, peer, router, stopping).await;
-                drop(seat);
-            });
+            let stopping = stopping.clone();
+            match door.admit(peer.ip()) {
+                Entry::Welcome(seat) => {
+                    realtime::tune_socket(&stream);
+                    let router = router.clone();
+                    running.spawn("connection", async move {
+                        converse(stream, peer, router, stopping).await;
+                        drop(seat);
+                    });
+                }
+                Entry::Kept(seat) => {
+                    let tarpit = door.tarpit.clone();
+                    running.spawn("kept connection", async move {
+                        stopping.run_until_cancelled(tarpit.keep()).await;
+                        drop((stream, seat));
+                    });
+                }
+                Entry::Full => {}
+            }
         }
     });
 }
@@ -168,7 +190,8 @@ pub(crate) async fn serve_operators(tasks: &Tasks, address: SocketAddr, router: 
     match TcpListener::bind(address).await {
         Ok(listener) => {
             info!(%address, "metrics at http://{address}/metrics");
-            let door = Door { crowd: Crowd::new(None), limiter: None };
+            let crowd = Crowd::new(None);
+            let door = Door { crowd, limiter: None, tarpit: Tarpit::default() };
             serve(tasks, "operators' address", listener, router, door);
         }
         Err(error) => warn!(%error, %address, "no metrics address: the port is taken"),
@@ -182,12 +205,20 @@ mod tests {
     use super::*;
 
     async fn server(most: Option<usize>) -> (SocketAddr, Tasks) {
+        server_that_counts(most, None).await
+    }
+
+    async fn server_that_counts(
+        most: Option<usize>,
+        limiter: Option<Limiter>,
+    ) -> (SocketAddr, Tasks) {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let hello = axum::routing::get(async || "hello");
         let tasks = Tasks::new();
         let router = Router::new().route("/", hello);
-        serve(&tasks, "test", listener, router, Door { crowd: Crowd::new(most), limiter: None });
+        let door = Door { crowd: Crowd::new(most), limiter, tarpit: Tarpit::default() };
+        serve(&tasks, "test", listener, router, door);
         (address, tasks)
     }
 
@@ -220,6 +251,19 @@ mod tests {
         assert_eq!(told(connect().await, WHOLE).await, "");
         assert!(told(one, WHOLE).await.ends_with("hello"));
         assert!(told(other, WHOLE).await.ends_with("hello"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_connects_too_often_is_kept_and_then_hung_up_on() {
+        let rates = "address=1/60".parse().expect("rates");
+        let clock = base::Clock::manual(base::Millis(1_700_000_000_000));
+        let limiter = Limiter::new(ops::RateLimits::On, rates, clock, None);
+        let (address, _tasks) = server_that_counts(None, Some(limiter)).await;
+        let connect = async || TcpStream::connect(address).await.expect("connects");
+        assert!(told(connect().await, WHOLE).await.ends_with("hello"));
+        let begun = tokio::time::Instant::now();
+        assert_eq!(told(connect().await, WHOLE).await, "");
+        assert!(!begun.elapsed().is_zero(), "he waits before he can come again");
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@ use identity::{HashCost, Identity, Keys, Settings};
 use notify::{Notify, Providers};
 use ops::{
     Breakers, Crowd, Dependency, Health, Limiter, LogFormat, Meters, Phase, RateLimits, Rates,
-    SharedCounts, Tasks,
+    SharedCounts, Tarpit, Tasks,
 };
 use payments::{ActLimits, Payments, PaymentsConfig, Payouts, PayoutsConfig};
 use pricing::Pricing;
@@ -165,11 +165,13 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
         api::ApiState::new(flows.clone(), health.clone(), meters.clone(), api_config(&setup));
     let router = api::router(state.clone()).merge(realtime::router(realtime.clone()));
     let limiter = flows.limiter.clone();
-    let router = api::door(router, limiter.clone(), setup.trusted_proxies, flows.clock.clone());
+    let (tarpit, clock) = (Tarpit::default(), flows.clock.clone());
+    let (proxies, own) = (setup.trusted_proxies, tarpit.clone());
+    let router = api::door(router, limiter.clone(), proxies, own, clock);
     // Behind a proxy all connections come from its address.
     let counted = setup.rate_limits == Switch::On && setup.trusted_proxies == 0;
     let crowd = Crowd::new(counted.then_some(setup.connections_per_address));
-    let door = listen::Door { crowd, limiter: counted.then_some(limiter) };
+    let door = listen::Door { crowd, limiter: counted.then_some(limiter), tarpit };
     listen::serve(&tasks, "apps' address", listener, router, door);
     if let Some(operators) = setup.operators {
         listen::serve_operators(&tasks, operators, api::operators_router(state)).await;

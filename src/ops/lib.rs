@@ -22,7 +22,7 @@ pub use calls::{Answer, NoAnswer, exchange, http_client};
 pub use health::{Dependency, Health, Phase};
 pub use limiter::{
     By, Counted, Crowd, Limit, Limiter, Penalty, Rate, RateLimits, Rates, Seat, SharedCounts,
-    Verdict, WrongRates, client_address, limited,
+    Tarpit, Verdict, WrongRates, client_address, limited,
 };
 pub use logs::{LogFormat, start_logs};
 pub use meters::{Meters, process_meters};

@@ -12,6 +12,7 @@ mod address;
 mod crowd;
 mod local;
 mod rates;
+mod tarpit;
 
 use std::fmt;
 use std::future::Future;
@@ -27,6 +28,7 @@ use uuid::Uuid;
 pub use address::client_address;
 pub use crowd::{Crowd, Seat};
 pub use rates::{By, Limit, Penalty, Rate, Rates, WrongRates};
+pub use tarpit::Tarpit;
 
 use local::Local;
 

@@ -311,7 +311,7 @@ impl FlowsDesk {
         let data: BidAcceptData = asked.message.data()?;
         let (flows, caller) = (self.flows.clone(), asked.socket.caller());
         let deed = Deed::to_trip(data.trip_id, &format!("offers/{}/accept", data.offer_id));
-        asked.later_once(deed, None, move |once| async move {
+        asked.later_once(deed, Some(Limit::BidPick), move |once| async move {
             let BidAcceptData { trip_id, offer_id, price } = data;
             let trip = flows.pick_bid(&caller, trip_id, offer_id, price, once).await?;
             Ok(flows.view(&caller, &trip))

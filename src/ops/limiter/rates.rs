@@ -100,6 +100,8 @@ limits! {
     Refresh = "refresh", Address, 30, 30, AUTH_BLOCK;
     TripRequest = "trip-request", User, 5, 5, Penalty::None;
     DriverResponse = "driver-response", User, 30, 30, Penalty::None;
+    /// A bid that can't be paid undoes the commit it shares with others.
+    BidPick = "bid-pick", User, 30, 30, Penalty::None;
     TripStatus = "trip-status", User, 20, 20, Penalty::None;
     /// Positions over REST; the socket has its own measure.
     Location = "location", User, 30, 5, Penalty::None;
