@@ -9,6 +9,7 @@ mod crowd;
 mod gates;
 mod rounds;
 mod scores;
+mod shadows;
 mod snapshots;
 mod store;
 mod swaps;

@@ -26,6 +26,8 @@ INSERT INTO dispatch_snapshots SELECT now(), id, '{}', '' FROM trips;
 INSERT INTO dispatch_rounds SELECT id, now(), id FROM trips;
 INSERT INTO city_dispatch (city_id, strategy, changed_at, changed_by)
 SELECT 1, 'batched', now(), id FROM users WHERE role = 'admin';
+INSERT INTO city_shadows (city_id, strategy, changed_at, changed_by)
+SELECT 1, 'batched', now(), id FROM users WHERE role = 'admin';
 INSERT INTO event_store SELECT 'trip', id, 1, 'TRIP_REQUESTED', '{}', now() FROM trips;
 INSERT INTO outbox (aggregate_type, aggregate_id, seq, event_type, payload, created_at)
 SELECT aggregate_type, aggregate_id, seq, event_type, payload, created_at FROM event_store;
