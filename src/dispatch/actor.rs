@@ -293,8 +293,8 @@ impl Desk {
         Ticked { decisions, kept, passes, mid_sweep }
     }
 
-    /// Lets the shadows decide, too, before what the cities' own decided is carried out and the view
-    /// shows it. Outside of the board's lock: no command waits for what only is counted.
+    /// Lets the shadows decide, too, before what the cities' own decided is carried out and the
+    /// view shows it. Outside of the board's lock: no command waits for what only is counted.
     fn compare(&self, view: &dyn View, passes: Vec<Pass>, decisions: &[Decision]) {
         for pass in passes {
             let (city, now, began) = (pass.city, pass.now, tokio::time::Instant::now());

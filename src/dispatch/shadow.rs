@@ -2,8 +2,9 @@
 //! counted, never acted on.
 //!
 //! The board is copied before the city's own decides, and the other strategy decides about every
-//! search that waits on the copy. When the city's own asks somebody, both are compared. The copy starts from what really happened, so each comparison stands for itself: it says whom the
-//! other would have asked now, not how the day would have gone (that is the simulator's).
+//! search that waits on the copy. When the city's own asks somebody, both are compared. The copy
+//! starts from what really happened, so each comparison stands for itself: it says whom the other
+//! would have asked now, not how the day would have gone (that is the simulator's).
 //!
 //! Owns the counts since a shadow was chosen, of this node.
 
