@@ -41,11 +41,23 @@ pub enum Rule {
     M5,
     /// The quoted price is the price.
     Q1,
+    /// A trip's trace explains who drives it.
+    E1,
 }
 
 impl Rule {
-    pub const ALL: [Self; 9] =
-        [Self::S1, Self::S2, Self::T1, Self::T3, Self::T4, Self::T6, Self::M2, Self::M5, Self::Q1];
+    pub const ALL: [Self; 10] = [
+        Self::S1,
+        Self::S2,
+        Self::T1,
+        Self::T3,
+        Self::T4,
+        Self::T6,
+        Self::M2,
+        Self::M5,
+        Self::Q1,
+        Self::E1,
+    ];
 
     pub const fn says(self) -> &'static str {
         match self {
@@ -58,6 +70,7 @@ impl Rule {
             Self::M2 => "a completed trip is settled with its completion",
             Self::M5 => "wallets and drivers' accounts add up to the piaster",
             Self::Q1 => "the quoted price is the price",
+            Self::E1 => "the trace explains every driver within the radius, and why one drives",
         }
     }
 }

@@ -37,6 +37,7 @@ mod run;
 mod setup;
 mod sim;
 mod stats;
+mod traces;
 mod usage;
 mod wire;
 mod world;

@@ -224,6 +224,7 @@ impl Rider {
             let what = format!("trip {}: quoted {}, booked {price}", booked.trip_id, quote.price);
             self.world.judge.report([Violation::new(Rule::Q1, what)]);
         }
+        self.world.booked.lock().push(booked.trip_id);
         Booking { trip: booked.trip_id, tier: quote.vehicle_type, method }
     }
 

@@ -26,6 +26,7 @@ use crate::report::{Moment, Report};
 use crate::rider::{Afterwards, Errand, Rider};
 use crate::setup::{self, Riders};
 use crate::stats::{Stats, add};
+use crate::traces;
 use crate::usage;
 use crate::world::{Phase, World};
 
@@ -108,6 +109,8 @@ pub async fn run(args: Args) -> Result<Report> {
     watcher.abort();
     say("counting the money");
     audit(&world, &mut everybody).await;
+    let traces = traces::read(&world).await;
+    say(&format!("{traces} dispatch traces were read"));
     keep(&world, &everybody)?;
     progress::finish();
     Ok(Report::new(&world, factor, (opened, closed)))

@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use self::measures::Measures;
+use self::plane::Commute;
 use self::play::{Play, Setting};
 use self::report::Scene;
 use self::town::Town;
@@ -39,6 +40,10 @@ use crate::city::Start;
 pub struct Args {
     #[arg(long, value_enum, default_value = "square")]
     pub city: Where,
+    /// Of the square's trips the shares that go to work and that come from there; the difference is
+    /// what drivers must make good by driving empty.
+    #[arg(long, value_parser = commute, default_value = "0.45,0.25")]
+    pub commute: Commute,
     /// When a run in Manhattan begins, its warm-up included.
     #[arg(long, default_value = "Mon 15:00")]
     pub begin: Start,
@@ -158,6 +163,14 @@ fn tuning(text: &str) -> Result<(String, f64)> {
     Ok((name.to_owned(), value))
 }
 
+fn commute(text: &str) -> Result<Commute> {
+    let (to_work, from_work) = text.split_once(',').context("expected two shares, as 0.45,0.25")?;
+    let (to_work, from_work): (f64, f64) = (to_work.parse()?, from_work.parse()?);
+    ensure!(to_work >= 0.0 && from_work >= 0.0, "a share is not negative");
+    ensure!(to_work + from_work <= 1.0, "both shares together are 1 at most");
+    Ok(Commute { to_work, from_work })
+}
+
 fn tuned(changes: &[(String, f64)]) -> Batching {
     let mut batching = Batching::default();
     for (name, value) in changes {
@@ -211,7 +224,7 @@ pub fn start(args: &Args) -> Result<bool> {
     ensure!(args.acceptance.iter().all(|p| (0.0..=1.0).contains(p)), "a chance is 0 to 1");
     ensure!(args.warm_up >= 0.0 && args.hours > 0.0, "hours can't be negative");
     let town = match args.city {
-        Where::Square => Town::Square,
+        Where::Square => Town::Square(args.commute),
         Where::Manhattan => Town::manhattan(args.begin)?,
     };
     let runs = play_all(args, &town);

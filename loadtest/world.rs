@@ -57,6 +57,8 @@ pub struct World {
     /// When the city's clock started.
     opened: OnceLock<Instant>,
     trails: RwLock<HashMap<Uuid, Arc<Mutex<Trail>>>>,
+    /// Every trip that was asked for.
+    pub booked: Mutex<Vec<Uuid>>,
 }
 
 impl World {
@@ -79,6 +81,7 @@ impl World {
             phase,
             opened: OnceLock::new(),
             trails: RwLock::default(),
+            booked: Mutex::default(),
         }
     }
 

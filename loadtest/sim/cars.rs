@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_view_shows_the_nearest_as_a_look_at_everybody_would() {
-        let (town, mut rng) = (Town::Square, StdRng::seed_from_u64(5));
+        let (town, mut rng) = (Town::Square(Default::default()), StdRng::seed_from_u64(5));
         let cars: Vec<Car> =
             (0..300).map(|_| Car::draw(&town, Millis(0), 0.65, &mut rng)).collect();
         let snapshot = Snapshot::take(&town, Millis(0), &cars, |_| false, Millis(0));
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_car_is_where_its_way_has_brought_it() {
-        let town = Town::Square;
+        let town = Town::Square(Default::default());
         let mut car = Car::draw(&town, Millis(0), 0.65, &mut StdRng::seed_from_u64(1));
         let (from, to) = (Place { x: 0.0, y: 0.0 }, Place { x: 1_000.0, y: 0.0 });
         let (since, until) = (Millis(0), Millis(town.drive_ms(from, to, 0)));

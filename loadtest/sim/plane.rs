@@ -28,11 +28,21 @@ const WORKS: [Spot; 3] = [
     Spot { x: 12_500.0, y: 11_500.0, sigma: 1_000.0 },
     Spot { x: 7_000.0, y: 11_000.0, sigma: 1_000.0 },
 ];
-/// Of a hundred trips so many go to work, and so many come from there; the rest goes anywhere.
-const TO_WORK: f64 = 0.45;
-const FROM_WORK: f64 = 0.25;
 /// Nobody takes a car for less, metres of air.
 const SHORTEST_M: f64 = 1_500.0;
+
+/// Where trips go: so many of a hundred to work, so many from there, the rest anywhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Commute {
+    pub to_work: f64,
+    pub from_work: f64,
+}
+
+impl Default for Commute {
+    fn default() -> Self {
+        Self { to_work: 0.45, from_work: 0.25 }
+    }
+}
 
 struct Spot {
     x: f64,
@@ -97,7 +107,12 @@ impl Wish {
 }
 
 /// The wishes of the square, from `start` for `length_ms`, in order of time.
-pub fn demand(start: Millis, length_ms: i64, per_minute: f64, rng: &mut StdRng) -> Vec<Wish> {
+pub fn demand(
+    commute: Commute,
+    (start, length_ms): (Millis, i64),
+    per_minute: f64,
+    rng: &mut StdRng,
+) -> Vec<Wish> {
     let (mut wishes, mut at_s) = (Vec::new(), 0.0);
     loop {
         at_s += exponential(rng, 60.0 / per_minute);
@@ -105,17 +120,17 @@ pub fn demand(start: Millis, length_ms: i64, per_minute: f64, rng: &mut StdRng) 
         if at_ms >= length_ms {
             return wishes;
         }
-        let (from, to) = trip(rng);
+        let (from, to) = trip(commute, rng);
         wishes.push(Wish::draw(Millis(start.0 + at_ms), from, to, rng));
     }
 }
 
-fn trip(rng: &mut StdRng) -> (Place, Place) {
+fn trip(commute: Commute, rng: &mut StdRng) -> (Place, Place) {
     loop {
         let kind = rng.random::<f64>();
-        let (from, to) = if kind < TO_WORK {
+        let (from, to) = if kind < commute.to_work {
             (Place::near(&HOMES, rng), Place::near(&WORKS, rng))
-        } else if kind < TO_WORK + FROM_WORK {
+        } else if kind < commute.to_work + commute.from_work {
             (Place::near(&WORKS, rng), Place::near(&HOMES, rng))
         } else {
             (Place::anywhere(rng), Place::anywhere(rng))
@@ -139,7 +154,7 @@ mod tests {
     #[test]
     fn demand_is_poisson_and_half_of_it_goes_to_work() {
         let mut rng = StdRng::seed_from_u64(2);
-        let wishes = demand(Millis(0), 36_000_000, 34.0, &mut rng);
+        let wishes = demand(Commute::default(), (Millis(0), 36_000_000), 34.0, &mut rng);
         // 20 400 expected; four standard deviations.
         assert!((19_800..21_000).contains(&wishes.len()), "{}", wishes.len());
         assert!(wishes.windows(2).all(|two| two[0].at <= two[1].at));

@@ -12,7 +12,7 @@ use super::town::Town;
 /// A small city at the load of the big one.
 fn short(policy: Policy, seed: u64) -> Tally {
     let setting = Setting {
-        town: Town::Square,
+        town: Town::Square(Default::default()),
         seed,
         drivers: 60,
         per_minute: 3.0,

@@ -10,7 +10,7 @@ use anyhow::Result;
 use base::{Millis, Point};
 use rand::rngs::StdRng;
 
-use super::plane::{self, DETOUR, Place, SPEED_MPS, Wish};
+use super::plane::{self, Commute, DETOUR, Place, SPEED_MPS, Wish};
 use crate::city::{City, Scenario, Start};
 use crate::demand::{QUARTER_S, QUARTERS};
 use crate::geometry;
@@ -26,7 +26,7 @@ const SHORTEST_M: f64 = 400.0;
 /// The ground of a run. Cheap to clone.
 #[derive(Clone)]
 pub enum Town {
-    Square,
+    Square(Commute),
     Manhattan(Arc<Streets>),
 }
 
@@ -79,7 +79,7 @@ impl Town {
 
     const fn centre(&self) -> (f64, f64) {
         match self {
-            Self::Square => (30.05, 31.25),
+            Self::Square(_) => (30.05, 31.25),
             Self::Manhattan(_) => (40.79, -73.97),
         }
     }
@@ -87,7 +87,7 @@ impl Town {
     /// Side of the square that holds everything, metres.
     pub const fn side_m(&self) -> f64 {
         match self {
-            Self::Square => plane::SIDE_M,
+            Self::Square(_) => plane::SIDE_M,
             Self::Manhattan(_) => ISLAND_M,
         }
     }
@@ -116,7 +116,7 @@ impl Town {
     /// Length of a way, metres.
     pub fn road_m(&self, from: Place, to: Place) -> f64 {
         match self {
-            Self::Square => from.air_m(to) * DETOUR,
+            Self::Square(_) => from.air_m(to) * DETOUR,
             Self::Manhattan(streets) => streets.road_m(from, to),
         }
     }
@@ -124,7 +124,7 @@ impl Town {
     /// Driving time for one who sets out `since_begin_ms` after the run began, milliseconds.
     pub fn drive_ms(&self, from: Place, to: Place, since_begin_ms: i64) -> i64 {
         let mps = match self {
-            Self::Square => SPEED_MPS,
+            Self::Square(_) => SPEED_MPS,
             Self::Manhattan(streets) => {
                 streets.speed_mps(from, to, since_begin_ms as f64 / 1_000.0)
             }
@@ -135,7 +135,7 @@ impl Town {
     /// Where a driver begins.
     pub fn start(&self, rng: &mut StdRng) -> Place {
         match self {
-            Self::Square => Place::anywhere(rng),
+            Self::Square(_) => Place::anywhere(rng),
             Self::Manhattan(streets) => {
                 let slot = streets.begin.slot();
                 self.drawn(streets.city.draw_pickup(slot, rng))
@@ -156,8 +156,11 @@ impl Town {
         per_minute: f64,
         rng: &mut StdRng,
     ) -> Vec<Wish> {
-        let Self::Manhattan(streets) = self else {
-            return plane::demand(start, length_ms, per_minute, rng);
+        let streets = match self {
+            Self::Square(commute) => {
+                return plane::demand(*commute, (start, length_ms), per_minute, rng);
+            }
+            Self::Manhattan(streets) => streets,
         };
         let length_s = length_ms as f64 / 1_000.0;
         let quarters = (length_s / QUARTER_S).ceil() as usize;
@@ -195,7 +198,9 @@ mod tests {
     fn a_place_and_its_point_are_the_same() {
         let mut rng = StdRng::seed_from_u64(1);
         let begin = "Mon 15:00".parse().expect("a start");
-        for town in [Town::Square, Town::manhattan(begin).expect("the data is good")] {
+        for town in
+            [Town::Square(Commute::default()), Town::manhattan(begin).expect("the data is good")]
+        {
             for _ in 0..1_000 {
                 let (one, two) = (Place::anywhere(&mut rng), Place::anywhere(&mut rng));
                 assert!(town.place(town.point(one)).air_m(one) < 0.1);
