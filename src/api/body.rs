@@ -30,13 +30,16 @@ where
     }
 }
 
-/// A body that isn't there is an empty object: some routes need nothing said, and the others say
-/// which fields they miss.
+/// A body that isn't there is an empty object, unless it must be said: some routes need nothing
+/// said, and the others say which fields they miss.
 fn parse<T: DeserializeOwned + Check>(headers: &HeaderMap, bytes: &Bytes) -> Result<T, Problem> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !bytes.is_empty() && !content_type.is_some_and(is_json) {
         let why = "the body must be JSON: set Content-Type to application/json";
         return Err(Problem::new(Code::UnsupportedMediaType, why));
+    }
+    if bytes.is_empty() && T::MUST_BE_SAID {
+        return Err(Problem::field("body", "required", "is required"));
     }
     let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
     if has_nul(bytes) {
@@ -109,6 +112,7 @@ pub(crate) fn too_large() -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
     use base::{Piasters, Point};
     use serde::Deserialize;
 
@@ -192,6 +196,25 @@ mod tests {
             &format!(r#"{{"pickup":{place},"stops":[{place},{place}]}}"#),
             "VALIDATION_FAILED stops too_many",
         );
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Wishes {
+        language: Option<String>,
+    }
+
+    impl Check for Wishes {
+        const MUST_BE_SAID: bool = true;
+    }
+
+    #[test]
+    fn a_body_that_must_be_said_is_not_taken_for_an_empty_one() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let taken = |body: &'static [u8]| parse::<Wishes>(&headers, &Bytes::from_static(body));
+        assert_eq!(taken(b"{}").expect("nothing is wished").language, None);
+        let problem = taken(b"").expect_err("nothing was said");
+        assert_eq!(problem.details["fields"][0]["field"], "body");
     }
 
     #[test]

@@ -117,7 +117,7 @@ async fn list(
 /// new key, this once. Admins only.
 #[utoipa::path(
     post, path = "/admin/api-keys/{id}/rotate", tag = "admin", params(("id" = ApiKeyId, Path)),
-    request_body = RotateApiKey,
+    request_body = Option<RotateApiKey>,
     responses((status = 200, body = Success<'static, MadeApiKey>)),
     security(("bearer" = []))
 )]

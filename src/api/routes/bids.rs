@@ -50,7 +50,7 @@ async fn list(
 #[utoipa::path(
     post, path = "/trips/{id}/offers/{offerId}/accept", tag = "trips",
     params(("id" = TripId, Path), ("offerId" = OfferId, Path)),
-    request_body = PickBody,
+    request_body = Option<PickBody>,
     responses(
         (status = 200, body = Success<'static, TripView>),
         (status = 409, body = Failure<'static>,

@@ -44,7 +44,10 @@ impl Check for DeviceGone {
 }
 
 // What is wrong with preferences is known to `notify`.
-impl Check for PreferencesView {}
+impl Check for PreferencesView {
+    // They replace what was there.
+    const MUST_BE_SAID: bool = true;
+}
 
 #[derive(Serialize, ToSchema)]
 struct DeviceReply {

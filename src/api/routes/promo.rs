@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use crate::asked::{Asked, Id, PageAsked};
 use crate::body::Valid;
 use crate::callers::{Admin, Rider};
-use crate::envelope::Success;
+use crate::envelope::{Failure, Success};
 use crate::fields::{Check, Fields};
 use crate::keyed::Attempt;
 use crate::reply::{Answer, Reply};
@@ -263,7 +263,8 @@ async fn disable(
     post, path = "/admin/promo/grants", tag = "admin", request_body = GrantBody,
     responses(
         (status = 201, body = Success<'static, GrantReply>),
-        (status = 202, body = Success<'static, GrantReply>, description = "waits for another admin")
+        (status = 202, body = Success<'static, GrantReply>, description = "waits for another admin"),
+        (status = 404, body = Failure<'static>, description = "there is no such rider")
     ),
     security(("bearer" = []))
 )]
