@@ -24,10 +24,11 @@ use crate::choice::{self, Choice, Choices};
 use crate::engine::tick_and_keep;
 use crate::live::LiveView;
 use crate::model::{Decision, Effect, Outcome, Said, Search, View};
+use crate::shadow::{Pass, Shadows};
 use crate::snapshot::Snapshot;
 use crate::store::{OfferRecord, Records};
 use crate::trace;
-use crate::wire::{MatchingStatus, Trace};
+use crate::wire::{MatchingStatus, ShadowCounts, Trace};
 
 /// Ticks are at least this far apart, however often they are asked for: what happens in between is
 /// decided together.
@@ -76,12 +77,19 @@ impl Dispatch {
         dispatch
     }
 
-    /// Reads how each city finds drivers.
+    /// Reads how each city finds drivers, and what runs beside it.
     pub async fn load_choices(&self) -> Result<(), Fault> {
         for choice in choice::store::all(&self.db).await? {
             self.adopt(choice);
         }
+        let shadows = choice::store::shadows(&self.db).await?;
+        self.desk.0.shadows.lock().run(&shadows);
         Ok(())
+    }
+
+    /// What this node counted of the strategy that runs beside the city's own.
+    pub fn shadow_counts(&self, city: CityId) -> Option<ShadowCounts> {
+        self.desk.0.shadows.lock().counts(city)
     }
 
     fn keep_choices(&self, tasks: &Tasks) {
@@ -164,6 +172,7 @@ pub(crate) struct Desk(Arc<Inner>);
 struct Inner {
     board: Mutex<Board>,
     choices: Choices,
+    shadows: Mutex<Shadows>,
     bell: Notify,
     clock: Clock,
     records: Records,
@@ -179,8 +188,8 @@ impl Desk {
         config: DispatchConfig,
     ) -> Self {
         let board = Mutex::new(Board::new(config.rules));
-        let (choices, bell) = (Choices::default(), Notify::new());
-        let desk = Self(Arc::new(Inner { board, choices, bell, clock, records }));
+        let (choices, shadows, bell) = (Choices::default(), Mutex::default(), Notify::new());
+        let desk = Self(Arc::new(Inner { board, choices, shadows, bell, clock, records }));
         let (stopping, runs) = (tasks.stopping(), desk.clone());
         tasks.spawn_vital("dispatch", async move {
             tokio::select! {
@@ -255,7 +264,8 @@ impl Desk {
     /// Looks at every search once.
     async fn sweep(&self, view: &dyn View, effects: &mpsc::Sender<Effect>) -> ControlFlow<()> {
         loop {
-            let (decisions, kept, mid_sweep) = self.tick_once(view);
+            let Ticked { decisions, kept, passes, mid_sweep } = self.tick_once(view);
+            self.compare(view, passes, &decisions);
             for decision in decisions {
                 let Some(effect) = self.record(decision) else { continue };
                 if effects.send(effect).await.is_err() {
@@ -271,15 +281,38 @@ impl Desk {
         }
     }
 
-    fn tick_once(&self, view: &dyn View) -> (Vec<Decision>, Vec<Snapshot>, bool) {
-        let began = tokio::time::Instant::now();
+    fn tick_once(&self, view: &dyn View) -> Ticked {
+        let (began, now) = (tokio::time::Instant::now(), self.0.clock.now());
         let mut kept = Vec::new();
         let mut board = self.0.board.lock();
-        let decisions = tick_and_keep(&mut board, view, self.0.clock.now(), Some(&mut kept));
+        let passes = self.0.shadows.lock().due(&board, now);
+        let decisions = tick_and_keep(&mut board, view, now, Some(&mut kept));
         let mid_sweep = board.is_mid_sweep();
         drop(board);
         histogram!("smartline_dispatch_tick_seconds").record(began.elapsed());
-        (decisions, kept, mid_sweep)
+        Ticked { decisions, kept, passes, mid_sweep }
+    }
+
+    /// Lets the shadows decide, too, before what the cities' own decided is carried out and the
+    /// view shows it. Outside of the board's lock: no command waits for what only is counted.
+    fn compare(&self, view: &dyn View, passes: Vec<Pass>, decisions: &[Decision]) {
+        for pass in passes {
+            let (city, now, began) = (pass.city, pass.now, tokio::time::Instant::now());
+            let said = pass.decide(view);
+            let took = began.elapsed();
+            histogram!("smartline_shadow_pass_seconds").record(took);
+            self.0.shadows.lock().hear(city, said, now, took);
+        }
+        let board = self.0.board.lock();
+        let mut shadows = self.0.shadows.lock();
+        if shadows.is_empty() {
+            return;
+        }
+        for compared in decisions.iter().filter_map(|one| shadows.compare(one, &board)) {
+            let labels =
+                [("strategy", compared.strategy.name()), ("beside", compared.verdict.name())];
+            counter!("smartline_shadow_rounds_total", &labels).increment(1);
+        }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
@@ -328,6 +361,15 @@ impl Desk {
         counter!("smartline_offers_total", "outcome" => ended.outcome.name()).increment(1);
         self.0.records.offer(OfferRecord::ended(ended));
     }
+}
+
+/// One tick, and what it was made beside.
+struct Ticked {
+    decisions: Vec<Decision>,
+    kept: Vec<Snapshot>,
+    /// Of the board as it stood before.
+    passes: Vec<Pass>,
+    mid_sweep: bool,
 }
 
 fn measure_match(found: Found) {

@@ -82,7 +82,7 @@ pub struct Found {
 pub(crate) type Key = (Millis, TripId);
 
 /// Open offers, one per driver at most.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Leases {
     by_driver: HashMap<DriverId, OfferPlan>,
     by_deadline: BTreeSet<(Millis, DriverId)>,
@@ -248,6 +248,11 @@ impl Hunt {
         }
     }
 
+    /// Does its rider have nobody, and is nobody asked?
+    pub(crate) fn waits(&self) -> bool {
+        self.open.is_empty() && self.over.is_none() && self.promised.is_none()
+    }
+
     /// What the search itself has to do with the driver.
     pub(crate) fn hold(&self, driver: DriverId, now: Millis) -> Hold {
         match self.memory.get(&driver) {
@@ -401,6 +406,12 @@ impl Board {
         self.hunts.insert(key, hunt);
     }
 
+    /// The city of the search for this trip.
+    pub(crate) fn city_of(&self, trip: TripId) -> Option<CityId> {
+        let hunt = self.hunts.get(self.keys.get(&trip)?)?;
+        Some(hunt.search.city)
+    }
+
     /// How this search is carried out now.
     pub(crate) fn way_of(&self, key: Key) -> Option<Strategy> {
         self.hunts.get(&key).map(|hunt| self.ways.of(&hunt.search))
@@ -523,12 +534,8 @@ impl Board {
         if !hunt.open.is_empty() {
             return Some(MatchingStatus::offers_pending());
         }
-        let waits_before = |other: &Hunt| {
-            other.search.city == hunt.search.city
-                && other.open.is_empty()
-                && other.over.is_none()
-                && other.promised.is_none()
-        };
+        let city = hunt.search.city;
+        let waits_before = |other: &Hunt| other.search.city == city && other.waits();
         let before = self.hunts.range(..*key).filter(|(_, other)| waits_before(other)).count();
         Some(MatchingStatus::searching(Some(u32::try_from(before).unwrap_or(u32::MAX) + 1)))
     }

@@ -1,7 +1,8 @@
 //! What operators chose: how each city finds its drivers, and what a request may name instead.
 //!
 //! Owns the choices as this node knows them; table `city_dispatch` has them for all nodes. The
-//! newest choice counts, in whatever order news of them come in.
+//! newest choice counts, in whatever order news of them come in. Table `city_shadows` has the
+//! strategies that run beside them and are only counted.
 
 pub(crate) mod store;
 
@@ -47,6 +48,16 @@ impl Choice {
             changed_by: self.chosen.map(|(_, by)| by),
         }
     }
+}
+
+/// A strategy that runs beside the city's own and is only counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShadowChoice {
+    pub city: CityId,
+    /// None: it was ended.
+    pub strategy: Option<Strategy>,
+    pub at: Millis,
+    pub by: UserId,
 }
 
 /// The choices that this node knows.

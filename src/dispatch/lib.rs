@@ -37,6 +37,7 @@ mod look;
 mod model;
 mod offers;
 mod score;
+mod shadow;
 mod slack;
 mod snapshot;
 mod store;
@@ -50,8 +51,8 @@ mod tests;
 
 pub use actor::{Dispatch, DispatchConfig};
 pub use board::{Board, Ended, Found, Rules};
-pub use choice::Choice;
-pub use choice::store::{choice_in_tx, choose_in_tx};
+pub use choice::store::{choice_in_tx, choose_in_tx, shadow_in_tx, shadow_of_in_tx};
+pub use choice::{Choice, ShadowChoice};
 pub use eligibility::{Gate, Hold, Standing, gate};
 pub use engine::{tick, tick_and_keep};
 pub use model::{
@@ -62,4 +63,7 @@ pub use score::{Acquaintance, Fairness, Merits, Parts, Reach, Vehicle, Weights, 
 pub use snapshot::{ReplayedRound, Snapshot, replay_trip};
 pub use strategy::{Batching, Bids, Preset, Presets, Strategy, Swap};
 pub use supply::Supply;
-pub use wire::{CityDispatchView, Matching, MatchingStatus, RoundView, Trace, TraceRow};
+pub use wire::{
+    CityDispatchView, Matching, MatchingStatus, RoundView, ShadowCounts, ShadowSide, ShadowView,
+    Trace, TraceRow,
+};

@@ -10,6 +10,7 @@ mod gates;
 mod queues;
 mod rounds;
 mod scores;
+mod shadows;
 mod snapshots;
 mod store;
 mod swaps;

@@ -1,5 +1,7 @@
 //! How a search and its trace look from outside.
 
+use std::ops::AddAssign;
+
 use base::{CityId, DriverId, Millis, Piasters, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -64,6 +66,67 @@ pub struct CityDispatchView {
     pub changed_at: Option<Millis>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed_by: Option<UserId>,
+}
+
+/// A second strategy beside a city's own, which is counted and never acted on:
+/// `GET /admin/cities/{id}/dispatch/shadow`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowView {
+    #[schema(value_type = i16)]
+    pub city_id: CityId,
+    /// Absent where none runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+    /// Absent where nobody chose yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<Millis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_by: Option<UserId>,
+    /// Counted by the node that answers since the shadow was chosen, or since the node began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<ShadowCounts>,
+}
+
+/// Rounds of the city's own, by what the shadow would have done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowCounts {
+    /// Asked the same driver first.
+    pub same: u64,
+    /// Asked another one first.
+    pub other: u64,
+    /// Asked nobody yet.
+    pub waits: u64,
+    /// The city's own asked before the shadow had looked.
+    pub unseen: u64,
+    /// Searches that the city's own gave up, and the shadow would have asked somebody.
+    pub found: u64,
+    /// Of `same` and `other`: those in which the shadow would have asked before.
+    pub sooner: u64,
+    /// By how much in all, milliseconds.
+    pub sooner_ms: u64,
+    /// The city's own, over `same` and `other`.
+    pub own: ShadowSide,
+    /// The shadow, over the same rounds.
+    pub shadow: ShadowSide,
+}
+
+/// Sums over rounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowSide {
+    /// Seconds from each round's first driver to the pickup.
+    pub pickup_s: u64,
+    /// Drivers asked.
+    pub asked: u64,
+}
+
+impl AddAssign for ShadowSide {
+    fn add_assign(&mut self, other: Self) {
+        self.pickup_s += other.pickup_s;
+        self.asked += other.asked;
+    }
 }
 
 /// `GET /admin/trips/{id}/dispatch-trace`.

@@ -1,10 +1,10 @@
-//! An operator chooses how a city finds drivers.
+//! An operator chooses how a city finds drivers, and what runs beside it and is only counted.
 //!
 //! Searches that run follow at the next tick, unless their request named a strategy; offers that
 //! are open end as they would have.
 
 use base::{Caller, CityId, Problem};
-use dispatch::{CityDispatchView, Strategy};
+use dispatch::{CityDispatchView, ShadowChoice, ShadowView, Strategy};
 use events::Once;
 use identity::{Audit, AuditObject};
 use serde_json::json;
@@ -53,5 +53,45 @@ impl Flows {
         let view = choice.view();
         self.dispatch.adopt(choice);
         Ok(view)
+    }
+
+    pub async fn shadow(&self, admin: &Caller, city: CityId) -> Result<ShadowView, Problem> {
+        self.fleet.city(city).ok_or_else(Problem::not_found)?;
+        let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
+        let choice = dispatch::shadow_of_in_tx(&mut tx, city).await?;
+        let counts = self.dispatch.shadow_counts(city);
+        Ok(ShadowView {
+            city_id: city,
+            strategy: choice.and_then(|choice| choice.strategy),
+            changed_at: choice.map(|choice| choice.at),
+            changed_by: choice.map(|choice| choice.by),
+            counts,
+        })
+    }
+
+    /// None ends it.
+    pub async fn choose_shadow(
+        &self,
+        admin: &Caller,
+        city: CityId,
+        strategy: Option<Strategy>,
+        reason: &str,
+        once: Once,
+    ) -> Result<ShadowView, Problem> {
+        if once.applied().is_some() {
+            return self.shadow(admin, city).await;
+        }
+        self.fleet.city(city).ok_or_else(Problem::not_found)?;
+        let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
+        let choice = ShadowChoice { city, strategy, at: self.clock.now(), by: admin.user };
+        dispatch::shadow_in_tx(&mut tx, &choice).await?;
+        let details = json!({"strategy": strategy, "reason": reason});
+        let object = AuditObject::new("city", city.0);
+        let record = Audit::by(admin, "city.choose_shadow", object).with(details);
+        identity::audit_in_tx(&mut tx, &[record]).await?;
+        once.mark_in_tx(&mut tx, Uuid::from_u128(u128::from(city.0.unsigned_abs()))).await?;
+        tx.commit().await?;
+        self.dispatch.load_choices().await?;
+        self.shadow(admin, city).await
     }
 }

@@ -300,3 +300,33 @@ async fn accept_against_cancel_leaves_one_of_the_two_however_drivers_are_found()
 fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strategy_beside_the_citys_own_is_counted_and_asks_nobody() {
+    let server = Server::start().await;
+    let admin = Person::admin(&server).await;
+    let path = "/admin/cities/1/dispatch/shadow";
+    assert!(admin.get(path).await.data()["strategy"].is_null(), "none runs");
+    let choice = json!({"strategy": "sequential", "reason": "a test"});
+    let view = admin.post(path, choice).await.data().clone();
+    assert_eq!((&view["strategy"], &view["changedBy"]), (&json!("sequential"), &json!(admin.id)));
+    let drivers = drivers_at(&server, &admin, &[0.0, 200.0, 400.0]).await;
+    let mut wheels = wheels_of(&server, &drivers).await;
+    let rider = Person::rider(&server).await;
+    let trip = asked_for(&rider).await;
+    // All three are asked at once, as the city's own asks; the shadow would ask one.
+    for wheel in &mut wheels {
+        wheel.next("offer").await;
+    }
+    answer(&mut wheels[0], &trip, "accept").await;
+    let counts = admin.get(path).await.data()["counts"].clone();
+    assert_eq!((&counts["same"], &counts["other"]), (&json!(1), &json!(0)), "{counts}");
+    assert_eq!((&counts["own"]["asked"], &counts["shadow"]["asked"]), (&json!(3), &json!(1)));
+    let log = admin.get("/admin/audit?action=city.choose_shadow").await.data().clone();
+    assert_eq!(log["entries"][0]["details"]["strategy"], "sequential");
+    let ended = admin.post(path, json!({"reason": "enough"})).await.data().clone();
+    assert!(ended["strategy"].is_null() && ended["counts"].is_null(), "{ended}");
+    let wrong = json!({"strategy": "by_lot", "reason": "a test"});
+    admin.post(path, wrong).await.refused(400, "VALIDATION_FAILED");
+    server.check_invariants().await;
+}

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use base::{CityId, trimmed};
-use dispatch::{CityDispatchView, Strategy};
+use dispatch::{CityDispatchView, ShadowView, Strategy};
 use flows::Flows;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -21,7 +21,9 @@ use crate::reply::{Answer, Reply};
 const REASON_MAX: usize = 500;
 
 pub(crate) fn routes() -> OpenApiRouter<Flows> {
-    OpenApiRouter::new().routes(routes!(city_dispatch, choose_strategy))
+    OpenApiRouter::new()
+        .routes(routes!(city_dispatch, choose_strategy))
+        .routes(routes!(shadow, choose_shadow))
 }
 
 /// How the city is to find drivers from now on.
@@ -41,6 +43,23 @@ impl Check for ChooseBody {
         if self.allowed.as_ref().is_some_and(|list| list.len() > Strategy::ALL.len()) {
             fields.wrong("allowed", "too_many", "each strategy once");
         }
+        fields.text("reason", &self.reason, 1, REASON_MAX);
+    }
+}
+
+/// What is to run beside the city's own from now on.
+#[derive(Deserialize, ToSchema)]
+struct ShadowBody {
+    /// None runs when absent.
+    strategy: Option<Strategy>,
+    /// Kept in the audit log.
+    #[serde(deserialize_with = "trimmed")]
+    #[schema(min_length = 1, max_length = 500)]
+    reason: String,
+}
+
+impl Check for ShadowBody {
+    fn check(&self, fields: &mut Fields) {
         fields.text("reason", &self.reason, 1, REASON_MAX);
     }
 }
@@ -78,4 +97,38 @@ async fn choose_strategy(
     let allowed = allowed.as_deref();
     let chosen = flows.choose_strategy(&caller, city, strategy, allowed, &reason, once).await?;
     Ok(Reply::ok(chosen))
+}
+
+/// What another strategy would have done beside the city's own. Admins only.
+#[utoipa::path(
+    get, path = "/admin/cities/{id}/dispatch/shadow", tag = "admin",
+    params(("id" = i16, Path)),
+    responses((status = 200, body = Success<'static, ShadowView>)),
+    security(("bearer" = []))
+)]
+async fn shadow(
+    Admin(caller): Admin,
+    State(flows): State<Flows>,
+    Id(city): Id<CityId>,
+) -> Answer<ShadowView> {
+    Ok(Reply::ok(flows.shadow(&caller, city).await?))
+}
+
+/// Lets a second strategy decide beside the city's own: it is counted, never acted on. Counting
+/// begins anew. Admins only.
+#[utoipa::path(
+    post, path = "/admin/cities/{id}/dispatch/shadow", tag = "admin",
+    params(("id" = i16, Path)), request_body = ShadowBody,
+    responses((status = 200, body = Success<'static, ShadowView>)),
+    security(("bearer" = []))
+)]
+async fn choose_shadow(
+    Admin(caller): Admin,
+    State(flows): State<Flows>,
+    Id(city): Id<CityId>,
+    Attempt(once): Attempt,
+    Valid(body): Valid<ShadowBody>,
+) -> Answer<ShadowView> {
+    let ShadowBody { strategy, reason } = body;
+    Ok(Reply::ok(flows.choose_shadow(&caller, city, strategy, &reason, once).await?))
 }

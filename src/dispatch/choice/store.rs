@@ -6,7 +6,7 @@ use storage::{Db, Tx, Who};
 use tracing::warn;
 use uuid::Uuid;
 
-use super::Choice;
+use super::{Choice, ShadowChoice};
 use crate::strategy::Strategy;
 
 #[derive(FromRow)]
@@ -84,4 +84,62 @@ pub async fn choose_in_tx(
         .await
         .map_err(storage::fault)?;
     row.choice().ok_or_else(|| Fault::internal(format!("the choice of city {}", city.0)))
+}
+
+#[derive(FromRow)]
+struct ShadowRow {
+    city_id: i16,
+    strategy: Option<String>,
+    changed_at: jiff_sqlx::Timestamp,
+    changed_by: Uuid,
+}
+
+impl ShadowRow {
+    /// A strategy that only a newer program knows is no shadow.
+    fn choice(self) -> ShadowChoice {
+        ShadowChoice {
+            city: CityId(self.city_id),
+            strategy: self.strategy.as_deref().and_then(Strategy::parse),
+            at: storage::millis(self.changed_at),
+            by: UserId(self.changed_by),
+        }
+    }
+}
+
+/// What runs beside the cities' own.
+pub(crate) async fn shadows(db: &Db) -> Result<Vec<ShadowChoice>, Fault> {
+    let mut tx = db.begin(&Who::System).await?;
+    let sql = "SELECT city_id, strategy, changed_at, changed_by FROM city_shadows";
+    let rows: Vec<ShadowRow> =
+        sqlx::query_as(sql).fetch_all(tx.conn()).await.map_err(storage::fault)?;
+    tx.commit().await?;
+    Ok(rows.into_iter().map(ShadowRow::choice).collect())
+}
+
+/// What runs beside this city's own; none where nobody ever chose.
+pub async fn shadow_of_in_tx(tx: &mut Tx, city: CityId) -> Result<Option<ShadowChoice>, Fault> {
+    let sql = "SELECT city_id, strategy, changed_at, changed_by FROM city_shadows \
+               WHERE city_id = $1";
+    let row: Option<ShadowRow> =
+        sqlx::query_as(sql).bind(city.0).fetch_optional(tx.conn()).await.map_err(storage::fault)?;
+    Ok(row.map(ShadowRow::choice))
+}
+
+const SHADOW: &str = "
+INSERT INTO city_shadows (city_id, strategy, changed_at, changed_by) VALUES ($1, $2, $3, $4)
+ON CONFLICT ON CONSTRAINT one_shadow_per_city DO UPDATE SET strategy = excluded.strategy,
+  changed_at = excluded.changed_at, changed_by = excluded.changed_by";
+
+/// Lets a strategy run beside the city's own, or none. It counts once the caller has committed it
+/// and called [`crate::Dispatch::load_choices`].
+pub async fn shadow_in_tx(tx: &mut Tx, choice: &ShadowChoice) -> Result<(), Fault> {
+    sqlx::query(SHADOW)
+        .bind(choice.city.0)
+        .bind(choice.strategy.map(Strategy::name))
+        .bind(storage::at(choice.at))
+        .bind(choice.by.0)
+        .execute(tx.conn())
+        .await
+        .map_err(storage::fault)?;
+    Ok(())
 }

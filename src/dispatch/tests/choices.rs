@@ -142,6 +142,7 @@ async fn the_words_of_the_program_are_those_that_the_database_takes() {
     let outcomes = Outcome::ALL.iter().map(|outcome| outcome.name()).chain(["pending"]);
     let lists = [
         ("city_strategy_is_known", with(&[])),
+        ("shadow_strategy_is_known", with(&[])),
         ("allowed_strategies_are_known", with(&[])),
         ("trip_strategy_is_known", with(&[Strategy::OF_CITY])),
         ("verdict_is_known", verdicts.map(Verdict::name).collect()),

@@ -1,8 +1,8 @@
 //! Who is turned away waits first.
 //!
 //! A refusal that comes at once is asked for again at once: 64 hands that are refused in a tenth of
-//! a millisecond each keep two cores busy with saying no. Kept waiting for a second they come back 64
-//! times a second. Waiting costs a timer, and there are so many places and no more.
+//! a millisecond each keep two cores busy with saying no. Kept waiting for a second they come back
+//! 64 times a second. Waiting costs a timer, and there are so many places and no more.
 
 use std::sync::Arc;
 use std::time::Duration;
