@@ -217,5 +217,6 @@ fn seen(number: usize, at: Point, dice: &Dice) -> Seen {
         approved: true,
         fraud: false,
         in_debt: false,
+        in_line: None,
     }
 }

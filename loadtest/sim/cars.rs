@@ -174,6 +174,7 @@ impl<'a> Snapshot<'a> {
                 approved: true,
                 fraud: false,
                 in_debt: false,
+                in_line: None,
             };
             (at, seen)
         };

@@ -6,11 +6,13 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use base::BasisPoints;
 use clap::{Args, ValueEnum};
 use dispatch::DispatchConfig;
+use fleet::{FenceTerms, FleetConfig};
 use fraud::Thresholds;
 use ops::Rates;
 use secrecy::SecretString;
@@ -133,6 +135,23 @@ pub struct ServeArgs {
     /// Rest after a completed trip, seconds, in place of each city's own.
     #[arg(long, env = "SMARTLINE_COOLDOWN_S")]
     pub cooldown_s: Option<u32>,
+    /// So far beyond the edge of a fence no driver has left it, metres.
+    #[arg(long, env = "SMARTLINE_FENCE_MARGIN_M", default_value_t = 75,
+        value_parser = clap::value_parser!(u16).range(0..=2_000))]
+    pub fence_margin_m: u16,
+    /// So long beyond that margin, seconds, and he has left it; with it his place in the queue of
+    /// an airport.
+    #[arg(long, env = "SMARTLINE_FENCE_LEAVE_S", default_value_t = 60,
+        value_parser = clap::value_parser!(u16).range(0..=3_600))]
+    pub fence_leave_s: u16,
+    /// So long within a fence, seconds, and he stays there.
+    #[arg(long, env = "SMARTLINE_FENCE_DWELL_S", default_value_t = 300,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub fence_dwell_s: u16,
+    /// So many trips of an airport refused send a driver to the end of its queue.
+    #[arg(long, env = "SMARTLINE_AIRPORT_REFUSALS", default_value_t = 2,
+        value_parser = clap::value_parser!(u8).range(1..))]
+    pub airport_refusals: u8,
     /// Least that may be bid for a trip, in percent of its quoted price.
     #[arg(long, env = "SMARTLINE_BID_FLOOR", default_value_t = 80,
         value_parser = clap::value_parser!(u16).range(1..=100))]
@@ -222,6 +241,21 @@ impl ServeArgs {
         config
     }
 
+    /// How the fleet is kept.
+    pub fn fleet(&self) -> FleetConfig {
+        let seconds = |seconds: u16| Duration::from_secs(seconds.into());
+        FleetConfig {
+            cooldown: self.cooldown_s.map(|s| Duration::from_secs(s.into())),
+            fences: FenceTerms {
+                margin_m: self.fence_margin_m.into(),
+                leave_after: seconds(self.fence_leave_s),
+                dwell: seconds(self.fence_dwell_s),
+                refusals: self.airport_refusals,
+            },
+            ..FleetConfig::default()
+        }
+    }
+
     /// Refuses what would be unsafe where it runs.
     pub fn check(&self, secrets: &Secrets) -> anyhow::Result<()> {
         self.gateway.check(self.data.stage, secrets.kashier_api_key.as_ref())?;
@@ -294,6 +328,27 @@ mod tests {
         assert_eq!(bids(&["--bid-floor", "95", "--bid-ceiling", "120"]), (9_500, 12_000));
         let example = include_str!("../../.env.example");
         for line in ["#SMARTLINE_BID_FLOOR=80", "#SMARTLINE_BID_CEILING=150"] {
+            assert!(example.lines().any(|found| found == line), "{line}");
+        }
+    }
+
+    #[test]
+    fn fences_go_by_what_is_documented() {
+        assert_eq!(parse(&[]).fleet().fences, FenceTerms::default());
+        let own = ["--fence-margin-m", "10", "--fence-leave-s", "20", "--fence-dwell-s", "30"];
+        let terms = parse(&own).fleet().fences;
+        assert_eq!(
+            (terms.margin_m, terms.leave_after, terms.dwell),
+            (10.0, Duration::from_secs(20), Duration::from_secs(30),)
+        );
+        assert_eq!(parse(&["--airport-refusals", "1"]).fleet().fences.refusals, 1);
+        let example = include_str!("../../.env.example");
+        for line in [
+            "#SMARTLINE_FENCE_MARGIN_M=75",
+            "#SMARTLINE_FENCE_LEAVE_S=60",
+            "#SMARTLINE_FENCE_DWELL_S=300",
+            "#SMARTLINE_AIRPORT_REFUSALS=2",
+        ] {
             assert!(example.lines().any(|found| found == line), "{line}");
         }
     }

@@ -158,6 +158,7 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
     }
     keep_surge(&tasks, &flows);
     flows::keep_hinting(&flows, &tasks);
+    flows::keep_telling_places(&flows, &tasks);
     worker::start(&flows, &tasks);
 
     let realtime = Realtime::start(flows.clone(), &tasks, realtime_config(&setup))?;
@@ -455,8 +456,6 @@ fn start_logs(args: &ServeArgs) {
 
 fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
     let secret = keys::signing_key(secrets.jwt.as_ref(), &args.data.data_dir)?;
-    let cooldown = args.cooldown_s.map(|s| Duration::from_secs(s.into()));
-    let fleet = FleetConfig { cooldown, ..FleetConfig::default() };
     // Load tests and demos make thousands of accounts; only there the hash may be cheap.
     let demo = args.rate_limits == Switch::Off && args.data.stage == Stage::Development;
     Ok(Setup {
@@ -474,7 +473,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         metrics_token: secrets.metrics_token.clone(),
         redis_url: secrets.redis_url.clone(),
         hash_cost: if demo { HashCost::Cheap } else { HashCost::Standard },
-        fleet,
+        fleet: args.fleet(),
         dispatch: args.dispatch(),
         roads: roads::load(args.roads.as_deref())?,
         osrm_url: args.osrm_url.clone(),

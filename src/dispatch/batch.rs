@@ -7,6 +7,9 @@
 //! stays without a driver costs its reach: the longest pickup that is still worth it, which shrinks
 //! in a shortage and grows with the wait.
 //!
+//! Searches of an airport whose queue is not empty take no part: the first in the queue is asked,
+//! for the oldest search first, and he is nobody else's then.
+//!
 //! A rider who has a driver may take part, too (swap before pickup): he costs what is left until
 //! his driver comes, less the gain that another one must bring.
 
@@ -98,11 +101,18 @@ fn gather(
         };
         let Some(patience) = patience else { continue };
         let mut look = look(hunt, leases, rules, preset, view, seen, now);
+        if look.by_queue {
+            let plans = make_round(hunt, leases, preset, look.ranked.first_mut(), now);
+            out.extend(said(trace(hunt, rules, &look, now)));
+            close(hunt, plans, patience, now, out);
+            continue;
+        }
         look.ranked.sort_by_key(|ranked| (ranked.eta_s, ranked.driver));
         let waited_s = now.after(hunt.search.asked_at).as_secs_f64();
         let (costs, share) = (Vec::new(), 0.0);
         batch.push(Due { key, patience, look, waited_s, better_s, costs, share });
     }
+    batch.iter_mut().for_each(|due| due.look.without_leased(leases));
     batch
 }
 

@@ -291,8 +291,10 @@ impl Hunt {
 
     /// Is this verdict news since the last trace line about the driver? Remembers it.
     pub(crate) fn is_news(&mut self, driver: DriverId, round: u16, verdict: Verdict) -> bool {
-        let passed_over =
-            |verdict| matches!(verdict, Verdict::Ranked | Verdict::TooFar | Verdict::NotScored);
+        let passed_over = |verdict| match verdict {
+            Verdict::Ranked | Verdict::TooFar | Verdict::NotScored | Verdict::BehindQueue => true,
+            Verdict::Offered | Verdict::Barred(_) => false,
+        };
         if let Some((of, last)) = self.traced.get(&driver)
             && *of == round
             && passed_over(*last)

@@ -115,8 +115,12 @@ pub fn gate(
         (seen.standing == Standing::Cooldown, Gate::Cooldown),
         (seen.standing == Standing::Offered || hold == Hold::Offer, Gate::Offered),
         (now.after(seen.heard) > limits::FRESH_TTL, Gate::Stale),
-        // A distance that is no number is in no radius.
-        (seen.distance_m.is_nan() || seen.distance_m > radius_m, Gate::OutOfRadius),
+        // Whoever waits in the queue of the place is near, however large that is. A distance that
+        // is no number is in no radius.
+        (
+            seen.in_line.is_none() && (seen.distance_m.is_nan() || seen.distance_m > radius_m),
+            Gate::OutOfRadius,
+        ),
     ];
     match refusals.into_iter().find(|(refused, _)| *refused) {
         Some((_, gate)) => Err(gate),

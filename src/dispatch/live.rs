@@ -46,6 +46,7 @@ fn seen(candidate: Candidate) -> Seen {
         approved: candidate.approved,
         fraud: candidate.fraud,
         in_debt: candidate.in_debt,
+        in_line: candidate.in_line,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What one search sees around its pickup: who may be asked and how good he is, who is left out and
 //! why, and the lines of the trace that say so.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use base::{DriverId, Millis, Point};
@@ -27,16 +28,45 @@ pub(crate) struct Ranked {
     /// For how long he has waited for a trip, seconds; none while he drives.
     pub(crate) idle_s: Option<f64>,
     pub(crate) verdict: Verdict,
+    pub(crate) in_line: Option<u32>,
+}
+
+/// A driver who is not asked, and why.
+pub(crate) struct Passed {
+    driver: DriverId,
+    distance_m: f64,
+    in_line: Option<u32>,
+    verdict: Verdict,
+}
+
+impl Passed {
+    fn over(seen: &Seen, verdict: Verdict) -> Self {
+        let Seen { driver, distance_m, in_line, .. } = *seen;
+        Self { driver, distance_m, in_line, verdict }
+    }
 }
 
 /// What one look around a pickup shows.
 pub(crate) struct Look {
-    /// Best score first.
+    /// Is it the turn of an airport's queue?
+    pub(crate) by_queue: bool,
+    /// Best score first; by queue: who stands first.
     pub(crate) ranked: Vec<Ranked>,
-    /// Eligible, and farther than those who are ranked; nearest first.
-    pub(crate) unscored: Vec<(DriverId, f64)>,
-    /// Nearest first.
-    pub(crate) barred: Vec<(DriverId, f64, Gate)>,
+    /// Eligible, and farther than those who are ranked (nearest first), or it is the queue's turn.
+    pub(crate) unscored: Vec<Passed>,
+    /// Nearest first; by queue: first those who stand in it.
+    pub(crate) barred: Vec<Passed>,
+}
+
+impl Look {
+    /// Who was leased since the look holds an offer of another search.
+    pub(crate) fn without_leased(&mut self, leases: &Leases) {
+        for taken in self.ranked.extract_if(.., |ranked| leases.holds(ranked.driver)) {
+            let Ranked { driver, distance_m, in_line, .. } = taken;
+            let verdict = Verdict::Barred(Gate::Offered);
+            self.barred.push(Passed { driver, distance_m, in_line, verdict });
+        }
+    }
 }
 
 pub(crate) fn look(
@@ -63,36 +93,59 @@ pub(crate) fn look(
         // The near ones all drive: in a busy city the free one is behind them.
         gather(view, search, radius_m, rules.considered * 4, seen);
     }
+    let can_be_asked = |seen: &Seen| seen.in_line.is_some() && verdict(seen).is_ok();
+    // A rider who has a driver leaves the queue to the others.
+    let by_queue = hunt.promised.is_none() && seen.iter().any(can_be_asked);
+    if by_queue {
+        seen.sort_by_key(|seen| (seen.in_line.is_none(), seen.in_line));
+    }
     let (mut eligible, mut unscored, mut barred) = (Vec::new(), Vec::new(), Vec::new());
     for seen in seen.iter() {
         match verdict(seen) {
-            Err(gate) => barred.push((seen.driver, seen.distance_m, gate)),
+            Err(gate) => barred.push(Passed::over(seen, Verdict::Barred(gate))),
+            Ok(()) if seen.in_line.is_some() != by_queue => {
+                unscored.push(Passed::over(seen, Verdict::BehindQueue));
+            }
             Ok(()) if eligible.len() < rules.scored => {
                 eligible.push((seen, pickup_s(view, seen, search, now)));
             }
-            Ok(()) => unscored.push((seen.driver, seen.distance_m)),
+            Ok(()) => unscored.push(Passed::over(seen, Verdict::NotScored)),
         }
     }
     let pace = Pace::of(&eligible);
     let scored = eligible.into_iter().map(|(seen, eta_s)| {
         let merits = merits(search, seen, pace.reach(seen, eta_s, radius_m), now);
         let parts = score(&merits, &rules.weights, &rules.fairness);
-        let (acceptance, verdict) = (seen.acceptance, Verdict::Ranked);
-        let (driver, at, distance_m) = (seen.driver, seen.at, seen.distance_m);
+        let Seen { driver, at, distance_m, acceptance, in_line, .. } = *seen;
         let left_s = left_s(seen);
         let waits = seen.standing == Standing::Available;
         let idle_s = waits.then(|| now.after(seen.waiting_since).as_secs_f64());
-        Ranked { driver, at, distance_m, eta_s, left_s, parts, acceptance, idle_s, verdict }
+        Ranked {
+            driver,
+            at,
+            distance_m,
+            eta_s,
+            left_s,
+            parts,
+            acceptance,
+            idle_s,
+            verdict: Verdict::Ranked,
+            in_line,
+        }
     });
-    let mut look = Look { ranked: scored.collect(), unscored, barred };
-    look.ranked.sort_by(|a, b| {
-        b.parts
-            .total()
-            .total_cmp(&a.parts.total())
-            .then(a.distance_m.total_cmp(&b.distance_m))
-            .then(a.driver.cmp(&b.driver))
-    });
-    look
+    let mut ranked: Vec<Ranked> = scored.collect();
+    if !by_queue {
+        ranked.sort_by(better);
+    }
+    Look { by_queue, ranked, unscored, barred }
+}
+
+fn better(a: &Ranked, b: &Ranked) -> Ordering {
+    b.parts
+        .total()
+        .total_cmp(&a.parts.total())
+        .then(a.distance_m.total_cmp(&b.distance_m))
+        .then(a.driver.cmp(&b.driver))
 }
 
 fn pickup_s(view: &dyn View, seen: &Seen, search: &Search, now: Millis) -> u32 {
@@ -179,14 +232,13 @@ pub(crate) fn trace(hunt: &mut Hunt, rules: &Rules, look: &Look, now: Millis) ->
                 distance_m: metres(ranked.distance_m),
                 eta_s: Some(ranked.eta_s),
                 parts: Some(ranked.parts),
+                in_line: ranked.in_line,
             });
         }
     }
     let unscored = look.unscored.iter().take(rules.traced_unscored);
-    let unscored = unscored.map(|&(driver, metres)| (driver, metres, Verdict::NotScored));
     let barred = look.barred.iter().take(rules.traced_barred);
-    let barred = barred.map(|&(driver, metres, gate)| (driver, metres, Verdict::Barred(gate)));
-    for (driver, distance_m, verdict) in unscored.chain(barred) {
+    for &Passed { driver, distance_m, in_line, verdict } in unscored.chain(barred) {
         if hunt.is_news(driver, round, verdict) {
             lines.push(Considered {
                 trip,
@@ -198,6 +250,7 @@ pub(crate) fn trace(hunt: &mut Hunt, rules: &Rules, look: &Look, now: Millis) ->
                 distance_m: metres(distance_m),
                 eta_s: None,
                 parts: None,
+                in_line,
             });
         }
     }

@@ -65,6 +65,8 @@ pub struct Seen {
     pub fraud: bool,
     /// Owes more than his limit, so he can't take cash.
     pub in_debt: bool,
+    /// His place in the queue of the airport where the pickup is; 1 is next.
+    pub in_line: Option<u32>,
 }
 
 impl Seen {
@@ -77,7 +79,8 @@ impl Seen {
 /// What the engine may look at. Must not change while one [`crate::tick`] runs.
 pub trait View: Send + Sync {
     /// Drivers within `radius_m` of `at`, in any order and any standing, the nearest `limit` of
-    /// them; appended to `out`.
+    /// them; appended to `out`. Where `at` is at an airport, those in its queue come before the
+    /// nearest, wherever they are.
     fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>);
 
     /// Driving time, seconds: along roads where they are known, else in proportion to distance.
@@ -164,6 +167,9 @@ pub enum Verdict {
     TooFar,
     /// Eligible, but farther than as many as are scored.
     NotScored,
+    /// Eligible, but the queue of the airport where the pickup is comes first; or he stands in it,
+    /// and this rider has a driver already.
+    BehindQueue,
     Barred(Gate),
 }
 
@@ -175,6 +181,7 @@ impl Verdict {
             Self::Ranked => "ranked",
             Self::TooFar => "too_far",
             Self::NotScored => "not_scored",
+            Self::BehindQueue => "behind_queue",
             Self::Barred(gate) => gate.name(),
         }
     }
@@ -193,6 +200,8 @@ pub struct Considered {
     pub distance_m: u32,
     pub eta_s: Option<u32>,
     pub parts: Option<Parts>,
+    /// His place in the queue of the airport where the pickup is.
+    pub in_line: Option<u32>,
 }
 
 /// What one tick decided.

@@ -234,9 +234,10 @@ async fn offers_upsert(db: &Db, records: &[&OfferRecord]) -> Result<(), Refused>
 }
 
 const LINES_INSERT: &str = "
-INSERT INTO dispatch_trace (trip_id, at, round, driver_id, verdict, score, distance_m, eta_s, parts)
+INSERT INTO dispatch_trace
+  (trip_id, at, round, driver_id, verdict, score, distance_m, eta_s, parts, queue_place)
 SELECT * FROM UNNEST($1::uuid[], $2::timestamptz[], $3::smallint[], $4::uuid[], $5::text[],
-  $6::real[], $7::integer[], $8::integer[], $9::jsonb[])";
+  $6::real[], $7::integer[], $8::integer[], $9::jsonb[], $10::integer[])";
 
 pub(crate) async fn write_lines(db: &Db, lines: &[Considered]) -> Result<(), Fault> {
     let mut tx = db.begin(&Who::System).await?;
@@ -250,6 +251,7 @@ pub(crate) async fn write_lines(db: &Db, lines: &[Considered]) -> Result<(), Fau
         .bind(lines.iter().map(|l| int(l.distance_m)).collect::<Vec<_>>())
         .bind(lines.iter().map(|l| l.eta_s.map(int)).collect::<Vec<_>>())
         .bind(lines.iter().map(|l| l.parts.map(Json)).collect::<Vec<_>>())
+        .bind(lines.iter().map(|l| l.in_line.map(int)).collect::<Vec<_>>())
         .execute(tx.conn())
         .await
         .map_err(storage::fault)?;
@@ -265,8 +267,8 @@ fn int(number: u32) -> i32 {
 }
 
 const LINES: &str = "
-SELECT at, round, driver_id, verdict, score, distance_m, eta_s, parts FROM dispatch_trace
-WHERE trip_id = $1 ORDER BY at LIMIT $2";
+SELECT at, round, driver_id, verdict, score, distance_m, eta_s, parts, queue_place
+FROM dispatch_trace WHERE trip_id = $1 ORDER BY at LIMIT $2";
 
 const ANSWERS: &str = "
 SELECT driver_id, created_at, status, ended_at, price FROM trip_offers
@@ -316,6 +318,7 @@ fn trace_row(row: &PgRow) -> Result<TraceRow, sqlx::Error> {
         distance: unsigned(row.try_get("distance_m")?),
         eta: row.try_get::<Option<i32>, _>("eta_s")?.map(unsigned),
         parts: row.try_get::<Option<Json<Parts>>, _>("parts")?.map(|parts| parts.0),
+        queue_place: row.try_get::<Option<i32>, _>("queue_place")?.map(unsigned),
         answer: None,
         answered_at: None,
         bid: None,

@@ -7,6 +7,7 @@ mod choices;
 mod city;
 mod crowd;
 mod gates;
+mod queues;
 mod rounds;
 mod scores;
 mod shadows;

@@ -59,6 +59,7 @@ impl From<&Considered> for TraceRow {
             distance: line.distance_m,
             eta: line.eta_s,
             parts: line.parts,
+            queue_place: line.in_line,
             answer: None,
             answered_at: None,
             bid: None,

@@ -168,7 +168,8 @@ pub struct TraceRow {
     pub round: u16,
     pub driver_id: DriverId,
     /// `offered`, `ranked` (eligible, others were asked first), `too_far` (the search waits for
-    /// another), `not_scored` (eligible, enough others are nearer), or what kept the driver out.
+    /// another), `not_scored` (eligible, enough others are nearer), `behind_queue` (eligible, the
+    /// airport's queue comes first), or what kept the driver out.
     pub verdict: String,
     pub score: Option<f32>,
     /// Driver to pickup, metres.
@@ -176,6 +177,9 @@ pub struct TraceRow {
     /// Driver to pickup, seconds.
     pub eta: Option<u32>,
     pub parts: Option<Parts>,
+    /// His place in the queue of the airport where the pickup is; 1 is next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_place: Option<u32>,
     /// How the offer of this round ended: `pending`, `accepted`, `declined`, `expired`, `revoked`,
     /// `lost` or `unchosen` (he bid, and the rider let it pass).
     #[serde(skip_serializing_if = "Option::is_none")]

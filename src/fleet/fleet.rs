@@ -21,11 +21,14 @@ use crate::meter::{Link, Meter, TrackPoint};
 use crate::model::{Effect, Finish, FleetError, State};
 use crate::papers::Onboarding;
 use crate::presence::Wheel;
+use crate::queue::Lines;
+use crate::queue::store::{SpotRow, spots_behind};
 use crate::roster::{Core, Entry, Roster};
 use crate::rules::{self, Command, Phase, Told};
-use crate::sessions::{DriverSession, Turn, sessions_behind};
+use crate::sessions::{DriverSession, Note, Turn, notes_behind};
 use crate::store::{self, HistoryRow, LatestRow, RecordRow};
 use crate::tally::Tally;
+use crate::visits::FenceTerms;
 
 /// How large the fleet may get and how it rests.
 #[derive(Clone, Copy, Debug)]
@@ -36,11 +39,13 @@ pub struct FleetConfig {
     pub cooldown: Option<Duration>,
     /// How often cities and fences are read again when nobody says that they changed.
     pub map_every: Duration,
+    pub fences: FenceTerms,
 }
 
 impl Default for FleetConfig {
     fn default() -> Self {
-        Self { drivers_max: 500_000, cooldown: None, map_every: Duration::from_secs(30) }
+        let map_every = Duration::from_secs(30);
+        Self { drivers_max: 500_000, cooldown: None, map_every, fences: FenceTerms::default() }
     }
 }
 
@@ -82,7 +87,7 @@ pub(crate) struct Inner {
     pub(crate) db: Db,
     pub(crate) clock: Clock,
     dice: Dice,
-    config: FleetConfig,
+    pub(crate) config: FleetConfig,
     pub(crate) index: TileIndex,
     pub(crate) roster: Roster,
     pub(crate) tally: Tally,
@@ -95,7 +100,10 @@ pub(crate) struct Inner {
     pub(crate) latest: Behind<LatestRow>,
     pub(crate) history: Behind<HistoryRow>,
     records: Behind<RecordRow>,
-    sessions: Behind<DriverSession>,
+    pub(crate) notes: Behind<Note>,
+    pub(crate) spots: Behind<SpotRow>,
+    /// Lines of airports. Taken after a driver's lock, and before no other.
+    pub(crate) lines: Mutex<Lines>,
     pub(crate) effects: Effects,
     wanted: mpsc::Sender<DriverId>,
     pub(crate) count: Counters,
@@ -125,7 +133,9 @@ impl Fleet {
             latest: store::latest_behind(&db, tasks, LATEST),
             history: store::history_behind(&db, tasks, HISTORY),
             records: store::records_behind(&db, tasks, RECORDS),
-            sessions: sessions_behind(&db, tasks),
+            notes: notes_behind(&db, tasks),
+            spots: spots_behind(&db, tasks),
+            lines: Mutex::default(),
             index: TileIndex::with_capacity(config.drivers_max),
             roster: Roster::new(config.drivers_max),
             tally: Tally::default(),
@@ -155,26 +165,27 @@ impl Fleet {
         fleet
     }
 
-    /// Reads cities, fences, and the drivers who want to be online: their next position makes them
-    /// available.
+    /// Reads cities, fences, the drivers who want to be online (their next position makes them
+    /// available), and who stood in which queue.
     pub async fn load(&self) -> Result<(), Fault> {
         self.reload_map().await?;
         for facts in store::wishing(&self.0.db).await? {
             self.set_facts(facts.0, facts.1);
         }
-        Ok(())
+        self.load_queues().await
     }
 
     pub fn onboarding(&self) -> Onboarding {
         Onboarding::new(self.clone())
     }
 
-    /// Waits until positions, history, records and sessions are written.
+    /// Waits until positions, history, records, places in queues and facts are written.
     pub async fn flush(&self) {
         self.0.latest.flush().await;
         self.0.history.flush().await;
         self.0.records.flush().await;
-        self.0.sessions.flush().await;
+        self.0.spots.flush().await;
+        self.0.notes.flush().await;
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -273,6 +284,7 @@ impl Fleet {
                 .set(f64::from(drivers));
         }
         gauge!("smartline_live_positions").set(self.0.index.len() as f64);
+        self.report_queues();
     }
 }
 
@@ -322,6 +334,7 @@ impl Inner {
         match (before, next) {
             (_, Phase::Offline) => {
                 self.index.remove(entry.slot);
+                self.leave_fences(entry, core, now);
                 self.note(entry, core, Turn::Offline, now);
             }
             (Phase::Offline, _) => {
@@ -337,13 +350,16 @@ impl Inner {
             core.waiting_since = now;
         }
         self.follow_trip(core, before, next, now);
+        self.follow_queue(entry, core, (before, next), now);
         self.mark(entry);
         self.look_again(entry, core, now);
     }
 
-    fn note(&self, entry: &Entry, core: &Core, turn: Turn, at: Millis) {
+    fn note(&self, entry: &Entry, core: &mut Core, turn: Turn, now: Millis) {
+        let at = self.moment(core, now);
         let (driver_id, city_id, vehicle_type) = (entry.driver, core.city, core.tier());
-        self.sessions.push(DriverSession { driver_id, city_id, vehicle_type, at, turn });
+        let session = DriverSession { driver_id, city_id, vehicle_type, at, turn };
+        self.notes.push(Note::Session(session));
     }
 
     /// A new alias, and the city he is in: riders can't tie two sessions together.

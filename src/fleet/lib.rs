@@ -8,10 +8,12 @@
 //! - a driver moves only along the edges of `rules.rs`, each a compare-and-set under his lock
 //!   (test: `every_walk_is_legal`);
 //! - [`Fleet::ingest`] waits for nothing: no await, no database, no allocation once the driver is
-//!   seated (a meter's list of points grows by doubling);
+//!   seated (a meter's list of points grows by doubling; entering or leaving a fence allocates);
 //! - the live map never goes back in time, and shows no position that a car can't have reached
 //!   (test: `a_jump_stays_off_the_map_until_confirmed`);
-//! - who isn't heard for 30 s is offline, unless he is on a trip (test: `silence_takes_him_out`).
+//! - who isn't heard for 30 s is offline, unless he is on a trip (test: `silence_takes_him_out`);
+//! - the queue of an airport has the order in which its drivers came, and no position within its
+//!   margin costs a place (test: `the_queue_is_served_in_the_order_in_which_they_came`).
 
 mod cells;
 mod check;
@@ -25,12 +27,14 @@ mod nearby;
 mod papers;
 mod position;
 mod presence;
+mod queue;
 mod roster;
 mod rules;
 mod sessions;
 mod shift;
 mod store;
 mod tally;
+mod visits;
 mod wire;
 
 #[cfg(test)]
@@ -53,7 +57,9 @@ pub use model::{
 };
 pub use papers::{Barred, Expiring, Onboarding, OnboardingError, REQUIRED_DOCUMENTS, bar_in_tx};
 pub use position::{Meter, Seat};
-pub use sessions::{DriverSession, SESSION_FACTS};
+pub use queue::{FenceQueueView, LostPlace, QueuePlaceView, QueuedView};
+pub use sessions::{DriverAtFence, DriverSession, FENCE_FACTS, SESSION_FACTS};
+pub use visits::FenceTerms;
 pub use wire::{
     Decision, DecisionKind, DocumentBody, DocumentView, DriverView, DriversPage, LocationReport,
     NearbyDriverView, NearbyMovedView, NearbyUpdateView, Profile, TrackPointView, TrackView,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use base::{CityId, Fault, Point};
 use geo::{FenceKind, Fences};
+use uuid::Uuid;
 
 use crate::fleet::Fleet;
 use crate::model::{City, FleetError};
@@ -24,6 +25,17 @@ impl CityMap {
         let cities = cities.into_iter().map(|city| (city.id, Arc::new(city))).collect();
         self.cities.store(Arc::new(cities));
         self.fences.store(Arc::new(fences));
+    }
+
+    pub(crate) fn fences(&self) -> Guard<Arc<Fences>> {
+        self.fences.load()
+    }
+
+    /// The airport whose fence holds the place; of several always the same one.
+    pub(crate) fn airport_at(&self, at: Point) -> Option<Uuid> {
+        let fences = self.fences.load();
+        let airports = fences.at(at).filter(|fence| fence.kind == FenceKind::Airport);
+        airports.map(|fence| fence.id).min()
     }
 
     pub(crate) fn city(&self, id: CityId) -> Option<Arc<City>> {
@@ -62,11 +74,12 @@ impl Fleet {
         let _turn = inner.map.turn.lock().await;
         let (cities, fences) = store::map(&inner.db).await?;
         inner.map.replace(cities, Fences::new(fences));
+        inner.close_queues(inner.clock.now());
         Ok(())
     }
 
     pub fn fences(&self) -> Guard<Arc<Fences>> {
-        self.inner().map.fences.load()
+        self.inner().map.fences()
     }
 
     pub fn cities(&self) -> Vec<Arc<City>> {
@@ -92,7 +105,6 @@ impl Fleet {
 mod tests {
     use base::Piasters;
     use geo::Fence;
-    use uuid::Uuid;
 
     use super::*;
     use crate::CancelTerms;

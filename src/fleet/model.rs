@@ -301,6 +301,8 @@ pub struct Candidate {
     /// Owes more than his limit: no cash trips.
     pub in_debt: bool,
     pub approved: bool,
+    /// His place in the queue of the airport that was asked about; 1 is next.
+    pub in_line: Option<u32>,
 }
 
 /// What is asked of [`crate::Fleet::nearby`].

@@ -1,9 +1,9 @@
 //! Questions to the live map: who is near, who could take a trip, how many are free where.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use base::{Millis, Point, Tier, limits};
+use base::{DriverId, Millis, Point, Tier, limits};
 use geo::{Cell, Near, Query};
 
 use crate::fleet::{ANY_ONLINE, Fleet, Inner, free_bit};
@@ -34,14 +34,29 @@ impl Fleet {
         found.iter().filter_map(|near| self.inner().sighting(near)).collect()
     }
 
-    /// Every online driver in the circle, nearest first, with what eligibility and score need.
-    /// Whether he may be asked is not decided here.
+    /// Every online driver in the circle, with what eligibility and score need: first those in the
+    /// queue of the airport there, wherever they are, then the nearest, `limit` in all. Whether
+    /// somebody may be asked is not decided here.
     pub fn candidates(&self, at: Point, radius_m: f64, limit: usize) -> Vec<Candidate> {
+        let inner = self.inner();
         let heard_since = Millis(i64::MIN);
         let query = Query { from: at, radius_m, classes: ANY_ONLINE, heard_since, limit };
-        let now = self.inner().clock.now();
-        let found = self.inner().ask(&query);
-        found.iter().filter_map(|near| self.inner().candidate(near, now)).collect()
+        let now = inner.clock.now();
+        let found = inner.ask(&query);
+        let line = inner.line_at(at);
+        if line.is_empty() {
+            return found.iter().filter_map(|near| inner.candidate(near, None, now)).collect();
+        }
+        let place = |(place, slot): (u32, u32)| {
+            let near = inner.where_he_is(slot, at)?;
+            inner.candidate(&near, Some(place), now)
+        };
+        let mut first: Vec<Candidate> = line.into_iter().filter_map(place).take(limit).collect();
+        let met: HashSet<DriverId> = first.iter().map(|candidate| candidate.driver).collect();
+        let others = found.iter().filter_map(|near| inner.candidate(near, None, now));
+        let others = others.filter(|candidate| !met.contains(&candidate.driver));
+        first.extend(others.take(limit - first.len()));
+        first
     }
 
     /// Where the nearest free car is that may take a trip of this tier, within the widest ring of
@@ -95,7 +110,16 @@ impl Inner {
         })
     }
 
-    fn candidate(&self, near: &Near, now: Millis) -> Option<Candidate> {
+    /// As the index would show him; `None` for who was seen nowhere.
+    fn where_he_is(&self, slot: u32, from: Point) -> Option<Near> {
+        let entry = self.roster.at_slot(slot)?;
+        let core = entry.core.lock();
+        let live = core.live?;
+        let (at, heard) = (geo::snap(live.at), live.heard);
+        Some(Near { slot, at, distance_m: geo::distance_m(from, at), heard, class: 0 })
+    }
+
+    fn candidate(&self, near: &Near, in_line: Option<u32>, now: Millis) -> Option<Candidate> {
         let entry = self.roster.at_slot(near.slot)?;
         let core = entry.core.lock();
         let state = core.phase.state();
@@ -116,6 +140,7 @@ impl Inner {
             fraud: facts.fraud,
             in_debt: facts.balance < -facts.debt_limit,
             approved: facts.status == DriverStatus::Approved,
+            in_line,
         })
     }
 }

@@ -207,6 +207,7 @@ impl Inner {
         }
         if core.phase != Phase::Offline {
             self.index.put(entry.slot, fix.at, now);
+            self.follow_fences(entry, core, Some(fix.at), now);
         }
         if core.phase == Phase::Available {
             self.mark(entry);

@@ -75,6 +75,7 @@ impl Inner {
                 }
             }
         }
+        self.expect_no_longer(now);
         self.effects.retry();
     }
 
@@ -97,6 +98,9 @@ impl Inner {
                     self.apply(entry, core, Command::Rest, now).ok();
                 }
             }
+        }
+        if core.phase != Phase::Offline {
+            self.follow_fences(entry, core, None, now);
         }
         if core.phase.state() == State::Available {
             // He may have become stale: the tick of the nearby map finds out.
@@ -123,6 +127,7 @@ impl Inner {
             Phase::Cooldown { until } => at(until),
             Phase::Available | Phase::Offered { .. } | Phase::Busy { .. } => {}
         }
+        self.fences_due(core).for_each(at);
         self.wheel.schedule(entry.slot, core, soonest, now);
     }
 }

@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::check::Track;
 use crate::meter::Meter;
 use crate::model::DriverFacts;
+use crate::queue::Ground;
 use crate::rules::Phase;
 
 /// A driver's newest accepted position.
@@ -68,6 +69,8 @@ pub(crate) struct Core {
     pub(crate) load_after: Millis,
     /// The second at which presence looks at him next; 0 = not at all.
     pub(crate) due_s: i64,
+    /// The fences he is in, and his place in a queue.
+    pub(crate) ground: Ground,
 }
 
 impl Core {
@@ -110,6 +113,7 @@ impl Entry {
                 flagged: false,
                 load_after: Millis(i64::MIN),
                 due_s: 0,
+                ground: Ground::default(),
             }),
         }
     }

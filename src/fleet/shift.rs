@@ -125,10 +125,14 @@ impl Fleet {
         self.command(driver, Command::Release { trip }).ok();
     }
 
-    /// He declined an offer or let it pass: it counts against his acceptance.
-    pub fn missed_offer(&self, driver: DriverId) {
+    /// He declined an offer or let it pass: it counts against his acceptance, and in the queue of
+    /// the airport where the trip starts, if it is there.
+    pub fn missed_offer(&self, driver: DriverId, pickup: Option<Point>) {
         if let Some(entry) = self.inner().roster.find(driver) {
             self.inner().score(&entry, &mut entry.core.lock(), Scored::OfferMissed);
+        }
+        if let Some(pickup) = pickup {
+            self.refused_at(driver, pickup);
         }
     }
 
@@ -158,6 +162,9 @@ impl Fleet {
         let now = inner.clock.now();
         let drove = core.phase.trip() == Some(trip);
         let rest_until = inner.rest_until(&core, now);
+        if drove && how != Finish::Freed {
+            inner.forget_place(&entry, &mut core, now);
+        }
         inner.apply(&entry, &mut core, Command::Finish { trip, how, rest_until }, now).ok();
         if drove {
             inner.put_away(trip, how);

@@ -17,15 +17,15 @@ use crate::{
     FleetConfig, Profile, Seat, State, VehicleBody,
 };
 
-struct House {
-    fleet: Fleet,
-    db: Db,
-    clock: Clock,
-    tasks: Tasks,
+pub(crate) struct House {
+    pub(crate) fleet: Fleet,
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) tasks: Tasks,
     _effects: mpsc::Receiver<Effect>,
 }
 
-async fn house(db: &Db, clock: &Clock) -> House {
+pub(crate) async fn house(db: &Db, clock: &Clock) -> House {
     let tasks = Tasks::new();
     let (sender, effects) = mpsc::channel(64);
     let config = FleetConfig { drivers_max: 1000, ..FleetConfig::default() };
@@ -35,7 +35,7 @@ async fn house(db: &Db, clock: &Clock) -> House {
     House { fleet, db: db.clone(), clock: clock.clone(), tasks, _effects: effects }
 }
 
-async fn fresh() -> House {
+pub(crate) async fn fresh() -> House {
     let db = storage::testing::database().await;
     // History has partitions around today only.
     let clock = Clock::manual(Clock::system().now());
@@ -80,7 +80,7 @@ fn profile(plate: &str, until: Millis) -> Profile {
 }
 
 impl House {
-    fn seat(&self, driver: DriverId) -> Seat {
+    pub(crate) fn seat(&self, driver: DriverId) -> Seat {
         self.fleet.seat(driver).expect("there is room")
     }
 
@@ -88,14 +88,14 @@ impl House {
         self.clock.now() + Duration::from_secs(days * 86_400)
     }
 
-    fn fix(&self, north_m: f64) -> Fix {
+    pub(crate) fn fix(&self, north_m: f64) -> Fix {
         let at = Point::new(40.75 + north_m / 111_195.0, -73.98).expect("a place of the test");
         let (heading, speed_kmh, accuracy_m) = (Some(10.0), Some(20.0), Some(5.0));
         Fix { at, heading, speed_kmh, accuracy_m, timestamp: self.clock.now() }
     }
 
     /// An approved driver.
-    async fn approved(&self, id: u128) -> DriverId {
+    pub(crate) async fn approved(&self, id: u128) -> DriverId {
         let mut owner = storage::testing::owner(&self.db).await;
         add_user(&mut owner, id, "driver").await;
         add_user(&mut owner, id + 1000, "admin").await;

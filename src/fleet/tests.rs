@@ -15,15 +15,15 @@ use crate::{
 const START: Millis = Millis(1_700_000_000_000);
 const ALI: DriverId = DriverId::from_u128(1);
 const MONA: DriverId = DriverId::from_u128(2);
-const T1: TripId = TripId::from_u128(101);
-const T2: TripId = TripId::from_u128(102);
+pub(crate) const T1: TripId = TripId::from_u128(101);
+pub(crate) const T2: TripId = TripId::from_u128(102);
 
 /// Metres north of a place in Cairo.
-fn at(north_m: f64) -> Point {
+pub(crate) fn at(north_m: f64) -> Point {
     Point::new(30.0444 + north_m / 111_195.0, 31.2357).expect("a place of the test")
 }
 
-fn facts() -> DriverFacts {
+pub(crate) fn facts() -> DriverFacts {
     DriverFacts {
         name: "Ali".to_owned(),
         status: DriverStatus::Approved,
@@ -40,22 +40,27 @@ fn facts() -> DriverFacts {
     }
 }
 
-struct Scene {
-    fleet: Fleet,
-    clock: Clock,
+pub(crate) struct Scene {
+    pub(crate) fleet: Fleet,
+    pub(crate) clock: Clock,
     effects: mpsc::Receiver<Effect>,
 }
 
 /// A fleet whose tasks never get a turn, since no test waits after this: what happens is what the
 /// test does.
-async fn scene() -> Scene {
+pub(crate) async fn scene() -> Scene {
     let tasks = Tasks::new();
     let clock = Clock::manual(START);
     let (sender, effects) = mpsc::channel(64);
     let db = storage::testing::database().await;
     let config = FleetConfig { drivers_max: 10_000, ..FleetConfig::default() };
     let fleet = Fleet::start(db, &tasks, clock.clone(), Dice::seeded(7), config, sender);
-    let cairo = City {
+    fleet.inner().map.replace(vec![cairo()], geo::Fences::default());
+    Scene { fleet, clock, effects }
+}
+
+fn cairo() -> City {
+    City {
         id: CityId(1),
         name: "Cairo".to_owned(),
         time_zone: "Africa/Cairo".to_owned(),
@@ -75,9 +80,7 @@ async fn scene() -> Scene {
         booking_due_limit: Piasters::ZERO,
         driver_debt_limit: Piasters(20_000),
         cash_step: Piasters(50),
-    };
-    fleet.inner().map.replace(vec![cairo], geo::Fences::default());
-    Scene { fleet, clock, effects }
+    }
 }
 
 impl Scene {
@@ -95,18 +98,25 @@ impl Scene {
         }
     }
 
-    fn moves(&self, driver: DriverId, north_m: f64) -> bool {
+    /// What a change of the table brings about.
+    pub(crate) fn draw(&self, fences: Vec<geo::Fence>) {
+        let inner = self.fleet.inner();
+        inner.map.replace(vec![cairo()], geo::Fences::new(fences));
+        inner.close_queues(self.clock.now());
+    }
+
+    pub(crate) fn moves(&self, driver: DriverId, north_m: f64) -> bool {
         self.fleet.ingest(&self.seat(driver), &self.fix(north_m)).expect("a good position").live
     }
 
-    fn online(&self, driver: DriverId, north_m: f64) {
+    pub(crate) fn online(&self, driver: DriverId, north_m: f64) {
         self.fleet.set_facts(driver, facts());
         self.moves(driver, north_m);
         assert_eq!(self.fleet.state(driver), State::Available);
     }
 
     /// Time passes second by second, as the presence loop sees it.
-    fn pass(&self, seconds: u64) {
+    pub(crate) fn pass(&self, seconds: u64) {
         for _ in 0..seconds {
             self.clock.advance(Duration::from_secs(1));
             self.fleet.inner().sweep(self.clock.now());
@@ -235,7 +245,7 @@ async fn who_gives_a_trip_back_is_free_at_once_and_it_counts() {
     scene.fleet.assign(ALI, T1).expect("he is free");
     scene.fleet.finish(ALI, T1, Finish::GaveBack);
     assert_eq!(scene.fleet.state(ALI), State::Available);
-    scene.fleet.missed_offer(ALI);
+    scene.fleet.missed_offer(ALI, None);
     let seen = &scene.fleet.candidates(at(0.0), 1000.0, 10)[0];
     assert_eq!((seen.acceptance, seen.completion), (0.0, 0.0));
     assert_eq!(scene.fleet.meter(T1), None, "the next driver begins his own track");

@@ -160,7 +160,8 @@ impl Flows {
             self.fleet.release(driver, trip);
         }
         if matches!(outcome, OfferOutcome::Declined | OfferOutcome::Expired) {
-            self.fleet.missed_offer(driver);
+            let pickup = self.trips.live(trip).map(|trip| trip.pickup.at);
+            self.fleet.missed_offer(driver, pickup);
         }
         self.dispatch.offer_ended(trip, driver, ended);
         if let Some(reason) = told {

@@ -11,6 +11,7 @@
 
 mod acts;
 mod aftermath;
+mod airport_queue;
 mod answer_offer;
 mod audit;
 mod bids;
@@ -78,6 +79,7 @@ use trips::Trips;
 
 pub use acts::Acted;
 pub use aftermath::{AFTERMATH, Aftermath, Completions};
+pub use airport_queue::keep_telling_places;
 pub use answer_offer::{Answer, Answered, OfferAction};
 pub use bids::{BidView, BidderVehicle, BidderView, BidsView};
 pub use book_trip::{TripRequest, TripRequested};

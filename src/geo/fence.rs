@@ -4,7 +4,9 @@
 //! a place on an edge or a corner is inside. An edge takes the short way round the Earth, so a
 //! fence may lie across the antimeridian; no fence holds a pole.
 
-use base::{CityId, Point};
+use std::collections::HashMap;
+
+use base::{CityId, EARTH_RADIUS_M, Point};
 use rstar::{AABB, RTree, RTreeObject};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -58,6 +60,7 @@ pub struct Fence {
 #[derive(Debug, Default)]
 pub struct Fences {
     fences: Vec<(Fence, Shape)>,
+    by_id: HashMap<Uuid, usize>,
     boxes: RTree<FenceBox>,
 }
 
@@ -72,8 +75,25 @@ impl Fences {
             .filter(|(_, (shape, _))| shape.corners.len() >= 3)
             .map(|(number, (shape, _))| FenceBox { number, envelope: shape.envelope() })
             .collect();
+        let by_id = fences.iter().enumerate().map(|(number, (_, fence))| (fence.id, number));
+        let by_id = by_id.collect();
         let fences = fences.into_iter().map(|(shape, fence)| (fence, shape)).collect();
-        Self { fences, boxes: RTree::bulk_load(boxes) }
+        Self { fences, by_id, boxes: RTree::bulk_load(boxes) }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.fences.is_empty()
+    }
+
+    pub fn find(&self, id: Uuid) -> Option<&Fence> {
+        self.by_id.get(&id).map(|number| &self.fences[*number].0)
+    }
+
+    /// How far a place is from the edge of this fence, metres, on whichever side. `None` where
+    /// there is no such fence, or one that holds nothing.
+    pub fn edge_m(&self, id: Uuid, place: Point) -> Option<f64> {
+        let (fence, shape) = &self.fences[*self.by_id.get(&id)?];
+        (shape.corners.len() >= 3).then(|| edge_m(&fence.corners, place))
     }
 
     /// The fences that hold the place.
@@ -130,8 +150,13 @@ impl Shape {
         let mut inside = false;
         let mut from = *self.corners.last().expect("a fence in the tree has corners");
         for to in &self.corners {
+            // Most edges pass north or south of the place: nothing is to be multiplied.
+            if !within(from.1, to.1, y) {
+                from = *to;
+                continue;
+            }
             let side = side(from, *to, (x, y));
-            if side == 0 && within(from.0, to.0, x) && within(from.1, to.1, y) {
+            if side == 0 && within(from.0, to.0, x) {
                 return true;
             }
             let upward = from.1 <= y && y < to.1;
@@ -143,6 +168,29 @@ impl Shape {
         }
         inside
     }
+}
+
+/// To the nearest edge, metres, on a plane that touches the Earth at the place: right to a metre
+/// within a city.
+fn edge_m(corners: &[Point], place: Point) -> f64 {
+    let east_m = EARTH_RADIUS_M * place.lat().to_radians().cos();
+    let seen = |corner: &Point| {
+        let lng = (corner.lng() - place.lng() + 540.0).rem_euclid(360.0) - 180.0;
+        let north = (corner.lat() - place.lat()).to_radians() * EARTH_RADIUS_M;
+        (lng.to_radians() * east_m, north)
+    };
+    let ends = corners.iter().cycle().skip(1);
+    let edges = corners.iter().zip(ends).map(|(from, to)| (seen(from), seen(to)));
+    edges.map(|(from, to)| origin_to_m(from, to)).fold(f64::INFINITY, f64::min)
+}
+
+/// From the origin to a line between two places.
+fn origin_to_m(from: (f64, f64), to: (f64, f64)) -> f64 {
+    let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+    let length2 = dx * dx + dy * dy;
+    let along = if length2 > 0.0 { -(from.0 * dx + from.1 * dy) / length2 } else { 0.0 };
+    let along = along.clamp(0.0, 1.0);
+    (from.0 + along * dx).hypot(from.1 + along * dy)
 }
 
 /// Above zero when the place is left of the line, below when right, zero on it. In 128 bits: the
@@ -231,6 +279,29 @@ mod tests {
         check(&square, (-16.5, -180.0), true);
         check(&square, (-16.5, 0.0), false);
         check(&square, (-16.5, 179.4), false);
+    }
+
+    #[test]
+    fn a_place_is_so_far_from_a_fence() {
+        let check = |corners: &[(f64, f64)], place: (f64, f64), expected: &str| {
+            let fences = Fences::new(vec![fence(FenceKind::Airport, corners)]);
+            let place = Point::new(place.0, place.1).expect("a place");
+            let found = fences.edge_m(Uuid::from_u128(1), place);
+            let words = found.map_or("no such fence".to_owned(), |metres| format!("{metres:.0}"));
+            assert_eq!(words, expected, "{place:?}");
+        };
+        let square = [(30.0, 31.0), (30.0, 31.1), (30.1, 31.1), (30.1, 31.0)];
+        check(&square, (30.099, 31.05), "111");
+        check(&square, (30.0, 31.0), "0");
+        // A thousandth of a degree north is 111 m, and so is 1.155 thousandths east, here.
+        check(&square, (30.101, 31.05), "111");
+        check(&square, (30.05, 31.101_155), "111");
+        check(&square, (30.101, 31.101_155), "157");
+        let far_east = [(0.0, 179.9), (0.0, -179.9), (0.1, -179.9), (0.1, 179.9)];
+        check(&far_east, (0.099, 180.0), "111");
+        check(&far_east, (0.05, -179.899), "111");
+        check(&far_east, (0.05, 179.899), "111");
+        check(&square[..2], (30.0, 31.0), "no such fence");
     }
 
     #[test]

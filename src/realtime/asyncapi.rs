@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use demand::HintView;
+use fleet::QueuePlaceView;
 use flows::{
     Answered, BatchReply, BidView, OfferRevokedView, OfferView, TripForm, TripLocationView,
     TripRequested,
@@ -208,6 +209,7 @@ impl Book {
             ("bid", self.schema::<BidView>()),
             ("notice", self.schema::<NoticeView>()),
             ("demand.hint", self.schema::<HintView>()),
+            ("queue.position", self.schema::<QueuePlaceView>()),
             ("trip.event", self.schema::<TripEventView>()),
             ("snapshot", state),
         ];

@@ -22,6 +22,9 @@ pub fn facts() -> Value {
     for name in fleet::SESSION_FACTS {
         book.add::<fleet::DriverSession>("driver", name, 1);
     }
+    for name in fleet::FENCE_FACTS {
+        book.add::<fleet::DriverAtFence>("driver", name, 1);
+    }
     book.add::<payments::PaymentInitiated<'_>>("payment", "PAYMENT_INITIATED", 1);
     book.add::<payments::PaymentCompleted<'_>>("payment", "PAYMENT_COMPLETED", 1);
     book.add::<payments::PaymentFailed<'_>>("payment", "PAYMENT_FAILED", 1);

@@ -9,6 +9,7 @@
 mod access;
 mod acts;
 mod aftermath;
+mod airport;
 mod api_keys;
 mod attacks;
 mod audit;

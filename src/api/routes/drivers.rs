@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use base::Point;
-use fleet::{DaysView, DriverView, Fix, Profile};
+use fleet::{DaysView, DriverView, Fix, Profile, QueuePlaceView};
 use flows::{Flows, OnlineWish};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -20,6 +20,7 @@ pub(crate) fn routes() -> OpenApiRouter<Flows> {
         .routes(routes!(save_profile, profile))
         .routes(routes!(set_status))
         .routes(routes!(statistics))
+        .routes(routes!(queue))
 }
 
 /// A driver with his papers.
@@ -115,4 +116,21 @@ async fn set_status(
 )]
 async fn statistics(driver: Driver, State(flows): State<Flows>) -> Answer<DaysView> {
     Ok(Reply::ok(flows.driver_days(&driver.caller).await?))
+}
+
+/// The driver's place in the queue of an airport; null while he is in none.
+#[derive(Serialize, ToSchema)]
+struct QueueReply {
+    queue: Option<QueuePlaceView>,
+}
+
+/// The driver's place in the queue of the airport where he waits. He is told of every change by
+/// socket, too (`queue.position`). Drivers only.
+#[utoipa::path(
+    get, path = "/drivers/queue", tag = "drivers",
+    responses((status = 200, body = Success<'static, QueueReply>)),
+    security(("bearer" = []))
+)]
+async fn queue(driver: Driver, State(flows): State<Flows>) -> Answer<QueueReply> {
+    Ok(Reply::ok(QueueReply { queue: flows.queue_place(driver.id) }))
 }

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use base::{CityId, trimmed};
-use fleet::{FenceView, FencesPage};
+use fleet::{FenceQueueView, FenceView, FencesPage};
 use flows::{FenceRequest, Flows};
 use geo::FenceKind;
 use pricing::Factor;
@@ -28,7 +28,11 @@ use crate::routes::rulebook::{
 const ZONE_FACTORS: (Factor, Factor) = (Factor::ONE, Factor::CAP);
 
 pub(crate) fn routes() -> OpenApiRouter<Flows> {
-    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(change)).routes(routes!(disable))
+    OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(change))
+        .routes(routes!(disable))
+        .routes(routes!(queue))
 }
 
 /// A fence as it is to be.
@@ -36,7 +40,8 @@ pub(crate) fn routes() -> OpenApiRouter<Flows> {
 #[serde(rename_all = "camelCase")]
 struct FenceBody {
     /// `service_area`: pickups are served here, and where a city has one, nowhere else.
-    /// `restricted`: no pickups. `airport`: an airport. `surge`: prices are higher.
+    /// `restricted`: no pickups. `airport`: drivers who are free here stand in a queue, and pickups
+    /// are offered in its order. `surge`: prices are higher.
     #[schema(value_type = String)]
     kind: FenceKind,
     /// Riders read it where pickups are refused, and beside the price.
@@ -148,4 +153,15 @@ async fn disable(
 ) -> Answer<FenceReply> {
     let fence = flows.disable_fence(&caller, id, &body.reason, once).await?;
     Ok(Reply::ok(FenceReply { fence }))
+}
+
+/// The queue of an airport, first to last. 404 for a fence that is no airport, or not in force.
+/// Admins only.
+#[utoipa::path(
+    get, path = "/admin/fences/{id}/queue", tag = "admin", params(("id" = Uuid, Path)),
+    responses((status = 200, body = Success<'static, FenceQueueView>)),
+    security(("bearer" = []))
+)]
+async fn queue(_: Admin, State(flows): State<Flows>, Id(id): Id<Uuid>) -> Answer<FenceQueueView> {
+    Ok(Reply::ok(flows.fence_queue(id)?))
 }

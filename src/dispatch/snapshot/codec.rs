@@ -16,13 +16,17 @@ use crate::eligibility::Standing;
 use crate::model::{Search, Seen};
 use crate::strategy::Strategy;
 
-const VERSION: u8 = 1;
+/// Of a snapshot in which nobody stands in a queue: every program reads it.
+const PLAIN: u8 = 1;
+/// Of one in which somebody does.
+const QUEUED: u8 = 2;
 /// More than any list of a snapshot has: a length beyond it is no length.
 const LONGEST: usize = 1 << 22;
 
 pub(crate) fn encode(snapshot: &Snapshot) -> Vec<u8> {
     let mut out = Pen { bytes: Vec::with_capacity(256 + snapshot.drivers.len() * 72), now: 0 };
-    out.byte(VERSION);
+    let is_queued = snapshot.drivers.iter().any(|seen| seen.in_line.is_some());
+    out.byte(if is_queued { QUEUED } else { PLAIN });
     out.signed(snapshot.now.0);
     out.now = snapshot.now.0;
     out.word(snapshot.way);
@@ -44,7 +48,7 @@ pub(crate) fn encode(snapshot: &Snapshot) -> Vec<u8> {
 /// `None`: this is no snapshot, or one that this program can't read.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Snapshot> {
     let mut from = Eye { bytes, now: 0 };
-    if from.byte()? != VERSION {
+    if !matches!(from.byte()?, PLAIN | QUEUED) {
         return None;
     }
     let now = from.signed()?;
@@ -177,9 +181,13 @@ impl Pen {
             Standing::Finishing { left_s } => (5, Some(left_s)),
         };
         let flag = |is: bool, bit: u8| if is { bit } else { 0 };
-        let flags = flag(seen.approved, 1) | flag(seen.fraud, 2) | flag(seen.in_debt, 4);
+        let flags = flag(seen.approved, 1)
+            | flag(seen.fraud, 2)
+            | flag(seen.in_debt, 4)
+            | flag(seen.in_line.is_some(), 8);
         self.byte(standing | flags << 4);
         left_s.into_iter().for_each(|left_s| self.number(left_s.into()));
+        seen.in_line.into_iter().for_each(|place| self.number(place.into()));
         self.byte(seen.tier.index() as u8);
         for number in [seen.rating, seen.acceptance, seen.completion] {
             self.single(number);
@@ -344,6 +352,7 @@ impl Eye<'_> {
             _ => return None,
         };
         let flags = byte >> 4;
+        let in_line = if flags & 8 == 0 { None } else { Some(self.small()?) };
         Some(Seen {
             driver,
             at,
@@ -360,6 +369,7 @@ impl Eye<'_> {
             approved: flags & 1 != 0,
             fraud: flags & 2 != 0,
             in_debt: flags & 4 != 0,
+            in_line,
         })
     }
 

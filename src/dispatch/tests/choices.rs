@@ -136,7 +136,8 @@ async fn the_words_of_the_program_are_those_that_the_database_takes() {
     let mut owner = storage::testing::owner(&db).await;
     let strategies: Vec<&str> = Strategy::ALL.iter().map(|one| one.name()).collect();
     let with = |more: &[&'static str]| [strategies.as_slice(), more].concat();
-    let verdicts = [Verdict::Offered, Verdict::Ranked, Verdict::TooFar, Verdict::NotScored];
+    use Verdict::{BehindQueue, NotScored, Offered, Ranked, TooFar};
+    let verdicts = [Offered, Ranked, TooFar, NotScored, BehindQueue];
     let verdicts = verdicts.into_iter().chain(Gate::ALL.map(Verdict::Barred));
     let outcomes = Outcome::ALL.iter().map(|outcome| outcome.name()).chain(["pending"]);
     let lists = [

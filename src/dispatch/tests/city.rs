@@ -66,6 +66,7 @@ pub(super) fn seen(number: u128, metres: f64) -> Seen {
         approved: true,
         fraud: false,
         in_debt: false,
+        in_line: None,
     }
 }
 
@@ -82,11 +83,13 @@ pub(super) enum Ways {
 pub(super) struct City {
     pub(super) drivers: Vec<Seen>,
     pub(super) ways: Ways,
+    /// Where places in line count; nowhere named: everywhere.
+    pub(super) airports: Vec<Point>,
 }
 
 impl City {
     pub(super) fn new(drivers: Vec<Seen>) -> Self {
-        Self { drivers, ways: Ways::Straight }
+        Self { drivers, ways: Ways::Straight, airports: Vec::new() }
     }
 
     pub(super) fn of(&mut self, number: u128) -> &mut Seen {
@@ -98,11 +101,16 @@ impl City {
 impl View for City {
     fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
         let mut near: Vec<Seen> = self.drivers.clone();
+        let has_line = self.airports.is_empty() || self.airports.contains(&at);
         for seen in &mut near {
             seen.distance_m = seen.distance_from(at);
+            seen.in_line = seen.in_line.filter(|_| has_line);
         }
-        near.retain(|seen| seen.distance_m <= radius_m);
-        near.sort_by(|a, b| a.distance_m.total_cmp(&b.distance_m));
+        near.retain(|seen| seen.in_line.is_some() || seen.distance_m <= radius_m);
+        near.sort_by(|a, b| {
+            let place = |seen: &Seen| (seen.in_line.is_none(), seen.in_line);
+            place(a).cmp(&place(b)).then(a.distance_m.total_cmp(&b.distance_m))
+        });
         near.truncate(limit);
         out.extend(near);
     }

@@ -169,6 +169,7 @@ enum Step {
     End(u128, Outcome),
     Move(u128, f64, Standing),
     Choose(Way),
+    Queue(u128, Option<u32>),
     Wait(u64),
 }
 
@@ -181,10 +182,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]);
     let outcome = prop::sample::select(Outcome::ALL.to_vec());
     prop_oneof![
-        3 => (1_u128..=6, 0.0..4_000.0).prop_map(|(n, at)| Step::Ask(n, at)),
+        2 => (1_u128..=6, 0.0..4_000.0).prop_map(|(n, at)| Step::Ask(n, at)),
+        2 => (1_u128..=6, 0_u16..4).prop_map(|(n, at)| Step::Ask(n, f64::from(at) * 1_000.0)),
         4 => (1_u128..=12, outcome).prop_map(|(n, outcome)| Step::End(n, outcome)),
         2 => (1_u128..=12, 0.0..9_000.0, standing).prop_map(|(n, at, how)| Step::Move(n, at, how)),
         1 => prop::sample::select(Way::ALL.to_vec()).prop_map(Step::Choose),
+        1 => (1_u128..=12, prop::option::of(1_u32..9)).prop_map(|(n, place)| Step::Queue(n, place)),
         4 => (1_u64..9_000).prop_map(Step::Wait),
     ]
 }
@@ -198,6 +201,8 @@ proptest! {
         rules.presets.batched.swap = Some(Swap::default());
         let drivers = (1..=12).map(|n| seen(n, n as f64 * 350.0)).collect();
         let mut play = Play::with(rules.clone(), drivers);
+        // Pickups elsewhere see the same drivers without their places.
+        play.city.airports = (0..4).map(|n| north(f64::from(n) * 1_000.0)).collect();
         for step in steps {
             match step {
                 Step::Ask(number, at) => {
@@ -212,6 +217,7 @@ proptest! {
                     (seen.at, seen.standing) = (north(at), standing);
                 }
                 Step::Choose(way) => play.board.choose(CityId(1), way),
+                Step::Queue(number, place) => play.city.of(number).in_line = place,
                 Step::Wait(ms) => play.now = play.now + Duration::from_millis(ms),
             }
             let (_, snapshots) = keep(&mut play);
@@ -257,6 +263,7 @@ fn what_is_written_is_read() {
     play.city.of(2).standing = Standing::Finishing { left_s: 70_000 };
     play.city.of(5).documents_until = Millis(i64::MAX);
     play.city.of(6).waiting_since = Millis(i64::MIN);
+    play.city.of(7).in_line = Some(u32::MAX);
     for _ in 0..3 {
         let (_, snapshots) = keep(&mut play);
         let bytes = Row::of(&snapshots[0]).body;

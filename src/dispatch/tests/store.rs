@@ -164,8 +164,10 @@ async fn the_trace_shows_verdict_score_parts_and_answer_to_admins_only() {
         distance_m: 900,
         eta_s: None,
         parts: None,
+        in_line: None,
     };
     let offered = Considered {
+        in_line: Some(3),
         score: Some(parts.total()),
         eta_s: Some(240),
         parts: Some(parts),
@@ -189,6 +191,7 @@ async fn the_trace_shows_verdict_score_parts_and_answer_to_admins_only() {
         .collect();
     assert_eq!(words, ["offered 900 Some(240) accepted", "busy 900 None -"]);
     assert_eq!((rows[0].at, rows[0].parts, rows[0].score), (START, Some(parts), Some(0.45)));
+    assert_eq!((rows[0].queue_place, rows[1].queue_place), (Some(3), None));
     assert_eq!(rows[0].answered_at, Some(START + Duration::from_secs(5)));
     assert_eq!((rows[0].bid, rows[1].bid), (Some(Piasters(4_250)), None));
     assert!(trace(&books.db, &who(Role::Rider), plan.trip).await.expect("none").trace.is_empty());

@@ -28,6 +28,10 @@ INSERT INTO city_dispatch (city_id, strategy, changed_at, changed_by)
 SELECT 1, 'batched', now(), id FROM users WHERE role = 'admin';
 INSERT INTO city_shadows (city_id, strategy, changed_at, changed_by)
 SELECT 1, 'batched', now(), id FROM users WHERE role = 'admin';
+INSERT INTO geofences (id, city_id, kind, name, corners)
+VALUES (gen_random_uuid(), 1, 'airport', 'Airport', '[[30, 31], [30, 32], [31, 31]]');
+INSERT INTO airport_queue (driver_id, fence_id, since)
+SELECT d.id, g.id, now() FROM (SELECT id FROM drivers LIMIT 1) d, geofences g;
 INSERT INTO event_store SELECT 'trip', id, 1, 'TRIP_REQUESTED', '{}', now() FROM trips;
 INSERT INTO outbox (aggregate_type, aggregate_id, seq, event_type, payload, created_at)
 SELECT aggregate_type, aggregate_id, seq, event_type, payload, created_at FROM event_store;
