@@ -21,8 +21,8 @@ use crate::wire::QuoteView;
 /// First byte of every quote; another form gets another number.
 const FORM: u8 = 1;
 /// Of a quote by a variant of an experiment, which says so behind the rest. All others keep the
-/// first form: a program that knows no experiments redeems them.
-const FORM_OF_TRIAL: u8 = 2;
+/// first form: a program that knows no experiments redeems them. Two is of trips booked ahead.
+const FORM_OF_TRIAL: u8 = 3;
 /// Half of the hash, as RFC 2104 allows: 128 bits can't be guessed within ten minutes.
 const TAG_BYTES: usize = 16;
 /// How far the pickup may move, metres.
