@@ -225,6 +225,7 @@ fn booking(rider: UserId) -> anyhow::Result<NewTrip> {
         price: Piasters(10_000),
         card: None,
         promo: None,
+        arm: None,
         due_allowed: Piasters::ZERO,
         commission: BasisPoints(1500),
         surge: 1.0,

@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 use base::{Caller, Code, DriverId, Problem, Role, UserId};
 use identity::{ApiKeys, Partner, Scope, Tokens};
+use pricing::Asker;
 
 use crate::reply::Refusal;
 
@@ -94,7 +95,7 @@ pub(crate) struct Rider(pub Caller);
 
 /// Who may ask for prices: a rider, or a partner whose key opens them.
 #[derive(Clone, Copy)]
-pub(crate) struct PriceAsker(pub UserId);
+pub(crate) struct PriceAsker(pub Asker);
 
 /// Who may look for cars: anyone who is logged in, or a partner whose key opens that.
 #[derive(Clone, Copy)]
@@ -147,8 +148,11 @@ impl<S: Send + Sync> FromRequestParts<S> for PriceAsker {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         match Identified::partner(parts, Scope::PricingEstimate)? {
             // No account has this id, so nobody books with a partner's quote.
-            Some(partner) => Ok(Self(UserId(partner.key.0))),
-            None => Ok(Self(Rider::from_request_parts(parts, state).await?.0.user)),
+            Some(partner) => Ok(Self(Asker::Partner(UserId(partner.key.0)))),
+            None => {
+                let Rider(rider) = Rider::from_request_parts(parts, state).await?;
+                Ok(Self(Asker::Rider(rider.user)))
+            }
         }
     }
 }

@@ -13,9 +13,11 @@ const LOCATION_PATIENCE: Duration = Duration::from_secs(5);
 const PRICING_PATIENCE: Duration = Duration::from_secs(10);
 const REPORT_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Routes that read much: reports and statements.
+/// Routes that read much: reports, statements, results of experiments.
 fn is_report(route: &str) -> bool {
-    route.starts_with("/admin/reports/") || route.ends_with("/statement")
+    route.starts_with("/admin/reports/")
+        || route.ends_with("/statement")
+        || route == "/admin/experiments/{id}/results"
 }
 
 /// How long the answer of `route` may take.
@@ -136,6 +138,7 @@ mod tests {
         check(Method::HEAD, "/api/v1/location/nearby", "nearby");
         check(Method::GET, "/api/v1/wallet/statement", "report");
         check(Method::GET, "/api/v1/admin/reports/daily", "report");
+        check(Method::GET, "/api/v1/admin/experiments/{id}/results", "report");
     }
 
     #[test]

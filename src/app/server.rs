@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use analytics::Analytics;
 use anyhow::Context;
 use base::{Clock, Dice, Piasters};
 use books::Books;
@@ -225,8 +226,9 @@ async fn furnish(
     let fraud = Fraud::new(db.clone(), clock.clone(), setup.fraud);
     let slow = slow(db);
     let books = Books::new(db.clone(), slow.clone(), clock.clone());
-    let demand = Demand::start(db.clone(), tasks, clock.clone());
     let flows = Flows::new(House {
+        demand: Demand::start(db.clone(), tasks, clock.clone()),
+        analytics: Analytics::start(db.clone(), slow.clone(), tasks, clock.clone()),
         db: db.clone(),
         slow,
         breakers,
@@ -245,7 +247,6 @@ async fn furnish(
         act_limits: setup.act_limits,
         fraud,
         books,
-        demand,
         keys: IdempotencyKeys::new(db.clone()),
         jobs: Jobs::new(db.clone(), dice),
         tasks: tasks.clone(),

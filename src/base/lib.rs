@@ -1,4 +1,5 @@
-//! Words that every room speaks: ids, money, points, time, days, chance, refusals, limits.
+//! Words that every room speaks: ids, money, points, time, days, chance, refusals, limits, and
+//! tables as text.
 //!
 //! Owns no state. Does no I/O, knows no runtime: the one place that reads the machine's clock is
 //! [`Clock::system`], the one place that draws chance is [`Dice`].
@@ -9,6 +10,7 @@
 
 mod caller;
 mod clock;
+pub mod csv;
 mod cursor;
 mod day;
 mod dice;

@@ -11,7 +11,6 @@
 //!   connections that nobody else needs;   (test: `looks_at_a_day_use_its_indexes`)
 //! - a statement adds up to the ledger's balance, or is not given.
 
-mod csv;
 mod reconcile;
 mod reports;
 mod statements;

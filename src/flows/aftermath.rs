@@ -79,6 +79,8 @@ impl Aftermath {
         match way {
             Way::Forth => {
                 fleet::add_to_day_in_tx(&mut tx, &driven, &zone).await?;
+                let commission = driven.fare.share(trip.commission);
+                self.0.analytics.completed(trip.tier, driven.fare, commission, driven.distance_m);
                 if let Some(drive) = drive(&trip) {
                     routing::learn_in_tx(&mut tx, &drive, &zone).await?;
                 }

@@ -12,10 +12,10 @@ use events::Once;
 use fleet::City;
 use fraud::{Movement, Note};
 use payments::CardId;
-use pricing::{Booking, Quote, QuoteRefused};
+use pricing::{Arm, Booking, Quote, QuoteRefused};
 use serde::Serialize;
 use storage::Who;
-use trips::{NewTrip, Passenger, Place, StatusView, Terms, Trip, TripError};
+use trips::{NewTrip, Passenger, Place, PriceArm, StatusView, Terms, Trip, TripError};
 use utoipa::ToSchema;
 
 use crate::Flows;
@@ -168,6 +168,9 @@ impl Flows {
         };
         let route = self.route(booking.pickup, &stops, booking.destination, now).await?;
         let fresh = self.pricing.quote_now(&booking, &route, now)?;
+        if let Some(arm) = fresh.arm {
+            self.analytics.exposed(arm, caller.user.as_rider(), now);
+        }
         match refused {
             Some(why) => Err(refusal(why, &fresh)),
             None if request.price.is_some_and(|price| price != fresh.price) => {
@@ -223,6 +226,7 @@ fn new_trip(request: TripRequest, caller: &Caller, quote: &Quote, city: &City) -
         price: quote.price,
         card: request.card.map(|card| card.0),
         promo: None,
+        arm: quote.arm.map(|Arm { experiment, variant }| PriceArm { experiment, variant }),
         due_allowed: city.booking_due_limit,
         commission: quote.commission,
         surge: quote.surge,

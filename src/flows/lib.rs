@@ -26,6 +26,7 @@ mod deposits;
 mod disputes;
 mod drive_trip;
 mod effects;
+mod experiments;
 mod fences;
 mod follow_trip;
 mod forecast_demand;
@@ -59,6 +60,7 @@ mod withdrawals;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use analytics::Analytics;
 use base::Clock;
 use books::Books;
 use demand::Demand;
@@ -92,6 +94,7 @@ pub use deposits::Cashier;
 pub use disputes::Resolve;
 pub use drive_trip::{Advance, Step};
 pub use effects::{INBOX, Inbox, run};
+pub use experiments::ExperimentRequest;
 pub use fences::FenceRequest;
 pub use follow_trip::TripReplay;
 pub use forecast_demand::{EVERY_QUARTER, FORECAST_DEMAND, Forecaster, keep_hinting};
@@ -134,6 +137,7 @@ pub struct House {
     pub fraud: Fraud,
     pub books: Books,
     pub demand: Demand,
+    pub analytics: Analytics,
     /// Idempotency keys.
     pub keys: IdempotencyKeys,
     /// What is to be done later.

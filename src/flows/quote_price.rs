@@ -2,7 +2,7 @@
 
 use ::promo::{self, Credit, Fare};
 use base::{CityId, Fault, Millis, Point, Problem, Tier, UserId};
-use pricing::{Ask, EstimatePromo, EstimateReply, SurgeZone};
+use pricing::{Ask, Asker, EstimatePromo, EstimateReply, SurgeZone};
 use routing::Route;
 use storage::Who;
 use tracing::debug;
@@ -28,7 +28,7 @@ impl Flows {
     /// booked.
     pub async fn estimate(
         &self,
-        asker: UserId,
+        asker: Asker,
         ask: EstimateRequest,
     ) -> Result<EstimateReply, Problem> {
         let now = self.clock.now();
@@ -38,7 +38,7 @@ impl Flows {
         let etas: Vec<(Tier, Option<u32>)> =
             tiers.iter().map(|tier| (*tier, self.pickup_eta_s(ask.pickup, *tier, now))).collect();
         let question = Ask {
-            rider: asker,
+            asker,
             city: city.id,
             time_zone: &city.time_zone,
             pickup: ask.pickup,
@@ -47,8 +47,13 @@ impl Flows {
             route: &route,
             tiers: &etas,
         };
-        let mut reply = self.pricing.estimate(&question, now)?;
-        self.show_promos(asker, city.id, &mut reply, now).await;
+        let shown = self.pricing.estimate(&question, now)?;
+        self.analytics.shown(city.id, shown.surge, now);
+        if let Some(arm) = shown.arm {
+            self.analytics.exposed(arm, asker.user().as_rider(), now);
+        }
+        let mut reply = shown.reply;
+        self.show_promos(asker.user(), city.id, &mut reply, now).await;
         Ok(reply)
     }
 
@@ -105,10 +110,14 @@ impl Flows {
         Some(self.router.eta_s(nearest, pickup, now))
     }
 
-    /// Feeds the surge engine with the free drivers of each cell; called every few seconds.
+    /// Feeds the surge engine with the free drivers of each cell, and notes which surge; called
+    /// every few seconds.
     pub fn refresh_surge(&self) {
         let now = self.clock.now();
         let free = self.fleet.free_per_surge_cell(now);
-        self.pricing.refresh_surge(|cell| free.get(&cell).copied().unwrap_or(0), now);
+        let available = |cell| free.get(&cell).copied().unwrap_or(0);
+        let surging = self.pricing.refresh_surge(available, now);
+        let city_of = |at| self.fleet.city_of(at).map(|city| city.id);
+        self.analytics.surged(&surging, city_of, now);
     }
 }

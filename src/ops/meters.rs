@@ -13,7 +13,7 @@ use crate::Tasks;
 /// Bucket borders in seconds for everything that ends in `_seconds`.
 const SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-/// A match or a trip takes minutes, not milliseconds.
+/// A match, a trip or a surge takes minutes, not milliseconds.
 const LONG_SECONDS: &[f64] = &[0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0];
 
 /// The process's metrics. Cheap to clone.
@@ -32,6 +32,10 @@ impl Meters {
             })
             .and_then(|b| {
                 let matcher = Matcher::Full("smartline_trip_duration_seconds".to_owned());
+                b.set_buckets_for_metric(matcher, LONG_SECONDS)
+            })
+            .and_then(|b| {
+                let matcher = Matcher::Full("smartline_surge_episode_seconds".to_owned());
                 b.set_buckets_for_metric(matcher, LONG_SECONDS)
             })
             .unwrap_or_else(|_| PrometheusBuilder::new());

@@ -18,7 +18,8 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::calendar::{self, Event, SurgeArea, Window};
-use crate::quote::{Promise, Quote, QuoteKey, QuoteRefused, Way};
+use crate::experiments::{Arm, Experiment, Twist};
+use crate::quote::{Promise, Quote, QuoteKey, QuoteRefused, Trial, Way};
 use crate::rulebook::RULES;
 use crate::store;
 use crate::surge::SurgeEngine;
@@ -40,7 +41,7 @@ const SURGE_MESSAGE: &str = "Prices are higher due to increased demand";
 /// A question for the prices of several tiers.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
-    pub rider: UserId,
+    pub asker: Asker,
     pub city: CityId,
     /// IANA name, `Africa/Cairo`.
     pub time_zone: &'a str,
@@ -50,6 +51,32 @@ pub struct Ask<'a> {
     pub route: &'a Route,
     /// The tiers asked for, each with the seconds until a car could be at the pickup.
     pub tiers: &'a [(Tier, Option<u32>)],
+}
+
+/// Who wants to know prices, and may use the quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    Rider(UserId),
+    /// Asks for people whom nobody here knows: in no experiment.
+    Partner(UserId),
+}
+
+impl Asker {
+    pub const fn user(self) -> UserId {
+        match self {
+            Self::Rider(user) | Self::Partner(user) => user,
+        }
+    }
+}
+
+/// Prices, and what is counted of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    pub reply: EstimateReply,
+    /// The variant of an experiment that set them.
+    pub arm: Option<Arm>,
+    /// What is charged of the surge.
+    pub surge: Factor,
 }
 
 /// A trip about to be booked.
@@ -95,6 +122,16 @@ pub(crate) struct Book {
     pub windows: Vec<Window>,
     pub events: Vec<Event>,
     pub surge_areas: Vec<SurgeArea>,
+    pub experiments: Vec<Experiment>,
+}
+
+impl Book {
+    /// What the experiment that runs in a city does to a rider's prices, if he is in it.
+    fn drawn(&self, city: CityId, rider: UserId, now: Millis) -> Option<(Trial, Twist)> {
+        let running = self.experiments.iter().find(|one| one.city == city && one.runs(now))?;
+        let (arm, twist) = running.draw(rider)?;
+        Some((Trial { arm, surge_cap: twist.surge_cap }, *twist))
+    }
 }
 
 /// Where the book is read from.
@@ -175,12 +212,17 @@ impl Pricing {
     }
 
     /// Prices every tier asked for that the city serves; refused when it serves none of them.
-    pub fn estimate(&self, ask: &Ask<'_>, now: Millis) -> Result<EstimateReply, PricingError> {
+    pub fn estimate(&self, ask: &Ask<'_>, now: Millis) -> Result<Shown, PricingError> {
+        let book = self.0.book.load();
+        let drawn = match ask.asker {
+            Asker::Rider(rider) => book.drawn(ask.city, rider, now),
+            Asker::Partner(_) => None,
+        };
         let mut estimates = Vec::with_capacity(ask.tiers.len());
-        let mut unserved = None;
+        let (mut unserved, mut surge) = (None, Factor::ONE);
         for (tier, pickup_s) in ask.tiers {
             let booking = Booking {
-                rider: ask.rider,
+                rider: ask.asker.user(),
                 city: ask.city,
                 time_zone: ask.time_zone,
                 pickup: ask.pickup,
@@ -189,8 +231,11 @@ impl Pricing {
                 tier: *tier,
                 price: None,
             };
-            match self.price(&booking, ask.route, now) {
-                Ok(priced) => estimates.push(estimate(priced, ask.route, *pickup_s)),
+            match self.price(&book, &booking, ask.route, drawn, now) {
+                Ok(priced) => {
+                    surge = priced.surge;
+                    estimates.push(estimate(priced, ask.route, *pickup_s));
+                }
                 Err(PricingError::NotServed { city, tier }) => {
                     unserved = Some(PricingError::NotServed { city, tier });
                 }
@@ -200,21 +245,24 @@ impl Pricing {
         match unserved {
             Some(error) if estimates.is_empty() => Err(error),
             _ => {
-                let surge_active = self.factor_at(ask.pickup) > Factor::ONE;
+                let surge_active = surge > Factor::ONE;
                 let surge_message = surge_active.then_some(SURGE_MESSAGE);
-                Ok(EstimateReply { estimates, surge_active, surge_message })
+                let reply = EstimateReply { estimates, surge_active, surge_message };
+                Ok(Shown { reply, arm: drawn.map(|(trial, _)| trial.arm), surge })
             }
         }
     }
 
-    /// The price at this moment, as a fresh quote.
+    /// The price at this moment, as a fresh quote for the rider who books.
     pub fn quote_now(
         &self,
         booking: &Booking<'_>,
         route: &Route,
         now: Millis,
     ) -> Result<Quote, PricingError> {
-        self.price(booking, route, now).map(|priced| priced.quote)
+        let book = self.0.book.load();
+        let drawn = book.drawn(booking.city, booking.rider, now);
+        self.price(&book, booking, route, drawn, now).map(|priced| priced.quote)
     }
 
     /// Takes a rider at his quote, if it is one of ours, for this booking, and still good.
@@ -235,7 +283,8 @@ impl Pricing {
         if booking.price.is_some_and(|price| price != promise.price) {
             return Err(QuoteRefused::PriceChanged);
         }
-        let surge = self.factor_at(booking.pickup);
+        let cap = promise.trial.map_or(Factor::CAP, |trial| trial.surge_cap);
+        let surge = self.factor_at(booking.pickup).min(cap);
         if surge.0 * 2 >= promise.surge.0 * SURGE_ROSE_HALVES {
             return Err(QuoteRefused::SurgeRose);
         }
@@ -247,6 +296,7 @@ impl Pricing {
             duration_s: promise.duration_s,
             surge: promise.surge.as_f32(),
             commission: promise.commission,
+            arm: promise.trial.map(|trial| trial.arm),
             expires: promise.expires,
         })
     }
@@ -257,14 +307,20 @@ impl Pricing {
     }
 
     /// Moves the surge of every zone a step; call it every few seconds. `available` says how many
-    /// drivers are free in a surge cell.
-    pub fn refresh_surge(&self, available: impl Fn(Cell) -> u32, now: Millis) {
+    /// drivers are free in a surge cell. Answers with the zones that surge.
+    pub fn refresh_surge(
+        &self,
+        available: impl Fn(Cell) -> u32,
+        now: Millis,
+    ) -> Arc<HashMap<Cell, Factor>> {
         let surging = {
             let mut engine = self.0.engine.lock();
             engine.refresh(now, available);
             engine.surging()
         };
-        self.0.surging.store(Arc::new(surging));
+        let surging = Arc::new(surging);
+        self.0.surging.store(Arc::clone(&surging));
+        surging
     }
 
     /// The multiplier of the zone that holds the place; 1 is none.
@@ -315,12 +371,13 @@ impl Pricing {
 
     fn price(
         &self,
+        book: &Book,
         booking: &Booking<'_>,
         route: &Route,
+        drawn: Option<(Trial, Twist)>,
         now: Millis,
     ) -> Result<Priced, PricingError> {
         let (city, tier) = (booking.city, booking.tier);
-        let book = self.0.book.load();
         let tariff = book
             .tariffs
             .iter()
@@ -328,19 +385,21 @@ impl Pricing {
             .ok_or(PricingError::NotServed { city, tier })?;
         let local =
             calendar::local(now, booking.time_zone).ok_or(PricingError::NoTimeZone { city })?;
-        let (surge, area) = self.surge_in(&book, booking.pickup);
+        let (surge, area) = self.surge_in(book, booking.pickup);
         let window = calendar::time_of_day(&book.windows, city, local);
         let event = calendar::event(&book.events, city, booking.pickup, now);
         let factors = Factors {
             surge,
             time_of_day: window.map_or(Factor::ONE, |window| window.factor),
             event: event.map_or(Factor::ONE, |event| event.factor),
+            twist: drawn.map_or(Twist::NONE, |(_, twist)| twist),
         };
+        let charged = factors.charged_surge();
         let reasons = [
             reason(
                 if area.is_some() { ReasonKind::SurgeZone } else { ReasonKind::Demand },
                 area.map(|area| &area.name),
-                factors.surge,
+                charged,
             ),
             reason(ReasonKind::Hours, window.map(|window| &window.name), factors.time_of_day),
             reason(ReasonKind::Event, event.map(|event| &event.name), factors.event),
@@ -352,12 +411,14 @@ impl Pricing {
             price: fare.total,
             distance_m: route.distance_m,
             duration_s: route.duration_s,
-            surge: factors.surge,
+            surge: charged,
             commission: tariff.commission,
             expires: now + limits::QUOTE_TTL,
+            trial: drawn.map(|(trial, _)| trial),
         };
         let quote = promise.quote(way(booking), &self.0.key);
-        Ok(Priced { quote, fare, reasons: reasons.into_iter().flatten().collect() })
+        let reasons = reasons.into_iter().flatten().collect();
+        Ok(Priced { quote, fare, surge: charged, reasons })
     }
 }
 
@@ -365,6 +426,8 @@ impl Pricing {
 struct Priced {
     quote: Quote,
     fare: Fare,
+    /// What is charged of it.
+    surge: Factor,
     reasons: Vec<PriceReason>,
 }
 
@@ -375,7 +438,7 @@ fn reason(kind: ReasonKind, name: Option<&String>, factor: Factor) -> Option<Pri
 }
 
 fn zone(center: Point, boundary: Vec<Point>, factor: Factor, name: Option<String>) -> SurgeZone {
-    SurgeZone { center, boundary, multiplier: factor.as_f32(), level: level(factor), name }
+    SurgeZone { center, boundary, multiplier: factor.as_f32(), level: SurgeLevel::of(factor), name }
 }
 
 const fn way<'a>(booking: &Booking<'a>) -> Way<'a> {
@@ -383,7 +446,7 @@ const fn way<'a>(booking: &Booking<'a>) -> Way<'a> {
 }
 
 fn estimate(priced: Priced, route: &Route, pickup_s: Option<u32>) -> Estimate {
-    let Priced { quote, fare, reasons } = priced;
+    let Priced { quote, fare, reasons, .. } = priced;
     let minutes = |seconds: u32| seconds.div_ceil(60).max(1);
     let edge = |share| quote.price.share(share).round_to(50);
     Estimate {
@@ -407,14 +470,5 @@ fn estimate(priced: Priced, route: &Route, pickup_s: Option<u32>) -> Estimate {
         },
         expires_at: quote.expires,
         quote_id: quote.id,
-    }
-}
-
-const fn level(factor: Factor) -> SurgeLevel {
-    match factor.0 {
-        ..13_000 => SurgeLevel::Low,
-        13_000..15_000 => SurgeLevel::Medium,
-        15_000..20_000 => SurgeLevel::High,
-        20_000.. => SurgeLevel::VeryHigh,
     }
 }

@@ -7,10 +7,13 @@
 //! - a price is worked out in whole numbers and rounded once, to half pounds;
 //! - a quote can't be forged or altered, and its price is the trip's price;
 //! - surge never passes three times, rises and falls in steps, and stays at least five minutes;
-//! - what operators change of the prices is in force, on this node, when they have their answer.
+//! - what operators change of the prices is in force, on this node, when they have their answer;
+//! - a rider in an experiment sees the prices of one variant as long as it lasts, and his quote
+//!   says which.
 
 mod calendar;
 mod desk;
+mod experiments;
 mod quote;
 mod rulebook;
 mod store;
@@ -20,7 +23,12 @@ mod tariff;
 mod tests;
 mod wire;
 
-pub use desk::{Ask, Booking, Pricing, PricingError};
+pub use desk::{Ask, Asker, Booking, Pricing, PricingError, Shown};
+pub use experiments::{
+    Arm, DISCOUNT_MAX, ExperimentView, ExperimentsPage, NewExperiment, RATE_FACTORS, Twist,
+    VARIANTS_MAX, Variant, VariantView, WEIGHT_MAX, experiment_add_in_tx, experiment_end_in_tx,
+    experiment_in_tx, experiment_lock_in_tx, experiments_in_tx,
+};
 pub use quote::{Quote, QuoteKey, QuoteRefused};
 pub use rulebook::{
     ChangeSubject, ChangeView, ChangesPage, EventView, EventsPage, HoursView, NewEvent, NewHours,

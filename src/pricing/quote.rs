@@ -1,6 +1,7 @@
 //! Quotes: prices as signed promises that nobody has to store.
 //!
-//! A quote's id is its content, signed: rider, way, tier, price, end of validity.
+//! A quote's id is its content, signed: rider, way, tier, price, end of validity, and the variant
+//! of an experiment that the price is of.
 //!
 //! Guarantees:
 //! - an id that this key didn't make is refused (test: `an_altered_quote_is_refused`);
@@ -13,11 +14,15 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use uuid::Uuid;
 
+use crate::experiments::Arm;
 use crate::tariff::Factor;
 use crate::wire::QuoteView;
 
 /// First byte of every quote; another form gets another number.
 const FORM: u8 = 1;
+/// Of a quote by a variant of an experiment, which says so behind the rest. All others keep the
+/// first form: a program that knows no experiments redeems them. Two is of trips booked ahead.
+const FORM_OF_TRIAL: u8 = 3;
 /// Half of the hash, as RFC 2104 allows: 128 bits can't be guessed within ten minutes.
 const TAG_BYTES: usize = 16;
 /// How far the pickup may move, metres.
@@ -57,6 +62,8 @@ pub struct Quote {
     /// The surge inside the price, 1 is none.
     pub surge: f32,
     pub commission: BasisPoints,
+    /// The variant of an experiment that set the price.
+    pub arm: Option<Arm>,
     /// The first moment at which it is over.
     pub expires: Millis,
 }
@@ -105,6 +112,15 @@ pub(crate) struct Promise {
     pub surge: Factor,
     pub commission: BasisPoints,
     pub expires: Millis,
+    pub trial: Option<Trial>,
+}
+
+/// How an experiment prices for a rider, as his quote remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Trial {
+    pub arm: Arm,
+    /// How far surge is charged there: what rises beyond it is no reason to refuse the quote.
+    pub surge_cap: Factor,
 }
 
 impl Promise {
@@ -118,12 +134,14 @@ impl Promise {
             duration_s: self.duration_s,
             surge: self.surge.as_f32(),
             commission: self.commission,
+            arm: self.trial.map(|trial| trial.arm),
             expires: self.expires,
         }
     }
 
     fn sign(&self, way: Way<'_>, key: &QuoteKey) -> String {
-        let mut bytes = vec![FORM, self.tier.index() as u8];
+        let form = if self.trial.is_some() { FORM_OF_TRIAL } else { FORM };
+        let mut bytes = vec![form, self.tier.index() as u8];
         bytes.extend(self.rider.0.as_bytes());
         bytes.extend(self.price.0.to_be_bytes());
         bytes.extend(self.distance_m.to_be_bytes());
@@ -131,6 +149,11 @@ impl Promise {
         bytes.extend(self.surge.0.to_be_bytes());
         bytes.extend(self.commission.0.to_be_bytes());
         bytes.extend(self.expires.0.to_be_bytes());
+        if let Some(Trial { arm, surge_cap }) = self.trial {
+            bytes.extend(arm.experiment.as_bytes());
+            bytes.push(arm.variant);
+            bytes.extend(surge_cap.0.to_be_bytes());
+        }
         for place in [way.pickup, way.destination].iter().chain(way.stops) {
             bytes.extend(degrees(place.lat()).to_be_bytes());
             bytes.extend(degrees(place.lng()).to_be_bytes());
@@ -153,11 +176,11 @@ impl Promise {
         mac.verify_truncated_left(tag).ok()?;
 
         let mut body = Reader(body);
-        if body.take()? != [FORM] {
+        let [form, tier] = body.take()?;
+        if form != FORM && form != FORM_OF_TRIAL {
             return None;
         }
-        let [tier] = body.take()?;
-        let promise = Self {
+        let mut promise = Self {
             tier: *Tier::ALL.get(usize::from(tier))?,
             rider: UserId(Uuid::from_bytes(body.take()?)),
             price: Piasters(i64::from_be_bytes(body.take()?)),
@@ -166,7 +189,11 @@ impl Promise {
             surge: Factor(u32::from_be_bytes(body.take()?)),
             commission: BasisPoints(i64::from_be_bytes(body.take()?)),
             expires: Millis(i64::from_be_bytes(body.take()?)),
+            trial: None,
         };
+        if form == FORM_OF_TRIAL {
+            promise.trial = Some(body.trial()?);
+        }
         let pickup = body.place()?;
         let destination = body.place()?;
         let mut stops = Vec::with_capacity(way.stops.len());
@@ -189,6 +216,13 @@ impl Reader<'_> {
         let (head, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*head)
+    }
+
+    fn trial(&mut self) -> Option<Trial> {
+        let experiment = Uuid::from_bytes(self.take()?);
+        let [variant] = self.take()?;
+        let surge_cap = Factor(u32::from_be_bytes(self.take()?));
+        Some(Trial { arm: Arm { experiment, variant }, surge_cap })
     }
 
     fn place(&mut self) -> Option<Point> {
@@ -223,7 +257,14 @@ mod tests {
             surge: Factor(13_000),
             commission: BasisPoints(1800),
             expires: Millis(1_700_000_000_000),
+            trial: None,
         }
+    }
+
+    fn tried() -> Promise {
+        let arm = Arm { experiment: Uuid::from_u128(0xE), variant: 3 };
+        let trial = Some(Trial { arm, surge_cap: Factor(12_000) });
+        Promise { surge: Factor(12_000), trial, ..promise() }
     }
 
     #[test]
@@ -239,6 +280,10 @@ mod tests {
         assert_eq!(Promise::open(&quote.id, way, &key), Some(promise()));
         assert_eq!((quote.price, quote.surge), (Piasters(5550), 1.3));
         assert_eq!(Promise::open(&quote.id, way, &QuoteKey::derive(b"other")), None);
+        assert_eq!(quote.arm, None);
+        let quote = tried().quote(way, &key);
+        assert_eq!(Promise::open(&quote.id, way, &key), Some(tried()));
+        assert_eq!(quote.arm.map(|arm| (arm.experiment.as_u128(), arm.variant)), Some((0xE, 3)));
     }
 
     #[test]
@@ -246,13 +291,15 @@ mod tests {
         let key = QuoteKey::derive(b"secret");
         let way = Way { pickup: point(30.0, 31.0), stops: &[], destination: point(30.1, 31.1) };
         let id = promise().quote(way, &key).id;
-        let bytes = URL_SAFE_NO_PAD.decode(&id).expect("base64url");
-        for place in 0..bytes.len() {
-            for bit in 0..8 {
-                let mut altered = bytes.clone();
-                altered[place] ^= 1 << bit;
-                let text = URL_SAFE_NO_PAD.encode(altered);
-                assert_eq!(Promise::open(&text, way, &key), None, "byte {place} bit {bit}");
+        for id in [&id, &tried().quote(way, &key).id] {
+            let bytes = URL_SAFE_NO_PAD.decode(id).expect("base64url");
+            for place in 0..bytes.len() {
+                for bit in 0..8 {
+                    let mut altered = bytes.clone();
+                    altered[place] ^= 1 << bit;
+                    let text = URL_SAFE_NO_PAD.encode(altered);
+                    assert_eq!(Promise::open(&text, way, &key), None, "byte {place} bit {bit}");
+                }
             }
         }
         let long = "A".repeat(1_000_000);

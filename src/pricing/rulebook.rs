@@ -100,10 +100,12 @@ pub enum ChangeSubject {
     Hours,
     Event,
     Fence,
+    Experiment,
 }
 
 impl ChangeSubject {
-    pub const ALL: [Self; 4] = [Self::Tariff, Self::Hours, Self::Event, Self::Fence];
+    pub const ALL: [Self; 5] =
+        [Self::Tariff, Self::Hours, Self::Event, Self::Fence, Self::Experiment];
 
     /// As the record has it.
     pub const fn name(self) -> &'static str {
@@ -112,6 +114,7 @@ impl ChangeSubject {
             Self::Hours => "hours",
             Self::Event => "event",
             Self::Fence => "fence",
+            Self::Experiment => "experiment",
         }
     }
 }

@@ -7,6 +7,7 @@ use storage::{Db, Who};
 
 use crate::calendar::{Area, Event, SurgeArea, Window};
 use crate::desk::Book;
+use crate::experiments;
 use crate::tariff::{Factor, Tariff};
 
 const TARIFFS: &str = "\
@@ -75,10 +76,12 @@ pub(crate) async fn load(db: &Db, now: Millis) -> Result<Book, Fault> {
         .map_err(storage::fault)?;
     let areas: Vec<(Corners, i32, String)> =
         sqlx::query_as(SURGE_AREAS).fetch_all(tx.conn()).await.map_err(storage::fault)?;
+    let experiments = experiments::load_in_tx(&mut tx, now).await?;
     Ok(Book {
         tariffs: tariffs.into_iter().map(tariff).collect::<Result<_, _>>()?,
         windows: windows.into_iter().map(window).collect::<Result<_, _>>()?,
         events: events.into_iter().map(event).collect::<Result<_, _>>()?,
+        experiments,
         surge_areas: areas.into_iter().map(surge_area).collect::<Result<_, _>>()?,
     })
 }

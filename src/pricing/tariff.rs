@@ -1,9 +1,13 @@
 //! The fare formula, in whole numbers.
 //!
 //! `max(minimum, (base + km·perKm + min·perMin) · surge · timeOfDay · event) + booking fee`,
-//! rounded once, to half pounds.
+//! rounded once, to half pounds. A variant of an experiment changes the rates, the surge or takes
+//! something off, between the same minimum and three times what the tariff alone would make
+//! (test: `no_variant_leaves_the_borders`).
 
 use base::{BasisPoints, CityId, Millis, Piasters, Tier, limits};
+
+use crate::experiments::Twist;
 
 /// Fares are rounded to this many piasters.
 const STEP: i64 = 50;
@@ -53,12 +57,20 @@ impl Tariff {
     }
 }
 
-/// What multiplies a fare.
+/// What multiplies a fare, and what else an experiment changes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Factors {
     pub surge: Factor,
     pub time_of_day: Factor,
     pub event: Factor,
+    pub twist: Twist,
+}
+
+impl Factors {
+    /// What is charged of the surge.
+    pub(crate) fn charged_surge(&self) -> Factor {
+        self.surge.min(self.twist.surge_cap)
+    }
 }
 
 /// A price and what it is made of: `trip + surge + booking_fee` is `total`.
@@ -81,17 +93,20 @@ pub(crate) fn fare(tariff: &Tariff, distance_m: u32, duration_s: u32, factors: F
 }
 
 fn price(tariff: &Tariff, distance_m: u32, duration_s: u32, factors: Factors) -> Piasters {
-    let raw = i128::from(tariff.base_fare.0) * METRE_SECONDS
-        + i128::from(tariff.per_km.0) * i128::from(distance_m) * 60
-        + i128::from(tariff.per_minute.0) * i128::from(duration_s) * 1000;
-    let one = i128::from(Factor::ONE.0);
-    let unit = METRE_SECONDS * one * one * one;
-    let multiplied = raw
-        * i128::from(factors.surge.0)
-        * i128::from(factors.time_of_day.0)
-        * i128::from(factors.event.0);
-    let whole = multiplied.max(i128::from(tariff.minimum_fare.0) * unit)
-        + i128::from(tariff.booking_fee.0) * unit;
+    let times = |factor: Factor| i128::from(factor.0);
+    let one = times(Factor::ONE);
+    let unit = METRE_SECONDS * one * one * one * one;
+    let base = i128::from(tariff.base_fare.0) * METRE_SECONDS;
+    let way = i128::from(tariff.per_km.0) * i128::from(distance_m) * 60;
+    let time = i128::from(tariff.per_minute.0) * i128::from(duration_s) * 1000;
+    let twist = factors.twist;
+    let raw = base * times(twist.base) + way * times(twist.per_km) + time * times(twist.per_minute);
+    let calendar = times(factors.time_of_day) * times(factors.event);
+    let multiplied = raw * times(factors.charged_surge()) * calendar;
+    let least = i128::from(tariff.minimum_fare.0) * unit;
+    let most = ((base + way + time) * one * times(Factor::CAP) * calendar).max(least);
+    let trip = (multiplied - i128::from(twist.discount.0) * unit).clamp(least, most);
+    let whole = trip + i128::from(tariff.booking_fee.0) * unit;
     // Halves up: the one rounding of a fare.
     let step = i128::from(STEP) * unit;
     let steps = (whole + step / 2).div_euclid(step);
@@ -106,8 +121,12 @@ mod tests {
     use super::*;
     use crate::tests::ECONOMY;
 
-    const CALM: Factors =
-        Factors { surge: Factor::ONE, time_of_day: Factor::ONE, event: Factor::ONE };
+    const CALM: Factors = Factors {
+        surge: Factor::ONE,
+        time_of_day: Factor::ONE,
+        event: Factor::ONE,
+        twist: Twist::NONE,
+    };
 
     fn total(tariff: &Tariff, km: f64, minutes: f64, factors: Factors) -> String {
         let (metres, seconds) = ((km * 1000.0) as u32, (minutes * 60.0) as u32);
@@ -155,8 +174,12 @@ mod tests {
 
     #[test]
     fn multipliers_multiply_before_the_minimum_and_the_fee_comes_after() {
-        let all =
-            Factors { surge: Factor(15_000), time_of_day: Factor(12_000), event: Factor(20_000) };
+        let all = Factors {
+            surge: Factor(15_000),
+            time_of_day: Factor(12_000),
+            event: Factor(20_000),
+            ..CALM
+        };
         assert_eq!(total(&ECONOMY, 20.0, 40.0, all), "360");
         // 10 · 1.3 = 13 is under the minimum; 10 · 1.8 = 18 is over it.
         assert_eq!(total(&ECONOMY, 0.0, 0.0, surge(13_000)), "15");
@@ -164,6 +187,29 @@ mod tests {
         let with_fee = Tariff { booking_fee: Piasters(250), ..ECONOMY };
         assert_eq!(total(&with_fee, 0.0, 0.0, CALM), "17.5");
         assert_eq!(total(&with_fee, 20.0, 40.0, surge(15_000)), "152.5");
+    }
+
+    #[test]
+    fn a_variant_changes_rates_surge_and_takes_off() {
+        let check = |twist: Twist, surge: u32, expected: &str| {
+            let factors = Factors { surge: Factor(surge), twist, ..CALM };
+            assert_eq!(total(&ECONOMY, 20.0, 40.0, factors), expected, "{twist:?}");
+        };
+        // 10 + 20·3.5 + 40·0.5 = 100
+        check(Twist { base: Factor(15_000), ..Twist::NONE }, 10_000, "105");
+        check(Twist { per_km: Factor(9_000), ..Twist::NONE }, 10_000, "93");
+        check(Twist { per_minute: Factor(5_000), ..Twist::NONE }, 10_000, "90");
+        check(Twist { surge_cap: Factor(12_000), ..Twist::NONE }, 15_000, "120");
+        check(Twist { surge_cap: Factor(12_000), ..Twist::NONE }, 11_000, "110");
+        check(Twist { discount: Piasters(1_250), ..Twist::NONE }, 10_000, "87.5");
+        // After surge, and down to the minimum.
+        check(Twist { discount: Piasters(1_250), ..Twist::NONE }, 20_000, "187.5");
+        check(Twist { discount: Piasters(9_000), ..Twist::NONE }, 10_000, "15");
+        // One and a half times the rates under the highest surge: three times the tariff.
+        let dear = Factor(15_000);
+        let dear = Twist { base: dear, per_km: dear, per_minute: dear, ..Twist::NONE };
+        check(dear, 20_000, "300");
+        check(dear, 30_000, "300");
     }
 
     #[test]
@@ -194,12 +240,38 @@ mod tests {
             let tariff = Tariff { booking_fee: Piasters(fee), ..ECONOMY };
             let factors = Factors {
                 surge: Factor(surge), time_of_day: Factor(time_of_day), event: Factor(event),
+                twist: Twist::NONE,
             };
             let fare = fare(&tariff, metres, seconds, factors);
             prop_assert_eq!(fare.trip + fare.surge + fare.booking_fee, fare.total);
             prop_assert!(fare.trip >= Piasters::ZERO && fare.surge >= Piasters::ZERO);
             prop_assert_eq!(fare.total.0 % 50, 0);
             prop_assert!(fare.total.0 <= base::limits::FARE_MAX);
+        }
+
+        #[test]
+        fn no_variant_leaves_the_borders(
+            metres in 0..200_000u32, seconds in 0..20_000u32, fee in 0..1000i64,
+            surge in 10_000..30_001u32, hours in 5_000..30_001u32,
+            rates in prop::array::uniform3(5_000..15_001u32), cap in 10_000..30_001u32,
+            discount in 0..10_001i64,
+        ) {
+            let tariff = Tariff { booking_fee: Piasters(fee), ..ECONOMY };
+            let twist = Twist {
+                base: Factor(rates[0]), per_km: Factor(rates[1]), per_minute: Factor(rates[2]),
+                surge_cap: Factor(cap), discount: Piasters(discount),
+            };
+            let of = |surge, twist| {
+                let factors =
+                    Factors { surge: Factor(surge), time_of_day: Factor(hours), twist, ..CALM };
+                fare(&tariff, metres, seconds, factors)
+            };
+            let (tried, highest) = (of(surge, twist), of(Factor::CAP.0, Twist::NONE));
+            prop_assert_eq!(tried.trip + tried.surge + tried.booking_fee, tried.total);
+            prop_assert!(tried.trip >= Piasters::ZERO && tried.surge >= Piasters::ZERO);
+            prop_assert!(tried.total <= highest.total, "above three times the tariff");
+            // The whole is rounded to half pounds.
+            prop_assert!(tried.total.0 + STEP / 2 >= tariff.minimum_fare.0 + fee, "below the minimum");
         }
     }
 }

@@ -54,7 +54,7 @@ fn route(distance_m: u32, duration_s: u32) -> Route {
     Route { distance_m, duration_s, polyline: None, source: RouteSource::GreatCircle }
 }
 
-fn booking() -> Booking<'static> {
+pub(crate) fn booking() -> Booking<'static> {
     Booking {
         rider: RIDER,
         city: CityId(1),
@@ -68,7 +68,7 @@ fn booking() -> Booking<'static> {
 }
 
 /// Raises the surge of the booking's zone to three times, from `from` on.
-fn crowd(desk: &Pricing, from: Millis) -> Millis {
+pub(crate) fn crowd(desk: &Pricing, from: Millis) -> Millis {
     let mut now = from;
     (0..50).for_each(|_| desk.requested(booking().pickup, now));
     for _ in 0..20 {
@@ -138,7 +138,7 @@ fn an_estimate_shows_each_served_tier() {
     let desk = desk();
     let way = route(10_000, 1201);
     let mut ask = Ask {
-        rider: RIDER,
+        asker: Asker::Rider(RIDER),
         city: CityId(1),
         time_zone: "Africa/Cairo",
         pickup: booking().pickup,
@@ -147,7 +147,7 @@ fn an_estimate_shows_each_served_tier() {
         route: &way,
         tiers: &[(Tier::Economy, Some(61)), (Tier::Premium, None)],
     };
-    let reply = desk.estimate(&ask, noon()).expect("an estimate");
+    let reply = desk.estimate(&ask, noon()).expect("an estimate").reply;
     assert_eq!((reply.surge_active, reply.surge_message), (false, None));
     let [economy] = &reply.estimates[..] else { panic!("one tier is served: {reply:?}") };
     assert_eq!(economy.price, Piasters::pounds(55));
@@ -159,7 +159,7 @@ fn an_estimate_shows_each_served_tier() {
     );
 
     let now = crowd(&desk, noon());
-    let reply = desk.estimate(&ask, now).expect("an estimate");
+    let reply = desk.estimate(&ask, now).expect("an estimate").reply;
     assert!(reply.surge_active && reply.surge_message.is_some());
     let economy = &reply.estimates[0];
     assert_eq!((economy.surge_multiplier, economy.price), (3.0, Piasters::pounds(165)));

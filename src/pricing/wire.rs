@@ -4,6 +4,8 @@ use base::{Millis, Piasters, Point, PromoCreditId, Tier};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::tariff::Factor;
+
 /// Answer to `POST /pricing/estimate`.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -138,4 +140,25 @@ pub enum SurgeLevel {
     /// Under 2.
     High,
     VeryHigh,
+}
+
+impl SurgeLevel {
+    /// Of a factor that is surge.
+    pub const fn of(factor: Factor) -> Self {
+        match factor.0 {
+            ..13_000 => Self::Low,
+            13_000..15_000 => Self::Medium,
+            15_000..20_000 => Self::High,
+            20_000.. => Self::VeryHigh,
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::VeryHigh => "very_high",
+        }
+    }
 }

@@ -59,6 +59,7 @@ const FILES: &[File] = &[
     file!(22, "bids", "0022_bids"),
     file!(23, "traffic", "0023_traffic"),
     file!(24, "demand", "0024_demand"),
+    file!(26, "experiments", "0026_experiments"),
     file!(27, "airport_queue", "0027_airport_queue"),
     file!(28, "shadows", "0028_shadows"),
 ];

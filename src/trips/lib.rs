@@ -40,8 +40,8 @@ pub use effect::Effect;
 pub use event::{EventName, Opened, TripEvent, evolve};
 pub use late::PaidLate;
 pub use model::{
-    CancelReason, Freed, NewTrip, OfferOutcome, Party, Passenger, PaymentStatus, Place, Side,
-    Status, Terms, Trip,
+    CancelReason, Freed, NewTrip, OfferOutcome, Party, Passenger, PaymentStatus, Place, PriceArm,
+    Side, Status, Terms, Trip,
 };
 pub use offers::{Bid, BidStatus, BidTerms};
 pub use pulse::PulseView;

@@ -304,6 +304,13 @@ impl Trip {
     }
 }
 
+/// The variant of an experiment with prices: the experiment's id and the variant's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PriceArm {
+    pub experiment: Uuid,
+    pub variant: u8,
+}
+
 /// What a new trip is made of. Everything in it is already checked: the quote redeemed, the pickup
 /// inside a service area, the texts trimmed.
 #[derive(Clone, Debug)]
@@ -324,6 +331,8 @@ pub struct NewTrip {
     pub card: Option<Uuid>,
     /// Taken off the price; gone meanwhile, the trip is not booked.
     pub promo: Option<promo::Offer>,
+    /// By which variant of an experiment it is priced.
+    pub arm: Option<PriceArm>,
     /// What the rider may owe and still book.
     pub due_allowed: Piasters,
     pub commission: BasisPoints,

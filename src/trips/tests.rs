@@ -67,6 +67,7 @@ fn new_trip(rider: RiderId, method: PaymentMethod) -> NewTrip {
         price: Piasters(10_000),
         card: None,
         promo: None,
+        arm: None,
         due_allowed: Piasters::ZERO,
         commission: BasisPoints(1500),
         surge: 1.0,

@@ -28,6 +28,7 @@ mod demand;
 mod deposits;
 mod deposits_killed;
 mod disputes;
+mod experiments;
 mod faults;
 mod fences;
 mod fraud;

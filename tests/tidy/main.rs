@@ -11,7 +11,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (0, &["base"]),
     (1, &["ops", "storage", "rooms", "events", "bus"]),
     (2, &["geo", "routing", "pricing", "ledger", "promo", "identity"]),
-    (3, &["fleet", "trips", "notify", "payments", "fraud", "books", "demand"]),
+    (3, &["fleet", "trips", "notify", "payments", "fraud", "books", "demand", "analytics"]),
     (4, &["dispatch"]),
     (5, &["flows"]),
     (6, &["api", "realtime", "worker"]),

@@ -47,7 +47,7 @@ base::words! {
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct DaysAsked {
+pub(crate) struct DaysAsked {
     /// The first day, in Cairo.
     #[param(format = Date, example = "2026-01-01")]
     from: String,
@@ -56,7 +56,7 @@ struct DaysAsked {
     to: String,
     /// `json` when absent.
     #[param(inline)]
-    format: Option<Format>,
+    pub(crate) format: Option<Format>,
 }
 
 impl DaysAsked {
@@ -65,7 +65,7 @@ impl DaysAsked {
     }
 
     /// Checked to be one already.
-    fn days(&self) -> Result<DayRange, Refusal> {
+    pub(crate) fn days(&self) -> Result<DayRange, Refusal> {
         let wrong = || base::Problem::field("to", "out_of_range", "no range of days");
         Ok(self.range().ok_or_else(wrong)?)
     }

@@ -12,6 +12,7 @@ mod dead_letters;
 mod demand;
 mod disputes;
 mod drivers;
+mod experiments;
 mod fences;
 mod fraud;
 mod live;
@@ -59,5 +60,6 @@ pub(crate) fn all() -> OpenApiRouter<Flows> {
         .merge(fraud::routes())
         .merge(live::routes())
         .merge(demand::routes())
+        .merge(experiments::routes())
         .merge(operations::routes())
 }

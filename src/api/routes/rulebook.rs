@@ -86,7 +86,7 @@ impl Check for TariffBody {
 }
 
 /// A share with at most two decimals.
-fn share(percent: f64) -> Option<BasisPoints> {
+pub(crate) fn share(percent: f64) -> Option<BasisPoints> {
     let hundredths = (percent * 100.0).round();
     let exact = (percent * 100.0 - hundredths).abs() < 1e-6;
     (exact && (0.0..=10_000.0).contains(&hundredths)).then_some(BasisPoints(hundredths as i64))

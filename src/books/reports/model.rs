@@ -1,10 +1,9 @@
 //! What a report says, and how it is written as a table.
 
+use base::csv::{self, Cell};
 use base::{CityId, DayRange, PaymentMethod, Piasters, Tier};
 use serde::Serialize;
 use utoipa::ToSchema;
-
-use crate::csv::{self, Cell};
 
 /// Which days, and which trips of them.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,10 @@
 //! What a statement says, and how it is written as a table.
 
+use base::csv::{self, Cell};
 use base::{JournalId, Millis, Piasters};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-use crate::csv::{self, Cell};
 
 /// An account at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -76,7 +76,7 @@ pub struct EventsPage {
     pub next_cursor: Option<String>,
 }
 
-/// One change of a tariff, of hours, an event or a fence.
+/// One change of a tariff, of hours, an event, a fence or an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeView {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Begin, draft, side};
 use crate::event::TripEvent;
-use crate::model::{NewTrip, Passenger, Place, Status, Trip};
+use crate::model::{NewTrip, Passenger, Place, PriceArm, Status, Trip};
 use crate::refusal::{Refusal, TripError};
 use crate::store::{ONE_PER_RIDER, json};
 
@@ -99,7 +99,8 @@ impl<'a> NewRow<'a> {
     }
 }
 
-/// Books a trip as its caller, in one commit: funds, row, first event, outbox, hold, promo.
+/// Books a trip as its caller, in one commit: funds, row, first event, outbox, its variant, hold,
+/// promo.
 pub(crate) async fn create(
     db: &Db,
     caller: &Caller,
@@ -115,7 +116,7 @@ pub(crate) async fn create(
     if unpaid > Piasters::ZERO || funds.due > new.due_allowed {
         return Err(TripError::PaymentDue { due: funds.due + unpaid });
     }
-    let (promo, card) = (new.promo, new.card);
+    let (promo, card, arm) = (new.promo, new.card, new.arm);
     let rest = new.price - promo.map_or(Piasters::ZERO, |offer| offer.amount);
     let hold = match new.method {
         PaymentMethod::Wallet => ledger::hold_for(rest, funds.wallet).map_err(|short| {
@@ -126,6 +127,9 @@ pub(crate) async fn create(
     let trip = draft(new, begin, hold);
     let event = TripEvent::first(&trip, side(caller));
     create_in_tx(&mut tx, &trip, &event).await?;
+    if let Some(arm) = arm {
+        note_arm_in_tx(&mut tx, trip.id, arm).await?;
+    }
     if hold > Piasters::ZERO {
         hold_in_tx(&mut tx, &trip, funds.wallet).await?;
     }
@@ -168,6 +172,18 @@ async fn bind_card_in_tx(tx: &mut Tx, trip: &Trip, card: Option<Uuid>) -> Result
         .await
         .map_err(fault)?;
     unfit.map_or(Ok(()), |why| Err(TripError::CardUnfit { why }))
+}
+
+/// Notes the variant by which the trip is priced, so that its experiment can be measured.
+async fn note_arm_in_tx(tx: &mut Tx, trip: TripId, arm: PriceArm) -> Result<(), Fault> {
+    sqlx::query("SELECT experiment_book($1, $2, $3)")
+        .bind(trip.0)
+        .bind(arm.experiment)
+        .bind(i32::from(arm.variant))
+        .execute(tx.conn())
+        .await
+        .map_err(fault)?;
+    Ok(())
 }
 
 async fn hold_in_tx(tx: &mut Tx, trip: &Trip, available: Piasters) -> Result<(), TripError> {

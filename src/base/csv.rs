@@ -1,7 +1,7 @@
 //! Tables as text that any spreadsheet reads (RFC 4180), and none executes.
 
 /// A cell.
-pub(crate) enum Cell<'a> {
+pub enum Cell<'a> {
     /// Anybody's words.
     Text(&'a str),
     /// Our own digits.
@@ -10,7 +10,7 @@ pub(crate) enum Cell<'a> {
 }
 
 /// Adds a row to `out`.
-pub(crate) fn row(out: &mut String, cells: &[Cell<'_>]) {
+pub fn row(out: &mut String, cells: &[Cell<'_>]) {
     for (place, cell) in cells.iter().enumerate() {
         if place > 0 {
             out.push(',');
