@@ -353,10 +353,10 @@ async fn of_a_batch_the_oldest_has_the_first() {
     let airport = draw_airport(&admin).await;
     let (drivers, _cars) = queued(&server, &admin, 4).await;
     let mut ears = Ears::of(&server, &drivers).await;
-    for number in 0..3 {
+    for (number, driver) in drivers.iter().enumerate().take(3) {
         let trip = booked(&server).await;
         assert_eq!(ears.offered(&trip).await, number);
-        answer(&drivers[number], &trip, "accept").await;
+        answer(driver, &trip, "accept").await;
     }
     line_becomes(&admin, &airport, &drivers, "3").await;
     no_lease_is_left(&server, &drivers).await;
@@ -397,10 +397,10 @@ async fn a_queue_outlives_the_program() {
     }
     let _cars = Cars::waiting(&drivers);
     line_becomes(&admin, &airport, &drivers, "1 2 3 4").await;
-    for number in 1..5 {
+    for (number, driver) in drivers.iter().enumerate().take(5).skip(1) {
         let trip = booked(&server).await;
         assert_eq!(ears.offered(&trip).await, number);
-        answer(&drivers[number], &trip, "accept").await;
+        answer(driver, &trip, "accept").await;
     }
     line_becomes(&admin, &airport, &drivers, "").await;
     every_offer_ends(&house).await;

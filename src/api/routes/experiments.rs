@@ -130,7 +130,7 @@ impl VariantBody {
 impl Check for ExperimentBody {
     fn check(&self, fields: &mut Fields) {
         fields.text("name", &self.name, 1, NAME_MAX);
-        if !share(self.share_percent).is_some_and(|share| share > BasisPoints(0)) {
+        if share(self.share_percent).is_none_or(|share| share <= BasisPoints(0)) {
             let text = "must be between 0.01 and 100, with at most two decimals";
             fields.wrong("sharePercent", "out_of_range", text);
         }
