@@ -113,7 +113,8 @@ impl Surging {
             if let Some(open) = self.open.get_mut(cell) {
                 let rose = *factor > open.episode.peak;
                 open.episode.peak = open.episode.peak.max(*factor);
-                open.episode.last = now;
+                // The clock may be set back.
+                open.episode.last = now.max(open.episode.last);
                 if rose || now.since(open.told) >= TOLD_EVERY_MS {
                     open.told = now;
                     told.push(open.episode);

@@ -63,8 +63,11 @@ impl Analytics {
 
     /// Counts an estimate. Waits for nothing.
     pub fn shown(&self, city: CityId, surge: Factor, now: Millis) {
-        let row = self.0.tally.lock().count(city, surge, now);
-        self.0.shown.push(row);
+        {
+            // In the order of the counts: of two rows of an hour the newest stays.
+            let mut tally = self.0.tally.lock();
+            self.0.shown.push(tally.count(city, surge, now));
+        }
         let surge = LEVELS[usize::from(level(surge))].map_or("none", SurgeLevel::name);
         let city = city.0.to_string();
         counter!("smartline_price_estimates_total", "city" => city, "surge" => surge).increment(1);

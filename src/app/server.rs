@@ -87,6 +87,8 @@ pub struct Setup {
     pub payouts: PayoutsConfig,
     pub act_limits: ActLimits,
     pub fraud: FraudConfig,
+    /// How often surge is looked at anew.
+    pub surge_every: Duration,
     pub clock: Clock,
 }
 
@@ -123,6 +125,7 @@ impl Setup {
             },
             // A machine under test may be busy: what is claimed of limits must not depend on it.
             fraud: FraudConfig { patience: Duration::from_secs(30), ..FraudConfig::default() },
+            surge_every: SURGE_EVERY,
             clock: Clock::system(),
         }
     }
@@ -157,7 +160,7 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
     if live > 0 {
         info!(live, "live trips go on");
     }
-    keep_surge(&tasks, &flows);
+    keep_surge(&tasks, &flows, setup.surge_every);
     flows::keep_hinting(&flows, &tasks);
     flows::keep_telling_places(&flows, &tasks);
     worker::start(&flows, &tasks);
@@ -347,10 +350,10 @@ fn watch_database(tasks: &Tasks, db: &Db, health: &Health) {
     });
 }
 
-fn keep_surge(tasks: &Tasks, flows: &Flows) {
+fn keep_surge(tasks: &Tasks, flows: &Flows, every: Duration) {
     let (flows, stopping) = (flows.clone(), tasks.stopping());
     tasks.spawn("surge", async move {
-        let mut tick = tokio::time::interval(SURGE_EVERY);
+        let mut tick = tokio::time::interval(every);
         loop {
             tokio::select! {
                 () = stopping.cancelled() => return,
@@ -488,6 +491,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         payouts: args.payouts.payouts(secrets)?,
         act_limits: args.payouts.act_limits()?,
         fraud: FraudConfig { thresholds: args.fraud.unwrap_or_default(), ..FraudConfig::default() },
+        surge_every: SURGE_EVERY,
         clock: Clock::system(),
     })
 }

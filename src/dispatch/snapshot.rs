@@ -119,8 +119,9 @@ struct Witness<'a> {
 #[derive(Default)]
 struct Heard {
     drivers: Vec<Seen>,
-    /// The newest sighting of each driver among them.
-    newest: HashMap<DriverId, u32, RandomState>,
+    /// The newest sighting of each driver among them, by his place in a queue: searches in its
+    /// airport and in the town around see him by turns.
+    newest: HashMap<(DriverId, Option<u32>), u32, RandomState>,
     glances: Vec<Glance>,
     etas: Vec<u32>,
 }
@@ -130,13 +131,14 @@ impl Heard {
     /// sighting more.
     fn place_of(&mut self, seen: &Seen) -> u32 {
         let seen = Seen { distance_m: 0.0, ..seen.clone() };
-        if let Some(&place) = self.newest.get(&seen.driver)
+        let who = (seen.driver, seen.in_line);
+        if let Some(&place) = self.newest.get(&who)
             && self.drivers[place as usize] == seen
         {
             return place;
         }
         let place = u32::try_from(self.drivers.len()).unwrap_or(u32::MAX);
-        self.newest.insert(seen.driver, place);
+        self.newest.insert(who, place);
         self.drivers.push(seen);
         place
     }

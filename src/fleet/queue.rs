@@ -178,6 +178,8 @@ impl Inner {
         // Of almost every position there is nothing to tell, and nothing is allocated.
         let (mut turns, mut entered) = (Vec::new(), Vec::new());
         visits.iter_mut().for_each(|visit| visit.holds = false);
+        // Whose app only says that it is there may be anywhere: he keeps no place by that.
+        let is_lost = core.live.is_none_or(|live| now.after(live.heard) > limits::FRESH_TTL);
         for fence in at.into_iter().flat_map(|at| fences.at(at)) {
             match visits.iter_mut().find(|visit| visit.fence == fence.id) {
                 Some(visit) => visit.holds = true,
@@ -192,6 +194,7 @@ impl Inner {
                 Some(_) if visit.holds => Whereabouts::Within,
                 Some(at) => Whereabouts::outside(fences.edge_m(visit.fence, at), terms),
                 None if fences.find(visit.fence).is_none() => Whereabouts::NoFence,
+                None if is_lost && visit.kind == FenceKind::Airport => Whereabouts::Beyond,
                 None => Whereabouts::Unknown,
             };
             let turn = visit.step(place, now, terms);

@@ -14,7 +14,12 @@ const PRICE: i64 = 20;
 const TRIED: i64 = 15;
 
 async fn server() -> Server {
-    Server::on(flat_city(PRICE).await, |setup| setup.fleet.cooldown = Some(Duration::ZERO)).await
+    Server::on(flat_city(PRICE).await, |setup| {
+        setup.fleet.cooldown = Some(Duration::ZERO);
+        // Its own requests would make the prices of this small town rise.
+        setup.surge_every = Duration::from_secs(24 * 3600);
+    })
+    .await
 }
 
 fn in_days(days: i64) -> String {

@@ -112,6 +112,13 @@ async fn who_is_not_heard_is_not_there() {
         }
     }
     assert_eq!(line(&scene.fleet), "3 2");
+    // For so long, and no longer: he may be anywhere.
+    for _ in 0..10 {
+        scene.pass(5);
+        scene.fleet.heard(&scene.fleet.seat(driver(3)).expect("his"));
+        scene.moves(driver(2), 400.0);
+    }
+    assert_eq!(line(&scene.fleet), "2");
 }
 
 #[tokio::test]

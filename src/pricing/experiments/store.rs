@@ -29,8 +29,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING *";
 
 // One that has not begun never will.
 const ENDS: &str = "\
-UPDATE pricing_experiments SET ends_at = greatest(starts_at, $2) WHERE id = $1 AND ends_at > $2
-RETURNING *";
+UPDATE pricing_experiments SET ends_at = greatest(starts_at, $2)
+WHERE id = $1 AND ends_at > greatest(starts_at, $2) RETURNING *";
 
 #[derive(FromRow)]
 struct Row {
