@@ -114,8 +114,6 @@ CREATE TRIGGER pricing_experiments_guard BEFORE INSERT OR UPDATE ON pricing_expe
 ALTER TABLE city_changes DROP CONSTRAINT change_subject_is_known,
   ADD CONSTRAINT change_subject_is_known
     CHECK (subject IN ('tariff', 'hours', 'event', 'fence', 'experiment'));
-CREATE TRIGGER pricing_experiments_recorded AFTER INSERT OR UPDATE OR DELETE ON pricing_experiments
-  FOR EACH ROW EXECUTE FUNCTION city_change_record('experiment');
 
 -- Notes the variant by which a trip is priced, in the transaction that books it. A pickup that moved
 -- over a city's border since the quote keeps its price, and so its variant.
@@ -175,6 +173,9 @@ BEGIN
   EXECUTE format('GRANT smartline_core TO %I', current_user);
   GRANT CREATE ON SCHEMA public TO smartline_core;
   ALTER FUNCTION experiment_book OWNER TO smartline_core;
+  -- Only who may call the function may hang it on a table.
+  CREATE TRIGGER pricing_experiments_recorded AFTER INSERT OR UPDATE OR DELETE
+    ON pricing_experiments FOR EACH ROW EXECUTE FUNCTION city_change_record('experiment');
   REVOKE CREATE ON SCHEMA public FROM smartline_core;
   EXECUTE format('REVOKE smartline_core FROM %I', current_user);
 END
