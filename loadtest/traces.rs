@@ -26,7 +26,7 @@ struct Trace {
 
 #[derive(Clone, Debug, Deserialize)]
 struct Round {
-    at: i64,
+    at: String,
     round: u16,
     /// Drivers who were looked at.
     looked: usize,
@@ -39,7 +39,7 @@ struct Round {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
-    at: i64,
+    at: String,
     driver_id: Uuid,
     #[serde(default)]
     answer: Option<String>,
@@ -121,13 +121,14 @@ mod tests {
         let (trip, ali, mona) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
         let driven_by =
             |driver: Uuid| json!({"id": trip, "status": "completed", "driverId": driver});
+        let at = "2026-11-29T01:55:09.619Z";
         let trace = |complete: bool, reproduced: bool, looked: usize| {
             json!({
-                "rounds": [{"at": 5, "round": 1, "looked": looked, "complete": complete,
+                "rounds": [{"at": at, "round": 1, "looked": looked, "complete": complete,
                     "reproduced": reproduced}],
                 "trace": [
-                    {"at": 5, "driverId": ali, "answer": "accepted"},
-                    {"at": 5, "driverId": mona}
+                    {"at": at, "driverId": ali, "answer": "accepted"},
+                    {"at": at, "driverId": mona}
                 ]
             })
         };
