@@ -303,11 +303,11 @@ impl Desk {
             histogram!("smartline_shadow_pass_seconds").record(took);
             self.0.shadows.lock().hear(city, said, now, took);
         }
-        let board = self.0.board.lock();
-        let mut shadows = self.0.shadows.lock();
-        if shadows.is_empty() {
+        if decisions.is_empty() || self.0.shadows.lock().is_empty() {
             return;
         }
+        let board = self.0.board.lock();
+        let mut shadows = self.0.shadows.lock();
         for compared in decisions.iter().filter_map(|one| shadows.compare(one, &board)) {
             let labels =
                 [("strategy", compared.strategy.name()), ("beside", compared.verdict.name())];

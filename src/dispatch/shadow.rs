@@ -36,7 +36,7 @@ struct Shadow {
     /// No pass before this.
     rests_until: Millis,
     /// What the last pass made of the searches that waited.
-    opinions: HashMap<TripId, Opinion, RandomState>,
+    opinions: Opinions,
     tally: ShadowCounts,
 }
 
@@ -50,6 +50,9 @@ pub(crate) struct Opinion {
     /// Since when it would have asked somebody.
     since: Option<Millis>,
 }
+
+/// By trip, of all searches that waited.
+pub(crate) type Opinions = HashMap<TripId, Opinion, RandomState>;
 
 /// What the shadow made of a decision of the city's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,13 +146,7 @@ impl Shadows {
     }
 
     /// Takes in what a pass said, and how long it took.
-    pub(crate) fn hear(
-        &mut self,
-        city: CityId,
-        mut said: Vec<(TripId, Opinion)>,
-        now: Millis,
-        took: Duration,
-    ) {
+    pub(crate) fn hear(&mut self, city: CityId, mut said: Opinions, now: Millis, took: Duration) {
         let Some(shadow) = self.0.get_mut(&city) else { return };
         for (trip, opinion) in &mut said {
             if let Some(before) = shadow.opinions.get(trip) {
@@ -157,7 +154,7 @@ impl Shadows {
             }
         }
         // Whoever waits no more is forgotten with this.
-        shadow.opinions = said.into_iter().collect();
+        shadow.opinions = said;
         shadow.rests_until = now + took * REST;
     }
 
@@ -222,29 +219,24 @@ impl Shadow {
 
 impl Pass {
     /// What the strategy would do now about each of the searches.
-    pub(crate) fn decide(self, view: &dyn View) -> Vec<(TripId, Opinion)> {
-        let now = self.now;
+    pub(crate) fn decide(self, view: &dyn View) -> Opinions {
         let waits = Opinion { first: None, asked: 0, since: None };
-        let mut opinions: Vec<_> =
+        let mut opinions: Opinions =
             self.hunts.iter().map(|hunt| (hunt.search.trip, waits)).collect();
         let mut board = Board::new(self.rules);
         board.leases = self.leases;
         self.hunts.into_iter().for_each(|hunt| board.put_back(hunt));
         let keys: Vec<Key> = board.hunts.keys().copied().collect();
         let mut decisions = Vec::new();
-        decide(&mut board, view, self.strategy, &keys, now, &mut decisions);
-        let rounds = decisions.iter().filter_map(|decision| match decision {
-            Decision::Offers { plans, .. } => Some((plans.first()?, plans.len())),
-            Decision::Considered(_) | Decision::Lapsed(_) | Decision::NoDrivers { .. } => None,
-        });
-        let rounds: HashMap<TripId, Opinion> = rounds
-            .map(|(plan, asked)| {
+        decide(&mut board, view, self.strategy, &keys, self.now, &mut decisions);
+        for decision in &decisions {
+            if let Decision::Offers { plans, .. } = decision
+                && let Some(plan) = plans.first()
+            {
                 let first = Some((plan.driver, plan.eta_s));
-                (plan.trip, Opinion { first, asked, since: Some(now) })
-            })
-            .collect();
-        for (trip, opinion) in &mut opinions {
-            *opinion = rounds.get(trip).copied().unwrap_or(waits);
+                let opinion = Opinion { first, asked: plans.len(), since: Some(self.now) };
+                opinions.insert(plan.trip, opinion);
+            }
         }
         opinions
     }

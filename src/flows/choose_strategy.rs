@@ -59,14 +59,17 @@ impl Flows {
         self.fleet.city(city).ok_or_else(Problem::not_found)?;
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
         let choice = dispatch::shadow_of_in_tx(&mut tx, city).await?;
-        let counts = self.dispatch.shadow_counts(city);
-        Ok(ShadowView {
+        Ok(self.shadow_view(city, choice))
+    }
+
+    fn shadow_view(&self, city: CityId, choice: Option<ShadowChoice>) -> ShadowView {
+        ShadowView {
             city_id: city,
             strategy: choice.and_then(|choice| choice.strategy),
             changed_at: choice.map(|choice| choice.at),
             changed_by: choice.map(|choice| choice.by),
-            counts,
-        })
+            counts: self.dispatch.shadow_counts(city),
+        }
     }
 
     /// None ends it.
@@ -92,6 +95,6 @@ impl Flows {
         once.mark_in_tx(&mut tx, Uuid::from_u128(u128::from(city.0.unsigned_abs()))).await?;
         tx.commit().await?;
         self.dispatch.load_choices().await?;
-        self.shadow(admin, city).await
+        Ok(self.shadow_view(city, Some(choice)))
     }
 }
