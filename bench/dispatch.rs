@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 use std::time::Instant;
 
 use ::dispatch::{Board, Decision, Rules, Search, Seen, Standing, Strategy, View, tick_and_keep};
@@ -54,7 +55,14 @@ struct City {
 }
 
 impl View for City {
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
+    fn drivers(
+        &self,
+        at: Point,
+        radius_m: f64,
+        limit: usize,
+        _ahead: Duration,
+        out: &mut Vec<Seen>,
+    ) {
         let heard_since = Millis(i64::MIN);
         let mut found: Vec<Near> = Vec::new();
         let query = Query { from: at, radius_m, classes: FREE, heard_since, limit };

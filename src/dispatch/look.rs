@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
+use std::time::Duration;
 
 use base::{DriverId, Millis, Point};
 
@@ -88,10 +89,10 @@ pub(crate) fn look(
         };
         gate(search, radius_m, seen, hold, now)
     };
-    gather(view, search, radius_m, rules.considered, seen);
+    gather(view, search, radius_m, rules.considered, preset.chain, seen);
     if seen.len() >= rules.considered && !seen.iter().any(|seen| verdict(seen).is_ok()) {
         // The near ones all drive: in a busy city the free one is behind them.
-        gather(view, search, radius_m, rules.considered * 4, seen);
+        gather(view, search, radius_m, rules.considered * 4, preset.chain, seen);
     }
     let can_be_asked = |seen: &Seen| seen.in_line.is_some() && verdict(seen).is_ok();
     // A rider who has a driver leaves the queue to the others.
@@ -161,9 +162,16 @@ const fn left_s(seen: &Seen) -> u32 {
 }
 
 /// The nearest `limit` drivers, nearest first, each once.
-fn gather(view: &dyn View, search: &Search, radius_m: f64, limit: usize, seen: &mut Vec<Seen>) {
+fn gather(
+    view: &dyn View,
+    search: &Search,
+    radius_m: f64,
+    limit: usize,
+    ahead: Duration,
+    seen: &mut Vec<Seen>,
+) {
     seen.clear();
-    view.drivers(search.pickup, radius_m, limit, seen);
+    view.drivers(search.pickup, radius_m, limit, ahead, seen);
     seen.sort_unstable_by(|a, b| {
         a.distance_m.total_cmp(&b.distance_m).then(a.driver.cmp(&b.driver))
     });

@@ -1,5 +1,7 @@
 //! What dispatch talks about: a search, a driver as he is seen, an offer, a decision.
 
+use std::time::Duration;
+
 use base::{
     BasisPoints, CityId, DriverId, Millis, OfferId, PaymentMethod, Piasters, Point, RiderId, Tier,
     TripId,
@@ -80,8 +82,9 @@ impl Seen {
 pub trait View: Send + Sync {
     /// Drivers within `radius_m` of `at`, in any order and any standing, the nearest `limit` of
     /// them; appended to `out`. Where `at` is at an airport, those in its queue come before the
-    /// nearest, wherever they are.
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>);
+    /// nearest, wherever they are. Who drops his rider off within `ahead` and has nothing to do
+    /// after that is seen where he will be free.
+    fn drivers(&self, at: Point, radius_m: f64, limit: usize, ahead: Duration, out: &mut Vec<Seen>);
 
     /// Driving time, seconds: along roads where they are known, else in proportion to distance.
     fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32;

@@ -52,8 +52,8 @@ pub use fleet::{Fleet, FleetConfig};
 pub use meter::TrackPoint;
 pub use model::{
     BatchOutcome, CancelTerms, Candidate, City, Count, DriverBrief, DriverFacts, DriverStatus,
-    Effect, Finish, Fix, FixError, FleetError, Ingested, NearbyDriver, NearbyQuery, OnDuty, Papers,
-    Record, State, VehicleFacts,
+    Effect, Finish, Finishing, Fix, FixError, FleetError, Ingested, NearbyDriver, NearbyQuery,
+    OnDuty, Papers, Record, State, VehicleFacts,
 };
 pub use papers::{Barred, Expiring, Onboarding, OnboardingError, REQUIRED_DOCUMENTS, bar_in_tx};
 pub use position::{Meter, Seat};

@@ -305,6 +305,15 @@ pub struct Candidate {
     pub in_line: Option<u32>,
 }
 
+/// A driver with a rider in the car, who is free once that one gets out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finishing {
+    /// At the drop-off, its distance from there.
+    pub candidate: Candidate,
+    /// Where he is now.
+    pub from: Point,
+}
+
 /// What is asked of [`crate::Fleet::nearby`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NearbyQuery {

@@ -65,7 +65,10 @@ impl Flows {
         once: Once,
     ) -> Result<Answered, Problem> {
         let command = match answer {
-            Answer::Accept => Command::Accept { driver },
+            Answer::Accept => match self.fleet.ends_before(driver, trip) {
+                Some(behind) => Command::AcceptNext { driver, behind },
+                None => Command::Accept { driver },
+            },
             Answer::Decline => Command::Decline { driver },
             Answer::Bid(price) => Command::Bid { driver, price },
         };

@@ -38,6 +38,7 @@ impl Flows {
     ) -> Result<Arc<Trip>, Problem> {
         let command = match advance.step {
             Step::Arrived => {
+                self.turn_overdue(trip).await;
                 let at = self.fleet.position(driver).map(|(at, _)| at);
                 Command::Arrive { driver, at }
             }

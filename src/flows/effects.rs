@@ -11,7 +11,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use base::{DriverId, Piasters, TripId, UserId};
 use dispatch::{OfferPlan, Outcome, Search, Strategy};
-use fleet::{Finish, State};
+use fleet::Finish;
 use futures_util::future::join_all;
 use metrics::counter;
 use ops::Tasks;
@@ -97,6 +97,7 @@ impl Flows {
             trips::Effect::Event { trip, event } => {
                 if let (EventName::Started, Some(driver)) = (event.event, trip.driver) {
                     self.fleet.start_meter(driver, trip.id);
+                    self.fleet.drives_to(driver, trip.id, trip.destination.at);
                 }
                 self.publish(&trip, &event);
             }
@@ -176,7 +177,9 @@ impl Flows {
     }
 
     fn take_driver(&self, trip: &Arc<Trip>, driver: DriverId) {
-        if let Err(refused) = self.fleet.assign(driver, trip.id) {
+        if let Some(behind) = trip.queued_behind {
+            self.follow_next(trip, driver, behind);
+        } else if let Err(refused) = self.fleet.assign(driver, trip.id) {
             // The commit stands: the database says he drives this trip, so the fleet must follow.
             warn!(trip.id = %trip.id, driver.id = %driver, %refused, "fleet follows the commit");
             self.fleet.adopt(driver, trip.id);
@@ -190,7 +193,9 @@ impl Flows {
             Freed::GaveBack => Finish::GaveBack,
             Freed::Cancelled | Freed::NoShow | Freed::TakenOver => Finish::Freed,
         };
-        self.fleet.finish(driver, trip.id, finish);
+        if let Some(next) = self.fleet.finish(driver, trip.id, finish) {
+            self.take_turn(next);
+        }
         match how {
             // The trip is another's from here on.
             Freed::GaveBack | Freed::TakenOver => {
@@ -203,7 +208,13 @@ impl Flows {
 
     /// At boot: the driver is on this trip, and what he drove so far comes back from history.
     fn adopt(&self, trip: Arc<Trip>, driver: DriverId) {
+        if let Some(behind) = trip.queued_behind {
+            return self.follow_next(&trip, driver, behind);
+        }
         self.fleet.adopt(driver, trip.id);
+        if trip.status == Status::Started {
+            self.fleet.drives_to(driver, trip.id, trip.destination.at);
+        }
         let (fleet, turns) = (self.fleet.clone(), Arc::clone(&self.restores));
         self.tasks.spawn("trip track", async move {
             let Ok(_turn) = turns.acquire().await else { return };
@@ -231,7 +242,7 @@ impl Flows {
         }
     }
 
-    /// Fleet first (the driver is free and now leased), then the trip (still wants one), then the
+    /// Fleet first (the driver is free, or about to be, and now leased), then the trip (still wants one), then the
     /// push: each refusal undoes what came before it.
     async fn make_offer(&self, plan: OfferPlan) {
         let (trip, driver) = (plan.trip, plan.driver);
@@ -241,7 +252,7 @@ impl Flows {
         }
         match self.trips.command(trip, asks(&plan)).await {
             // He left before the trip knew of the offer, so his leaving ended nothing.
-            Ok(_) if self.fleet.state(driver) != State::Offered => {
+            Ok(_) if !self.fleet.is_asked(driver, trip) => {
                 self.trips.command(trip, Command::Withdraw { driver }).await.ok();
             }
             Ok(snapshot) => self.push_offer(&snapshot, &plan),
@@ -276,6 +287,7 @@ impl Flows {
             estimated_duration: trip.quoted_duration_s,
             pickup_eta: plan.eta_s,
             expires_at: plan.answer_by(),
+            after_trip: self.fleet.ends_before(plan.driver, trip.id),
             bid: plan.bids.map(|terms| {
                 let (min, max) = trip.bid_range(terms.floor, terms.ceiling);
                 BidRange { min, max, until: terms.until }

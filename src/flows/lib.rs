@@ -35,6 +35,7 @@ mod fraud_watch;
 mod go_online;
 mod late_payment;
 mod money;
+mod next_trip;
 mod notifications;
 mod onboard_driver;
 mod once;

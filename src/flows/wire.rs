@@ -22,6 +22,10 @@ pub struct OfferView {
     /// Seconds until the driver could be at the pickup.
     pub pickup_eta: u32,
     pub expires_at: Millis,
+    /// The trip that the driver is ending: this one would be his next, its `pickupEta` with what is
+    /// left of that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_trip: Option<TripId>,
     /// Where the driver bids a price, and the rider picks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bid: Option<BidRange>,

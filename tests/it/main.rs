@@ -37,6 +37,7 @@ mod harness;
 mod limits;
 mod live;
 mod matrix;
+mod next_trips;
 mod notifications;
 mod once;
 mod payments;

@@ -1,6 +1,7 @@
 //! Makes a decision again, by the same code, from what was kept of it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use base::{DriverId, Fault, Millis, OfferId, Point, TripId};
 use storage::{Db, Who};
@@ -166,7 +167,14 @@ impl<'a> Playback<'a> {
 }
 
 impl View for Playback<'_> {
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
+    fn drivers(
+        &self,
+        at: Point,
+        radius_m: f64,
+        limit: usize,
+        _ahead: Duration,
+        out: &mut Vec<Seen>,
+    ) {
         let place = self.glances.fetch_add(1, Ordering::Relaxed);
         let Some(glance) = self.snapshot.glances.get(place) else { return self.stray() };
         if glance.radius_m.to_bits() != radius_m.to_bits() || glance.limit != limit {

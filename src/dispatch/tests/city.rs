@@ -99,7 +99,14 @@ impl City {
 }
 
 impl View for City {
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
+    fn drivers(
+        &self,
+        at: Point,
+        radius_m: f64,
+        limit: usize,
+        _ahead: Duration,
+        out: &mut Vec<Seen>,
+    ) {
         let mut near: Vec<Seen> = self.drivers.clone();
         let has_line = self.airports.is_empty() || self.airports.contains(&at);
         for seen in &mut near {

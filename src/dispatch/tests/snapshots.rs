@@ -113,9 +113,16 @@ fn a_batch_is_one_snapshot_and_holds_each_driver_once() {
 struct Restless<'a>(&'a City, AtomicI64);
 
 impl View for Restless<'_> {
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
+    fn drivers(
+        &self,
+        at: Point,
+        radius_m: f64,
+        limit: usize,
+        ahead: Duration,
+        out: &mut Vec<Seen>,
+    ) {
         let first = out.len();
-        self.0.drivers(at, radius_m, limit, out);
+        self.0.drivers(at, radius_m, limit, ahead, out);
         let later = self.1.fetch_add(1, Ordering::Relaxed);
         for seen in &mut out[first..] {
             seen.heard.0 -= later;
