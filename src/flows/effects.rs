@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use base::{DriverId, Piasters, TripId, UserId};
-use dispatch::{OfferPlan, Outcome, Search, Strategy};
+use dispatch::{OfferPlan, Outcome, QueueNews, Search, Strategy};
 use fleet::{Finish, State};
 use futures_util::future::join_all;
 use metrics::counter;
@@ -26,7 +26,7 @@ use trips::{
 
 use crate::Flows;
 use crate::follow_trip::trip_event_frame;
-use crate::wire::{BidRange, OfferRevokedView, OfferView, event_frame};
+use crate::wire::{BidRange, MatchingView, OfferRevokedView, OfferView, event_frame};
 
 /// Room for effects that are not carried out yet; a full inbox makes its source wait.
 pub const INBOX: usize = 4096;
@@ -228,6 +228,13 @@ impl Flows {
                 }
             }
             dispatch::Effect::Lapsed { trip, driver } => self.fleet.release(driver, trip),
+            dispatch::Effect::Queued(news) => {
+                for QueueNews { trip, rider, status } in news {
+                    let (status, queue_position) = (status.status, status.queue_position);
+                    let view = MatchingView { trip_id: trip, status, queue_position };
+                    self.tell(rider, "matching.status", &view);
+                }
+            }
         }
     }
 

@@ -39,6 +39,7 @@ mod live;
 mod matrix;
 mod notifications;
 mod once;
+mod overload;
 mod payments;
 mod privacy;
 mod races;
