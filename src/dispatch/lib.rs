@@ -71,6 +71,6 @@ pub use snapshot::{ReplayedRound, Snapshot, replay_trip};
 pub use strategy::{Batching, Bids, Preset, Presets, Strategy, Swap};
 pub use supply::Supply;
 pub use wire::{
-    CityDispatchView, LoadView, Matching, MatchingStatus, RoundView, ShadowCounts, ShadowSide, ShadowView,
-    Trace, TraceRow,
+    CityDispatchView, LoadView, Matching, MatchingStatus, RoundView, ShadowCounts, ShadowSide,
+    ShadowView, Trace, TraceRow,
 };

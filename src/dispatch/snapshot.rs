@@ -95,8 +95,7 @@ pub(crate) fn decide_and_keep(
     kept: &mut Vec<Snapshot>,
 ) -> usize {
     let before = |key: &Key| board.hunts.get(key).filter(|hunt| hunt.over.is_none());
-    let hunts: Vec<Option<Hunt>> =
-        go.keys.iter().map(|key| before(key).map(Hunt::bare)).collect();
+    let hunts: Vec<Option<Hunt>> = go.keys.iter().map(|key| before(key).map(Hunt::bare)).collect();
     let witness = Witness { view, heard: Mutex::default() };
     let first = out.len();
     let looked = decide(board, &witness, go, goes_on, now, out);

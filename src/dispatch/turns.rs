@@ -53,6 +53,8 @@ pub(crate) struct Turn {
     /// How long looks may take now.
     pub(crate) purse: Duration,
     city: CityId,
+    /// Of those who stood in line: since when.
+    stood: Vec<(Key, Millis)>,
 }
 
 #[derive(Debug)]
@@ -197,8 +199,7 @@ impl Turns {
         hunt.turn = self.looks;
         let city = self.cities.get_mut(&hunt.search.city);
         if let Some(city) = city.filter(|city| city.load.step == Step::Queued) {
-            let line =
-                if way == Strategy::Batched { &mut city.batch } else { &mut city.singles };
+            let line = if way == Strategy::Batched { &mut city.batch } else { &mut city.singles };
             line.join(key_of(&hunt.search));
         }
     }
@@ -239,9 +240,7 @@ impl Board {
             });
             let Some(together) = for_batch.get_mut(&id) else { continue };
             match wish(hunt, ways, city.load.step.of(rules, simple), now) {
-                Some(Wish::Batch(want)) => {
-                    together.push((want, hunt.turn, *key));
-                }
+                Some(Wish::Batch(want)) => together.push((want, hunt.turn, *key)),
                 Some(Wish::Look) if !city.rests(hunt, relief, now) => city.singles.join(*key),
                 Some(Wish::Look) | None => {}
             }
@@ -258,17 +257,17 @@ impl Board {
     pub(crate) fn next_turn(&mut self, now: Millis) -> Option<Turn> {
         loop {
             let city = *self.turns.sweep.front()?;
-            if let Some((go, purse)) = self.take_turn(city, now) {
-                return Some(Turn { go, purse, city });
+            if let Some(turn) = self.take_turn(city, now) {
+                return Some(turn);
             }
             self.turns.sweep.pop_front();
             self.end_tick(city, now);
         }
     }
 
-    fn take_turn(&mut self, city: CityId, now: Millis) -> Option<(Go, Duration)> {
+    fn take_turn(&mut self, id: CityId, now: Millis) -> Option<Turn> {
         let Self { rules, simple, hunts, ways, turns, .. } = self;
-        let city = turns.cities.get_mut(&city)?;
+        let city = turns.cities.get_mut(&id)?;
         let (step, look) = (city.load.step, city.load.look);
         let rules = step.of(rules, simple);
         let mut purse = rules.relief.budget.saturating_sub(city.tick.took);
@@ -296,16 +295,14 @@ impl Board {
             let key = std::iter::from_fn(next).find(|key| has(key) == Some(Wish::Look))?;
             (ways.of(&hunts.get(&key)?.search), vec![key])
         };
-        if step == Step::Queued {
-            for key in &keys {
-                // The search begins with its turn: what was waited for it shortens nothing.
-                if let Some(hunt) = hunts.get_mut(key).filter(|hunt| hunt.looked.is_none()) {
-                    turns.news.waits.push(now.after(hunt.since));
-                    hunt.since = now;
-                }
+        let mut stood = Vec::new();
+        for key in keys.iter().filter(|_| step == Step::Queued) {
+            // The search begins with its turn: what was waited for it shortens nothing.
+            if let Some(hunt) = hunts.get_mut(key).filter(|hunt| hunt.looked.is_none()) {
+                stood.push((*key, std::mem::replace(&mut hunt.since, now)));
             }
         }
-        Some((Go { way, step, keys }, purse))
+        Some(Turn { go: Go { way, step, keys }, purse, city: id, stood })
     }
 
     /// The first so many of a turn's searches were looked at, which took so long.
@@ -316,6 +313,12 @@ impl Board {
         city.tick.looked += looked;
         let (looked, others) = turn.go.keys.split_at(looked.min(turn.go.keys.len()));
         city.batch.put_back(others);
+        for (key, since) in &turn.stood {
+            match hunts.get_mut(key) {
+                Some(hunt) if others.contains(key) => hunt.since = *since,
+                Some(_) | None => turns.news.waits.push(now.after(*since)),
+            }
+        }
         for key in looked {
             let Some(hunt) = hunts.get_mut(key) else { continue };
             turns.looks += 1;
@@ -365,9 +368,11 @@ impl Board {
         for trip in std::mem::take(&mut news.cleared) {
             let status = self.status(trip).map(MatchingStatus::without_place);
             let rider = self.rider_of(trip);
-            news.places.extend(
-                rider.zip(status).map(|(rider, status)| QueueNews { trip, rider, status }),
-            );
+            news.places.extend(rider.zip(status).map(|(rider, status)| QueueNews {
+                trip,
+                rider,
+                status,
+            }));
         }
         news
     }
@@ -397,11 +402,7 @@ impl Board {
 
 impl City {
     /// Who wants nothing any more leaves the lines.
-    fn forget(
-        &mut self,
-        wish: impl Fn(&Hunt) -> Option<Wish>,
-        hunts: &BTreeMap<Key, Hunt>,
-    ) {
+    fn forget(&mut self, wish: impl Fn(&Hunt) -> Option<Wish>, hunts: &BTreeMap<Key, Hunt>) {
         let wish = |key: &Key| hunts.get(key).and_then(&wish);
         self.batch.keep(|key| matches!(wish(key), Some(Wish::Batch(_))));
         self.singles.keep(|key| wish(key) == Some(Wish::Look));
