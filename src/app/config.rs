@@ -161,7 +161,7 @@ pub struct ServeArgs {
         value_parser = clap::value_parser!(u16).range(100..=500))]
     pub bid_ceiling: u16,
     /// What one tick of a city's search for drivers may take, milliseconds. A city that wants more
-    /// does without something, in steps (longer_windows, simple_distance, queued), until it is calm.
+    /// does without something, in steps: longer_windows, simple_distance, queued; and comes back.
     #[arg(long, env = "SMARTLINE_DISPATCH_BUDGET_MS", default_value_t = 200,
         value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub dispatch_budget_ms: u16,

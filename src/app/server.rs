@@ -163,6 +163,7 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
         info!(live, "live trips go on");
     }
     keep_surge(&tasks, &flows, setup.surge_every);
+    watch_matching(&tasks, &flows, &health);
     flows::keep_hinting(&flows, &tasks);
     flows::keep_telling_places(&flows, &tasks);
     worker::start(&flows, &tasks);
@@ -257,7 +258,6 @@ async fn furnish(
         tasks: tasks.clone(),
     });
     flows::run(&flows, tasks, Inbox { trips, dispatch, fleet });
-    watch_matching(tasks, &flows, health);
     Ok(flows)
 }
 

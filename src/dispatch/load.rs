@@ -174,8 +174,8 @@ impl Tick {
         self.left > 0 && is_far && self.left >= before.left
     }
 
-    /// Is what was left over done in some more ticks, at this pace? A step that was just taken needs
-    /// time to work off what it was taken for.
+    /// Is what was left over done in some more ticks, at this pace? A step that was just taken
+    /// needs time to work off what it was taken for.
     fn is_catching_up(&self, before: Self) -> bool {
         self.left > 0 && before.left.saturating_sub(self.left) * FAR >= self.left
     }

@@ -173,7 +173,7 @@ impl City {
         self.ticked = Some(now);
         // What the budget cut off from the last window goes on now.
         let goes_on = !self.batch.order.is_empty();
-        if is_over(self.window, self.window(rules), now) && !(for_batch.is_empty() && !goes_on) {
+        if (goes_on || !for_batch.is_empty()) && is_over(self.window, self.window(rules), now) {
             self.window = Some(now);
             for_batch.sort_unstable();
             for_batch.iter().for_each(|(_, _, key)| self.batch.join(*key));

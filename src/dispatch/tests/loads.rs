@@ -43,7 +43,7 @@ impl City {
 #[test]
 fn a_city_that_is_behind_goes_up_and_comes_back() {
     let mut city = City::new();
-    // Somebody left over twice is nothing yet; a tick that keeps up in between begins the count anew.
+    // Somebody left over twice is nothing yet; a tick that keeps up begins the count anew.
     assert_eq!(city.many(2, tick(200, 50, 1)), "normal normal");
     assert_eq!(city.many(1, tick(150, 50, 0)), "normal");
     assert_eq!(city.many(3, tick(200, 50, 1)), "normal normal longer_windows");
