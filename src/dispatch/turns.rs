@@ -112,8 +112,12 @@ impl Line {
     }
 }
 
-/// Who joins those that are decided together: what for, since which look he waits, and who.
-type Joins = (Want, u64, Key);
+/// Who joins a city's lines: since which look they wait, and who, in the order of asking.
+#[derive(Default)]
+struct Comers {
+    together: Vec<(Want, u64, Key)>,
+    alone: Vec<(u64, Key)>,
+}
 
 /// What a search waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -168,15 +172,20 @@ impl City {
         if self.load.step == Step::Normal { window } else { window * rules.relief.windows }
     }
 
-    /// Those of this city who want to be decided together join, if it is time.
-    fn begin(&mut self, mut for_batch: Vec<Joins>, rules: &Rules, now: Millis) {
+    /// Those who wait for a look join; who wants to be decided together with others, if it is time.
+    fn begin(&mut self, comers: Comers, rules: &Rules, now: Millis) {
         self.ticked = Some(now);
+        let Comers { mut together, mut alone } = comers;
+        if self.load.step != Step::Normal {
+            alone.sort_unstable();
+        }
+        alone.iter().for_each(|(_, key)| self.singles.join(*key));
         // What the budget cut off from the last window goes on now.
         let goes_on = !self.batch.order.is_empty();
-        if (goes_on || !for_batch.is_empty()) && is_over(self.window, self.window(rules), now) {
+        if (goes_on || !together.is_empty()) && is_over(self.window, self.window(rules), now) {
             self.window = Some(now);
-            for_batch.sort_unstable();
-            for_batch.iter().for_each(|(_, _, key)| self.batch.join(*key));
+            together.sort_unstable();
+            together.iter().for_each(|(_, _, key)| self.batch.join(*key));
         }
         self.batch_is_due = !self.batch.order.is_empty();
     }
@@ -224,10 +233,10 @@ impl Board {
     pub(crate) fn begin_sweep(&mut self, now: Millis) {
         let Self { rules, simple, hunts, ways, turns, .. } = self;
         let relief = &rules.relief;
-        let mut for_batch: BTreeMap<CityId, Vec<Joins>> = BTreeMap::new();
+        let mut comers: BTreeMap<CityId, Comers> = BTreeMap::new();
         for (id, city) in &mut turns.cities {
             if city.has_a_tick(relief, now) {
-                for_batch.insert(*id, Vec::new());
+                comers.insert(*id, Comers::default());
                 let rules = city.load.step.of(rules, simple);
                 city.forget(|hunt| wish(hunt, ways, rules, now), hunts);
             }
@@ -235,19 +244,21 @@ impl Board {
         for (key, hunt) in hunts.iter() {
             let id = hunt.search.city;
             let city = turns.cities.entry(id).or_insert_with(|| {
-                for_batch.insert(id, Vec::new());
+                comers.insert(id, Comers::default());
                 City::new(relief, now)
             });
-            let Some(together) = for_batch.get_mut(&id) else { continue };
+            let Some(comers) = comers.get_mut(&id) else { continue };
             match wish(hunt, ways, city.load.step.of(rules, simple), now) {
-                Some(Wish::Batch(want)) => together.push((want, hunt.turn, *key)),
-                Some(Wish::Look) if !city.rests(hunt, relief, now) => city.singles.join(*key),
+                Some(Wish::Batch(want)) => comers.together.push((want, hunt.turn, *key)),
+                Some(Wish::Look) if !city.rests(hunt, relief, now) => {
+                    comers.alone.push((hunt.turn, *key));
+                }
                 Some(Wish::Look) | None => {}
             }
         }
-        for (id, together) in for_batch {
+        for (id, comers) in comers {
             if let Some(city) = turns.cities.get_mut(&id) {
-                city.begin(together, rules, now);
+                city.begin(comers, rules, now);
                 turns.sweep.push_back(id);
             }
         }
