@@ -57,7 +57,7 @@ struct HealthBody {
     status: &'static str,
     phase: Phase,
     dependencies: BTreeMap<&'static str, Dependency>,
-    /// Those that are away.
+    /// Those that are away, or do with less than they should.
     degraded: Vec<&'static str>,
 }
 
@@ -86,11 +86,11 @@ async fn startup(State(health): State<Health>) -> Response {
 
 fn body(health: &Health, good: bool) -> Response {
     let dependencies = health.dependencies();
-    let down = dependencies.iter().filter(|(_, state)| **state == Dependency::Down);
+    let degraded = dependencies.iter().filter(|(_, state)| **state != Dependency::Up);
     let body = HealthBody {
         status: if good { "ready" } else { "not_ready" },
         phase: health.phase(),
-        degraded: down.map(|(name, _)| *name).collect(),
+        degraded: degraded.map(|(name, _)| *name).collect(),
         dependencies,
     };
     let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

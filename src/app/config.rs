@@ -160,6 +160,11 @@ pub struct ServeArgs {
     #[arg(long, env = "SMARTLINE_BID_CEILING", default_value_t = 150,
         value_parser = clap::value_parser!(u16).range(100..=500))]
     pub bid_ceiling: u16,
+    /// What one tick of a city's search for drivers may take, milliseconds. A city that wants more
+    /// does without something, in steps: longer_windows, simple_distance, queued; and comes back.
+    #[arg(long, env = "SMARTLINE_DISPATCH_BUDGET_MS", default_value_t = 200,
+        value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub dispatch_budget_ms: u16,
     /// Own thresholds of fraud, name=number, comma separated, 0 turns off; those not named keep
     /// their defaults: velocity.flag, velocity.hold, velocity.block, amount.times, amount.history,
     /// deposit.percent, deposit.least, circular.flag, circular.hold, circular.metres, device.flag,
@@ -230,7 +235,7 @@ fn secret(name: &str) -> anyhow::Result<Option<SecretString>> {
 }
 
 impl ServeArgs {
-    /// How dispatch runs: its presets, with the bounds of bids that are configured.
+    /// How dispatch runs: its presets, with the bounds of bids and the budget that are configured.
     pub fn dispatch(&self) -> DispatchConfig {
         let mut config = DispatchConfig::default();
         let percent = |percent: u16| BasisPoints(i64::from(percent) * 100);
@@ -238,6 +243,7 @@ impl ServeArgs {
             bids.floor = percent(self.bid_floor);
             bids.ceiling = percent(self.bid_ceiling);
         }
+        config.rules.relief.budget = Duration::from_millis(self.dispatch_budget_ms.into());
         config
     }
 
@@ -330,6 +336,16 @@ mod tests {
         for line in ["#SMARTLINE_BID_FLOOR=80", "#SMARTLINE_BID_CEILING=150"] {
             assert!(example.lines().any(|found| found == line), "{line}");
         }
+    }
+
+    #[test]
+    fn a_citys_tick_may_take_what_is_documented() {
+        let budget = |args: &[&str]| parse(args).dispatch().rules.relief.budget;
+        assert_eq!(budget(&[]), Duration::from_millis(200));
+        assert_eq!(budget(&["--dispatch-budget-ms", "50"]), Duration::from_millis(50));
+        let example = include_str!("../../.env.example");
+        let line = "#SMARTLINE_DISPATCH_BUDGET_MS=200";
+        assert!(example.lines().any(|found| found == line), "{line}");
     }
 
     #[test]

@@ -51,6 +51,8 @@ const DRAIN: Duration = Duration::from_secs(18);
 const FLUSH: Duration = Duration::from_secs(4);
 /// How often the database is asked whether it still answers.
 const PING_EVERY: Duration = Duration::from_secs(2);
+/// How often dispatch is asked whether it does with less.
+const LOAD_EVERY: Duration = Duration::from_secs(1);
 /// How often supply and demand are compared.
 const SURGE_EVERY: Duration = Duration::from_secs(5);
 /// Statements of reports and of reconciliation that run at the same time on this node.
@@ -161,6 +163,7 @@ pub async fn start(mut setup: Setup, database: Database) -> anyhow::Result<Runni
         info!(live, "live trips go on");
     }
     keep_surge(&tasks, &flows, setup.surge_every);
+    watch_matching(&tasks, &flows, &health);
     flows::keep_hinting(&flows, &tasks);
     flows::keep_telling_places(&flows, &tasks);
     worker::start(&flows, &tasks);
@@ -344,6 +347,24 @@ fn watch_database(tasks: &Tasks, db: &Db, health: &Health) {
                     let up = db.ping().await.is_ok();
                     let state = if up { Dependency::Up } else { Dependency::Down };
                     health.report("postgresql", state);
+                }
+            }
+        }
+    });
+}
+
+/// An overloaded city is nothing to be taken out of service for: operators see it by its name.
+fn watch_matching(tasks: &Tasks, flows: &Flows, health: &Health) {
+    let (dispatch, health, stopping) = (flows.dispatch.clone(), health.clone(), tasks.stopping());
+    tasks.spawn("matching watch", async move {
+        let mut tick = tokio::time::interval(LOAD_EVERY);
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                _ = tick.tick() => {
+                    let less = dispatch.is_overloaded();
+                    let state = if less { Dependency::Degraded } else { Dependency::Up };
+                    health.report("matching", state);
                 }
             }
         }

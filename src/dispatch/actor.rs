@@ -21,14 +21,16 @@ use tracing::{debug, info, warn};
 
 use crate::board::{Board, Ended, Found, Rules};
 use crate::choice::{self, Choice, Choices};
-use crate::engine::tick_and_keep;
+use crate::engine::tick_timed;
 use crate::live::LiveView;
+use crate::load::{Change, Meter, Step};
 use crate::model::{Decision, Effect, Outcome, Said, Search, View};
 use crate::shadow::{Pass, Shadows};
 use crate::snapshot::Snapshot;
 use crate::store::{OfferRecord, Records};
 use crate::trace;
-use crate::wire::{MatchingStatus, ShadowCounts, Trace};
+use crate::turns::News;
+use crate::wire::{LoadView, MatchingStatus, ShadowCounts, Trace};
 
 /// Ticks are at least this far apart, however often they are asked for: what happens in between is
 /// decided together.
@@ -148,6 +150,16 @@ impl Dispatch {
         self.desk.status(trip).unwrap_or(MatchingStatus::searching(None))
     }
 
+    /// How loaded a city is on this node; none before its first search.
+    pub fn load(&self, city: CityId) -> Option<LoadView> {
+        self.desk.0.board.lock().load(city)
+    }
+
+    /// Does this node do without something in any city?
+    pub fn is_overloaded(&self) -> bool {
+        self.desk.0.board.lock().turns.loads().any(|(_, step, _)| step != Step::Normal)
+    }
+
     /// Offers that are open on this node.
     pub fn open_offers(&self) -> usize {
         self.desk.0.board.lock().open_offers()
@@ -264,8 +276,11 @@ impl Desk {
     /// Looks at every search once.
     async fn sweep(&self, view: &dyn View, effects: &mpsc::Sender<Effect>) -> ControlFlow<()> {
         loop {
-            let Ticked { decisions, kept, passes, mid_sweep } = self.tick_once(view);
+            let Ticked { decisions, kept, passes, news, mid_sweep } = self.tick_once(view);
             self.compare(view, passes, &decisions);
+            if self.tell(news, effects).await.is_break() {
+                return ControlFlow::Break(());
+            }
             for decision in decisions {
                 let Some(effect) = self.record(decision) else { continue };
                 if effects.send(effect).await.is_err() {
@@ -274,7 +289,7 @@ impl Desk {
             }
             kept.iter().for_each(|snapshot| self.0.records.keep(snapshot));
             if !mid_sweep {
-                gauge!("smartline_searches").set(self.searches());
+                self.measure();
                 return ControlFlow::Continue(());
             }
             tokio::task::yield_now().await;
@@ -286,11 +301,25 @@ impl Desk {
         let mut kept = Vec::new();
         let mut board = self.0.board.lock();
         let passes = self.0.shadows.lock().due(&board, now);
-        let decisions = tick_and_keep(&mut board, view, now, Some(&mut kept));
-        let mid_sweep = board.is_mid_sweep();
+        let decisions = tick_timed(&mut board, view, &Stopwatch(began), now, Some(&mut kept));
+        let (mid_sweep, news) = (board.is_mid_sweep(), board.take_news());
         drop(board);
         histogram!("smartline_dispatch_tick_seconds").record(began.elapsed());
-        Ticked { decisions, kept, passes, mid_sweep }
+        Ticked { decisions, kept, passes, news, mid_sweep }
+    }
+
+    /// Says which cities do without something from now on, and to riders where they stand.
+    async fn tell(&self, news: News, effects: &mpsc::Sender<Effect>) -> ControlFlow<()> {
+        for (city, change) in news.changes {
+            note_change(city, change);
+        }
+        for wait in news.waits {
+            histogram!("smartline_dispatch_queue_seconds").record(wait);
+        }
+        if !news.places.is_empty() && effects.send(Effect::Queued(news.places)).await.is_err() {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
     }
 
     /// Lets the shadows decide, too, before what the cities' own decided is carried out and the
@@ -315,9 +344,19 @@ impl Desk {
         }
     }
 
+    /// At the end of a sweep: what is left, and whether the next one is due at once.
     #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
-    fn searches(&self) -> f64 {
-        self.0.board.lock().searches() as f64
+    fn measure(&self) {
+        let board = self.0.board.lock();
+        gauge!("smartline_searches").set(board.searches() as f64);
+        for (city, step, left) in board.turns.loads() {
+            let city = city.0.to_string();
+            gauge!("smartline_dispatch_load_step", "city" => city.clone()).set(step.level());
+            gauge!("smartline_dispatch_left_over", "city" => city).set(left as f64);
+        }
+        if board.hurries() {
+            self.wake();
+        }
     }
 
     /// Writes a decision down, and says what others have to do about it.
@@ -369,7 +408,28 @@ struct Ticked {
     kept: Vec<Snapshot>,
     /// Of the board as it stood before.
     passes: Vec<Pass>,
+    news: News,
     mid_sweep: bool,
+}
+
+/// Real time, since a tick began.
+struct Stopwatch(tokio::time::Instant);
+
+impl Meter for Stopwatch {
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+fn note_change(city: CityId, change: Change) {
+    let (from, to) = (change.from.name(), change.to.name());
+    let labels = [("city", city.0.to_string()), ("to", to.to_owned())];
+    counter!("smartline_dispatch_load_changes_total", &labels).increment(1);
+    if change.is_up() {
+        warn!(city.id = city.0, from, to, "dispatch is overloaded in a city and does with less");
+    } else {
+        info!(city.id = city.0, from, to, "dispatch has room again in a city");
+    }
 }
 
 fn measure_match(found: Found) {

@@ -19,7 +19,7 @@ use base::{DriverId, Millis};
 
 use crate::assign::{Edge, Row, assign};
 use crate::board::{Board, Key};
-use crate::engine::{Patience, close, make_round, said, take_up};
+use crate::engine::{Go, Patience, close, make_round, said, take_up};
 use crate::look::{Look, Ranked, look, trace};
 use crate::model::{Decision, Verdict, View};
 use crate::offers::{Candidate, chance};
@@ -57,12 +57,14 @@ impl Due {
 pub(crate) fn decide(
     board: &mut Board,
     view: &dyn View,
-    keys: &[Key],
+    go: &Go,
+    goes_on: &dyn Fn() -> bool,
     now: Millis,
     out: &mut Vec<Decision>,
-) {
-    let mut batch = gather(board, view, keys, now, out);
-    let Board { rules, hunts, leases, .. } = board;
+) -> usize {
+    let (mut batch, looked) = gather(board, view, go, goes_on, now, out);
+    let Board { rules, simple, hunts, leases, .. } = board;
+    let rules = go.step.of(rules, simple);
     let batching = &rules.presets.batched;
     weigh(&mut batch, batching);
     let firsts = match_up(&mut batch, batching);
@@ -78,19 +80,28 @@ pub(crate) fn decide(
         out.extend(said(trace(hunt, rules, &due.look, now)));
         close(hunt, plans, due.patience, now, out);
     }
+    looked
 }
 
+/// Those who are decided together, and how many searches were looked at for it: the first always.
 fn gather(
     board: &mut Board,
     view: &dyn View,
-    keys: &[Key],
+    go: &Go,
+    goes_on: &dyn Fn() -> bool,
     now: Millis,
     out: &mut Vec<Decision>,
-) -> Vec<Due> {
-    let Board { rules, hunts, leases, seen, .. } = board;
+) -> (Vec<Due>, usize) {
+    let Board { rules, simple, hunts, leases, seen, .. } = board;
+    let rules = go.step.of(rules, simple);
     let Batching { preset, swap, .. } = &rules.presets.batched;
-    let mut batch = Vec::with_capacity(keys.len());
-    for &key in keys {
+    let mut batch = Vec::with_capacity(go.keys.len());
+    let mut looked = 0;
+    for &key in &go.keys {
+        if looked > 0 && !goes_on() {
+            break;
+        }
+        looked += 1;
         let Some(hunt) = hunts.get_mut(&key) else { continue };
         hunt.take_way(Strategy::Batched);
         let better_s =
@@ -113,7 +124,7 @@ fn gather(
         batch.push(Due { key, patience, look, waited_s, better_s, costs, share });
     }
     batch.iter_mut().for_each(|due| due.look.without_leased(leases));
-    batch
+    (batch, looked)
 }
 
 /// What each candidate costs, and how many drivers each search has to itself.

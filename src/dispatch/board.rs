@@ -4,16 +4,17 @@
 //! has one entry in [`Leases`] or none, and an entry always has a deadline.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
 use std::time::Duration;
 
-use base::{CityId, DriverId, Millis, Piasters, TripId};
+use base::{CityId, DriverId, Millis, Piasters, RiderId, TripId};
 use serde::{Deserialize, Serialize};
 
 use crate::eligibility::Hold;
+use crate::load::{Relief, Step};
 use crate::model::{OfferPlan, Outcome, Search, Seen, Verdict};
 use crate::score::{Fairness, Weights};
 use crate::strategy::{Preset, Presets, Strategy, Swap};
+use crate::turns::Turns;
 use crate::wire::MatchingStatus;
 
 /// How the engine decides. Fixed for the life of a board.
@@ -41,6 +42,10 @@ pub struct Rules {
     pub rest: Duration,
     /// Time between two reminders that a search found nobody.
     pub remind: Duration,
+    /// Seconds to a pickup for each metre of air; none: as the view knows the way.
+    pub air_s_per_m: Option<f64>,
+    /// What a tick may cost, and what is done without when it costs more.
+    pub relief: Relief,
 }
 
 impl Default for Rules {
@@ -57,6 +62,8 @@ impl Default for Rules {
             grace: Duration::from_secs(10),
             rest: Duration::from_secs(5),
             remind: Duration::from_secs(5),
+            air_s_per_m: None,
+            relief: Relief::default(),
         }
     }
 }
@@ -80,6 +87,10 @@ pub struct Found {
 
 /// Who asked first comes first; the trip's id breaks ties.
 pub(crate) type Key = (Millis, TripId);
+
+pub(crate) const fn key_of(search: &Search) -> Key {
+    (search.asked_at, search.trip)
+}
 
 /// Open offers, one per driver at most.
 #[derive(Clone, Debug, Default)]
@@ -154,7 +165,7 @@ const FASTEST_MPS: f64 = 15.0;
 
 /// What a search is about; who has nobody comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Want {
+pub(crate) enum Want {
     Driver,
     Nearer,
     Nothing,
@@ -184,6 +195,12 @@ pub(crate) struct Hunt {
     pub(crate) over: Option<Millis>,
     /// Somebody said yes and is on his way; the search only looks for one who is nearer.
     pub(crate) promised: Option<Promised>,
+    /// When it was looked at last.
+    pub(crate) looked: Option<Millis>,
+    /// The number of that look; of the newest of all before its first one.
+    pub(crate) turn: u64,
+    /// The place in line that its rider was told last, and when.
+    pub(crate) told: Option<(u32, Millis)>,
 }
 
 /// The driver whom a rider waits for.
@@ -209,16 +226,23 @@ impl Hunt {
             traced: HashMap::new(),
             over: None,
             promised: None,
+            looked: None,
+            turn: 0,
+            told: None,
         }
     }
 
-    /// The same without what the trace has said, on which no decision depends.
+    /// The same without what the trace and the rider were told and when it is its turn, on which no
+    /// decision depends.
     pub(crate) fn bare(&self) -> Self {
         Self {
             search: self.search.clone(),
             open: self.open.clone(),
             memory: self.memory.clone(),
             traced: HashMap::new(),
+            looked: None,
+            turn: 0,
+            told: None,
             ..*self
         }
     }
@@ -240,7 +264,7 @@ impl Hunt {
     }
 
     /// Is there somebody to look for: a driver, or one who is nearer than the one on his way?
-    fn wants(&self, swap: Option<Swap>, now: Millis) -> Want {
+    pub(crate) fn wants(&self, swap: Option<Swap>, now: Millis) -> Want {
         match (self.promised, swap) {
             (None, _) => Want::Driver,
             (Some(promised), Some(swap)) if swap.within_s(promised, now) > 0.0 => Want::Nearer,
@@ -343,25 +367,17 @@ impl Hunt {
     }
 }
 
-/// Where the sweep over all searches stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sweep {
-    Done,
-    /// Everything up to this search was looked at.
-    After(Key),
-}
-
 /// The searches and offers of one node.
 #[derive(Debug)]
 pub struct Board {
     pub(crate) rules: Rules,
+    /// What an overloaded city's searches are decided by.
+    pub(crate) simple: Rules,
     pub(crate) hunts: BTreeMap<Key, Hunt>,
     keys: HashMap<TripId, Key>,
     pub(crate) ways: Ways,
     pub(crate) leases: Leases,
-    sweep: Sweep,
-    /// When each city's last batch was.
-    batches: BTreeMap<CityId, Millis>,
+    pub(crate) turns: Turns,
     /// Kept between looks for its memory only.
     pub(crate) seen: Vec<Seen>,
 }
@@ -369,13 +385,13 @@ pub struct Board {
 impl Board {
     pub fn new(rules: Rules) -> Self {
         Self {
+            simple: rules.simple(),
             rules,
             hunts: BTreeMap::new(),
             keys: HashMap::new(),
             ways: Ways::default(),
             leases: Leases::default(),
-            sweep: Sweep::Done,
-            batches: BTreeMap::new(),
+            turns: Turns::default(),
             seen: Vec::new(),
         }
     }
@@ -389,19 +405,21 @@ impl Board {
     /// Starts a search. A second call for a running one only updates it, so that a repeated request
     /// asks nobody twice; for one that has found nobody it starts anew.
     pub fn search(&mut self, search: Search, now: Millis) {
-        let key = (search.asked_at, search.trip);
+        let key = key_of(&search);
         let running = self.keys.get(&search.trip).and_then(|old| self.hunts.remove(old));
-        let hunt = match running {
+        let mut hunt = match running {
             Some(hunt) if hunt.over.is_none() => Hunt { search, promised: None, ..hunt },
             Some(_) | None => Hunt::new(search, now),
         };
+        let way = self.ways.of(&hunt.search);
+        self.turns.line_up(&mut hunt, way);
         self.keys.insert(hunt.search.trip, key);
         self.hunts.insert(key, hunt);
     }
 
     /// A search as it stood once.
     pub(crate) fn put_back(&mut self, hunt: Hunt) {
-        let key = (hunt.search.asked_at, hunt.search.trip);
+        let key = key_of(&hunt.search);
         self.keys.insert(hunt.search.trip, key);
         self.hunts.insert(key, hunt);
     }
@@ -412,9 +430,8 @@ impl Board {
         Some(hunt.search.city)
     }
 
-    /// How this search is carried out now.
-    pub(crate) fn way_of(&self, key: Key) -> Option<Strategy> {
-        self.hunts.get(&key).map(|hunt| self.ways.of(&hunt.search))
+    pub(crate) fn rider_of(&self, trip: TripId) -> Option<RiderId> {
+        Some(self.hunts.get(self.keys.get(&trip)?)?.search.rider)
     }
 
     /// Ends a search, if there is one. Its open offers stay with their drivers until they end.
@@ -467,60 +484,6 @@ impl Board {
         lapsed
     }
 
-    /// The searches of BATCHED that wait for a driver, oldest first, then those that would have a
-    /// nearer one, for each city whose window is over; those that wait for answers are passed over.
-    pub(crate) fn due_batches(&mut self, now: Millis) -> Vec<Vec<Key>> {
-        let batching = &self.rules.presets.batched;
-        let mut due: BTreeMap<CityId, Vec<(Want, Key)>> = BTreeMap::new();
-        for (key, hunt) in &self.hunts {
-            let want = hunt.wants(batching.swap, now);
-            if want != Want::Nothing
-                && hunt.open.is_empty()
-                && self.ways.of(&hunt.search) == Strategy::Batched
-            {
-                due.entry(hunt.search.city).or_default().push((want, *key));
-            }
-        }
-        due.retain(|city, keys| {
-            keys.sort_unstable();
-            keys.truncate(batching.most);
-            let last = self.batches.get(city);
-            last.is_none_or(|last| now.after(*last) >= batching.window)
-        });
-        for city in due.keys() {
-            self.batches.insert(*city, now);
-        }
-        let keys = |due: Vec<(Want, Key)>| due.into_iter().map(|(_, key)| key).collect();
-        due.into_values().map(keys).collect()
-    }
-
-    /// The next searches to look at, oldest first; those that wait for answers are passed over. A
-    /// sweep visits all before the next one begins, so that nobody starves behind the hopeless.
-    pub(crate) fn next_slice(&mut self) -> Vec<Key> {
-        let from = match self.sweep {
-            Sweep::Done => Bound::Unbounded,
-            Sweep::After(key) => Bound::Excluded(key),
-        };
-        let slice = self.rules.slice.max(1);
-        let ready = self.hunts.range((from, Bound::Unbounded));
-        let keys: Vec<Key> = ready
-            .filter(|(_, hunt)| hunt.open.is_empty() && hunt.promised.is_none())
-            .filter(|(_, hunt)| self.ways.of(&hunt.search) != Strategy::Batched)
-            .map(|(key, _)| *key)
-            .take(slice)
-            .collect();
-        self.sweep = match keys.last() {
-            Some(last) if keys.len() == slice => Sweep::After(*last),
-            Some(_) | None => Sweep::Done,
-        };
-        keys
-    }
-
-    /// Has the sweep begun and not reached the last search?
-    pub fn is_mid_sweep(&self) -> bool {
-        self.sweep != Sweep::Done
-    }
-
     /// Where the search for this trip stands; none when there is no such search.
     pub fn status(&self, trip: TripId) -> Option<MatchingStatus> {
         let key = self.keys.get(&trip)?;
@@ -535,6 +498,9 @@ impl Board {
             return Some(MatchingStatus::offers_pending());
         }
         let city = hunt.search.city;
+        if self.turns.step(city) == Step::Queued {
+            return Some(MatchingStatus::searching(self.turns.place(hunt)));
+        }
         let waits_before = |other: &Hunt| other.search.city == city && other.waits();
         let before = self.hunts.range(..*key).filter(|(_, other)| waits_before(other)).count();
         Some(MatchingStatus::searching(Some(u32::try_from(before).unwrap_or(u32::MAX) + 1)))

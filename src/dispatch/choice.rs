@@ -12,7 +12,7 @@ use base::{CityId, Millis, UserId};
 use parking_lot::RwLock;
 
 use crate::strategy::Strategy;
-use crate::wire::CityDispatchView;
+use crate::wire::{CityDispatchView, LoadView};
 
 /// How one city finds drivers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +39,14 @@ impl Choice {
         named == self.strategy || self.allowed.contains(&named)
     }
 
-    pub fn view(&self) -> CityDispatchView {
+    pub fn view(&self, load: Option<LoadView>) -> CityDispatchView {
         CityDispatchView {
             city_id: self.city,
             strategy: self.strategy,
             allowed: self.allowed.clone(),
             changed_at: self.chosen.map(|(at, _)| at),
             changed_by: self.chosen.map(|(_, by)| by),
+            load,
         }
     }
 }

@@ -7,16 +7,18 @@ use base::{DriverId, Millis, OfferId, TripId};
 
 use crate::batch;
 use crate::board::{Board, Hunt, Key, Leases, Rules};
+use crate::load::{Meter, Step, Untimed};
 use crate::look::{Ranked, look, metres, trace};
 use crate::model::{BidTerms, Decision, OfferPlan, Said, Verdict, View};
 use crate::snapshot::{Snapshot, decide_and_keep};
 use crate::strategy::{Preset, Strategy};
 
-/// Looks at the next searches, oldest first. While [`Board::is_mid_sweep`] says so afterwards, more
-/// of them are due and the caller ticks again. Searches of BATCHED are decided together, city by
-/// city, at the start of a sweep when their window is over.
+/// Looks at the next searches of each city, first come first served. While
+/// [`Board::is_mid_sweep`] says so afterwards, more of them are due and the caller ticks again.
+/// Searches of BATCHED are decided together, at the start of their city's tick when its window is
+/// over.
 pub fn tick(board: &mut Board, view: &dyn View, now: Millis) -> Vec<Decision> {
-    tick_and_keep(board, view, now, None)
+    tick_timed(board, view, &Untimed, now, None)
 }
 
 /// The same; what was decided, and from what, goes to `kept`.
@@ -24,40 +26,65 @@ pub fn tick_and_keep(
     board: &mut Board,
     view: &dyn View,
     now: Millis,
+    kept: Option<&mut Vec<Snapshot>>,
+) -> Vec<Decision> {
+    tick_timed(board, view, &Untimed, now, kept)
+}
+
+/// The same under the city's budget: whoever's turn does not come in it is left for the next sweep.
+pub fn tick_timed(
+    board: &mut Board,
+    view: &dyn View,
+    meter: &dyn Meter,
+    now: Millis,
     mut kept: Option<&mut Vec<Snapshot>>,
 ) -> Vec<Decision> {
     let mut out = Vec::new();
-    let mut go = |board: &mut Board, way, keys: &[Key], out: &mut Vec<Decision>| match &mut kept {
-        Some(kept) => kept.extend(decide_and_keep(board, view, way, keys, now, out)),
-        None => decide(board, view, way, keys, now, out),
-    };
     if !board.is_mid_sweep() {
         out.extend(board.lapse(now).into_iter().map(Decision::Lapsed));
-        for keys in board.due_batches(now) {
-            go(board, Strategy::Batched, &keys, &mut out);
-        }
+        board.begin_sweep(now);
     }
-    for key in board.next_slice() {
-        if let Some(way) = board.way_of(key) {
-            go(board, way, &[key], &mut out);
+    let mut slice = board.rules.slice.max(1);
+    while slice > 0
+        && let Some(turn) = board.next_turn(now)
+    {
+        let began = meter.elapsed();
+        let took = || meter.elapsed().saturating_sub(began);
+        let goes_on = || took() < turn.purse;
+        let looked = match &mut kept {
+            Some(kept) => decide_and_keep(board, view, &turn.go, &goes_on, now, &mut out, kept),
+            None => decide(board, view, &turn.go, &goes_on, now, &mut out),
+        };
+        if turn.go.way != Strategy::Batched {
+            slice -= 1;
         }
+        board.turn_over(&turn, looked, took(), now);
     }
     out
 }
 
-/// One go: these searches, carried out in this way.
+/// One go: searches that are decided together, how, and what is done without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Go {
+    pub(crate) way: Strategy,
+    pub(crate) step: Step,
+    pub(crate) keys: Vec<Key>,
+}
+
+/// Decides a go; how many of its searches, from the first, before it should not go on.
 pub(crate) fn decide(
     board: &mut Board,
     view: &dyn View,
-    way: Strategy,
-    keys: &[Key],
+    go: &Go,
+    goes_on: &dyn Fn() -> bool,
     now: Millis,
     out: &mut Vec<Decision>,
-) {
-    match way {
-        Strategy::Batched => batch::decide(board, view, keys, now, out),
+) -> usize {
+    match go.way {
+        Strategy::Batched => batch::decide(board, view, go, goes_on, now, out),
         Strategy::FirstAccept | Strategy::Sequential | Strategy::BroadcastBid => {
-            keys.iter().for_each(|key| step(board, view, way, *key, now, out));
+            go.keys.iter().for_each(|key| step(board, view, go, *key, now, out));
+            go.keys.len()
         }
     }
 }
@@ -65,15 +92,16 @@ pub(crate) fn decide(
 fn step(
     board: &mut Board,
     view: &dyn View,
-    way: Strategy,
+    go: &Go,
     key: Key,
     now: Millis,
     out: &mut Vec<Decision>,
 ) {
-    let Board { rules, hunts, leases, seen, .. } = board;
+    let Board { rules, simple, hunts, leases, seen, .. } = board;
+    let rules = go.step.of(rules, simple);
     let Some(hunt) = hunts.get_mut(&key) else { return };
-    hunt.take_way(way);
-    let preset = rules.presets.of(way);
+    hunt.take_way(go.way);
+    let preset = rules.presets.of(go.way);
     let Some(patience) = take_up(hunt, rules, preset, now, out) else { return };
     let mut look = look(hunt, leases, rules, preset, view, seen, now);
     let asked = preset.at_once(hunt.round).min(look.ranked.len());

@@ -20,7 +20,10 @@
 //!   is not much nearer (tests: `a_nearer_driver_takes_over_once`,
 //!   `a_swap_must_gain_a_minute_and_a_half`);
 //! - what was decided is decided again from what was kept of it (test:
-//!   `whatever_happens_is_decided_again_the_same`).
+//!   `whatever_happens_is_decided_again_the_same`);
+//! - a city's tick keeps its budget, whatever is asked of it: the search does without something, in
+//!   named steps and back again, and nobody starves (test:
+//!   `a_tick_keeps_its_budget_and_everybody_has_his_turn`).
 //!
 //! The decision is pure: [`tick`] looks at a [`Board`] and a [`View`] at a given moment. The actor,
 //! a replay and a simulator run the same function.
@@ -33,6 +36,7 @@ mod choice;
 mod eligibility;
 mod engine;
 mod live;
+mod load;
 mod look;
 mod model;
 mod offers;
@@ -44,6 +48,7 @@ mod store;
 mod strategy;
 mod supply;
 mod trace;
+mod turns;
 mod wire;
 
 #[cfg(test)]
@@ -54,9 +59,11 @@ pub use board::{Board, Ended, Found, Rules};
 pub use choice::store::{choice_in_tx, choose_in_tx, shadow_in_tx, shadow_of_in_tx};
 pub use choice::{Choice, ShadowChoice};
 pub use eligibility::{Gate, Hold, Standing, gate};
-pub use engine::{tick, tick_and_keep};
+pub use engine::{tick, tick_and_keep, tick_timed};
+pub use load::{Meter, Relief, Step, Untimed};
 pub use model::{
-    BidTerms, Considered, Decision, Effect, OfferPlan, Outcome, Said, Search, Seen, Verdict, View,
+    BidTerms, Considered, Decision, Effect, OfferPlan, Outcome, QueueNews, Said, Search, Seen,
+    Verdict, View,
 };
 pub use offers::{OfferSet, chance};
 pub use score::{Acquaintance, Fairness, Merits, Parts, Reach, Vehicle, Weights, score};
@@ -64,6 +71,6 @@ pub use snapshot::{ReplayedRound, Snapshot, replay_trip};
 pub use strategy::{Batching, Bids, Preset, Presets, Strategy, Swap};
 pub use supply::Supply;
 pub use wire::{
-    CityDispatchView, Matching, MatchingStatus, RoundView, ShadowCounts, ShadowSide, ShadowView,
-    Trace, TraceRow,
+    CityDispatchView, LoadView, Matching, MatchingStatus, RoundView, ShadowCounts, ShadowSide,
+    ShadowView, Trace, TraceRow,
 };

@@ -108,7 +108,7 @@ pub(crate) fn look(
                 unscored.push(Passed::over(seen, Verdict::BehindQueue));
             }
             Ok(()) if eligible.len() < rules.scored => {
-                eligible.push((seen, pickup_s(view, seen, search, now)));
+                eligible.push((seen, pickup_s(rules, view, seen, search, now)));
             }
             Ok(()) => unscored.push(Passed::over(seen, Verdict::NotScored)),
         }
@@ -149,8 +149,12 @@ fn better(a: &Ranked, b: &Ranked) -> Ordering {
         .then(a.driver.cmp(&b.driver))
 }
 
-fn pickup_s(view: &dyn View, seen: &Seen, search: &Search, now: Millis) -> u32 {
-    left_s(seen).saturating_add(view.eta_s(seen.at, search.pickup, now))
+fn pickup_s(rules: &Rules, view: &dyn View, seen: &Seen, search: &Search, now: Millis) -> u32 {
+    let way_s = match rules.air_s_per_m {
+        Some(s_per_m) => seconds(seen.distance_m * s_per_m),
+        None => view.eta_s(seen.at, search.pickup, now),
+    };
+    left_s(seen).saturating_add(way_s)
 }
 
 /// Until he has ended the trip he drives, seconds.
@@ -272,4 +276,13 @@ pub(crate) fn trace(hunt: &mut Hunt, rules: &Rules, look: &Look, now: Millis) ->
 )]
 pub(crate) fn metres(distance_m: f64) -> u32 {
     distance_m.round() as u32
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates, and no way takes less than no time"
+)]
+fn seconds(way_s: f64) -> u32 {
+    way_s.round() as u32
 }

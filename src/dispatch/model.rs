@@ -11,6 +11,7 @@ use crate::board::Ended;
 use crate::eligibility::{Gate, Standing};
 use crate::score::Parts;
 use crate::strategy::Strategy;
+use crate::wire::MatchingStatus;
 
 /// A trip that wants a driver.
 #[derive(Clone, Debug, PartialEq)]
@@ -242,4 +243,15 @@ pub enum Effect {
         trip: TripId,
         driver: DriverId,
     },
+    /// Riders in line whose place is another one, or whose turn it is.
+    Queued(Vec<QueueNews>),
+}
+
+/// What a rider in line is told of his search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueNews {
+    pub trip: TripId,
+    pub rider: RiderId,
+    /// With his place; without one when he is in line no more.
+    pub status: MatchingStatus,
 }

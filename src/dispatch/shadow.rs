@@ -16,7 +16,8 @@ use foldhash::fast::RandomState;
 
 use crate::board::{Board, Hunt, Key, Leases, Rules};
 use crate::choice::ShadowChoice;
-use crate::engine::decide;
+use crate::engine::{Go, decide};
+use crate::load::Step;
 use crate::model::{Decision, OfferPlan, Said, View};
 use crate::strategy::Strategy;
 use crate::wire::{ShadowCounts, ShadowSide};
@@ -125,9 +126,12 @@ impl Shadows {
         self.0.is_empty()
     }
 
-    /// The passes that are due, with copies of what they decide about.
+    /// The passes that are due, with copies of what they decide about. What is only counted is the
+    /// first that an overloaded city does without.
     pub(crate) fn due(&self, board: &Board, now: Millis) -> Vec<Pass> {
-        let due = self.0.iter().filter(|(_, shadow)| now >= shadow.rests_until);
+        let is_free = |city: &CityId| board.turns.step(*city) == Step::Normal;
+        let rested = self.0.iter().filter(|(_, shadow)| now >= shadow.rests_until);
+        let due = rested.filter(|(city, _)| is_free(city));
         let pass = |(city, shadow): (&CityId, &Shadow)| {
             let waits = |hunt: &&Hunt| hunt.search.city == *city && hunt.waits();
             let most = board.rules.presets.batched.most;
@@ -228,7 +232,8 @@ impl Pass {
         self.hunts.into_iter().for_each(|hunt| board.put_back(hunt));
         let keys: Vec<Key> = board.hunts.keys().copied().collect();
         let mut decisions = Vec::new();
-        decide(&mut board, view, self.strategy, &keys, self.now, &mut decisions);
+        let go = Go { way: self.strategy, step: Step::Normal, keys };
+        decide(&mut board, view, &go, &|| true, self.now, &mut decisions);
         for decision in &decisions {
             if let Decision::Offers { plans, .. } = decision
                 && let Some(plan) = plans.first()

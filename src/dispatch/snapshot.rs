@@ -17,7 +17,8 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::board::{Board, Hunt, Key};
-use crate::engine::decide;
+use crate::engine::{Go, decide};
+use crate::load::Step;
 use crate::model::{Decision, OfferPlan, Said, Seen, View};
 use crate::strategy::Strategy;
 
@@ -32,6 +33,8 @@ pub use replay::{ReplayedRound, replay_trip};
 pub struct Snapshot {
     pub(crate) now: Millis,
     pub(crate) way: Strategy,
+    /// What was done without, because the city was overloaded.
+    pub(crate) step: Step,
     /// The searches, in the order in which they were taken up.
     pub(crate) hunts: Vec<Hunt>,
     /// Those of `drivers` who held an offer before.
@@ -82,24 +85,27 @@ impl Decided {
     }
 }
 
-/// Decides these searches as [`decide`] does; the snapshot if it is worth keeping.
+/// Decides a go as [`decide`] does; the snapshot goes to `kept` if it is worth keeping.
 pub(crate) fn decide_and_keep(
     board: &mut Board,
     view: &dyn View,
-    way: Strategy,
-    keys: &[Key],
+    go: &Go,
+    goes_on: &dyn Fn() -> bool,
     now: Millis,
     out: &mut Vec<Decision>,
-) -> Option<Snapshot> {
+    kept: &mut Vec<Snapshot>,
+) -> usize {
     let before = |key: &Key| board.hunts.get(key).filter(|hunt| hunt.over.is_none());
-    let hunts: Vec<Hunt> = keys.iter().filter_map(before).map(Hunt::bare).collect();
+    let hunts: Vec<Option<Hunt>> = go.keys.iter().map(|key| before(key).map(Hunt::bare)).collect();
     let witness = Witness { view, heard: Mutex::default() };
     let first = out.len();
-    decide(board, &witness, way, keys, now, out);
+    let looked = decide(board, &witness, go, goes_on, now, out);
     let decided = Decided::all(&out[first..]);
     if decided.is_empty() {
-        return None;
+        return looked;
     }
+    // Of the others nothing was seen and nothing decided: a replay never hears of them.
+    let hunts = hunts.into_iter().take(looked).flatten().collect();
     let Heard { drivers, glances, etas, .. } = witness.heard.into_inner();
     // A driver who changed between two glances was seen twice.
     let mut known: HashSet<DriverId> =
@@ -108,7 +114,9 @@ pub(crate) fn decide_and_keep(
         (board.leases.holds(seen.driver) && known.insert(seen.driver)).then_some(seen.driver)
     };
     let leased = drivers.iter().filter_map(leased).collect();
-    Some(Snapshot { now, way, hunts, leased, drivers, glances, etas, decided })
+    let Go { way, step, .. } = *go;
+    kept.push(Snapshot { now, way, step, hunts, leased, drivers, glances, etas, decided });
+    looked
 }
 
 /// Stands between the engine and the view and writes down what is answered.

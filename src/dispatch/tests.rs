@@ -7,6 +7,8 @@ mod choices;
 mod city;
 mod crowd;
 mod gates;
+mod loads;
+mod overload;
 mod queues;
 mod rounds;
 mod scores;

@@ -73,6 +73,7 @@ impl From<&ReplayedRound> for RoundView {
             at: round.at,
             round: round.round,
             strategy: round.strategy,
+            step: round.step,
             radius: round.radius_m,
             looked: round.lines.len(),
             complete: round.complete,

@@ -6,6 +6,7 @@ use base::{CityId, DriverId, Millis, Piasters, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::load::Step;
 use crate::score::Parts;
 use crate::strategy::Strategy;
 
@@ -25,7 +26,9 @@ pub enum Matching {
 #[serde(rename_all = "camelCase")]
 pub struct MatchingStatus {
     pub status: Matching,
-    /// 1 is next; only while nobody is being asked.
+    /// His place among the riders of the city who wait, in the order in which their searches are
+    /// looked at; 1 is next. Only while nobody is being asked for him, and, while the city is
+    /// overloaded and riders stand in line, until it was his turn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_position: Option<u32>,
 }
@@ -33,6 +36,10 @@ pub struct MatchingStatus {
 impl MatchingStatus {
     pub const fn searching(queue_position: Option<u32>) -> Self {
         Self { status: Matching::Searching, queue_position }
+    }
+
+    pub(crate) const fn without_place(self) -> Self {
+        Self { queue_position: None, ..self }
     }
 
     pub const fn offers_pending() -> Self {
@@ -66,6 +73,22 @@ pub struct CityDispatchView {
     pub changed_at: Option<Millis>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed_by: Option<UserId>,
+    /// As the node that answers knows it; absent before its first search there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadView>,
+}
+
+/// How loaded the search for drivers is in a city.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadView {
+    /// What it does without: `normal` is nothing.
+    pub step: Step,
+    pub since: Millis,
+    /// Searches that have no driver, and ask nobody now.
+    pub waiting: usize,
+    /// What the last tick in which somebody was looked at took, milliseconds.
+    pub tick_ms: u64,
 }
 
 /// A second strategy beside a city's own, which is counted and never acted on:
@@ -145,6 +168,8 @@ pub struct RoundView {
     pub at: Millis,
     pub round: u16,
     pub strategy: Strategy,
+    /// What the search did without, because the city was overloaded.
+    pub step: Step,
     /// How far was looked, metres.
     pub radius: u32,
     /// Drivers who were looked at.

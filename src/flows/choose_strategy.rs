@@ -21,7 +21,7 @@ impl Flows {
     ) -> Result<CityDispatchView, Problem> {
         self.fleet.city(city).ok_or_else(Problem::not_found)?;
         let mut tx = self.db.begin(&Who::Caller(*admin)).await?;
-        Ok(dispatch::choice_in_tx(&mut tx, city).await?.view())
+        Ok(dispatch::choice_in_tx(&mut tx, city).await?.view(self.dispatch.load(city)))
     }
 
     /// `allowed` stays as it is when absent.
@@ -50,7 +50,7 @@ impl Flows {
         identity::audit_in_tx(&mut tx, &[record]).await?;
         once.mark_in_tx(&mut tx, Uuid::from_u128(u128::from(city.0.unsigned_abs()))).await?;
         tx.commit().await?;
-        let view = choice.view();
+        let view = choice.view(self.dispatch.load(city));
         self.dispatch.adopt(choice);
         Ok(view)
     }

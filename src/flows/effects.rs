@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use base::{DriverId, Piasters, TripId, UserId};
-use dispatch::{OfferPlan, Outcome, Search, Strategy};
+use dispatch::{OfferPlan, Outcome, QueueNews, Search, Strategy};
 use fleet::Finish;
 use futures_util::future::join_all;
 use metrics::counter;
@@ -26,7 +26,7 @@ use trips::{
 
 use crate::Flows;
 use crate::follow_trip::trip_event_frame;
-use crate::wire::{BidRange, OfferRevokedView, OfferView, event_frame};
+use crate::wire::{BidRange, MatchingView, OfferRevokedView, OfferView, event_frame};
 
 /// Room for effects that are not carried out yet; a full inbox makes its source wait.
 pub const INBOX: usize = 4096;
@@ -63,6 +63,11 @@ pub fn run(flows: &Flows, tasks: &Tasks, inbox: Inbox) {
     tasks.spawn_vital("dispatch effects", async move {
         let permits = Arc::new(Semaphore::new(AT_ONCE));
         while let Some(effect) = next(&mut dispatch, &stopping).await {
+            if let dispatch::Effect::Queued(news) = &effect {
+                // In order: no place comes after the news that it is his turn.
+                for_dispatch.tell_line(news);
+                continue;
+            }
             // Different trips owe each other no order, and each trip's actor keeps its own.
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
             let flows = for_dispatch.clone();
@@ -239,6 +244,15 @@ impl Flows {
                 }
             }
             dispatch::Effect::Lapsed { trip, driver } => self.fleet.release(driver, trip),
+            dispatch::Effect::Queued(news) => self.tell_line(&news),
+        }
+    }
+
+    fn tell_line(&self, news: &[QueueNews]) {
+        for QueueNews { trip, rider, status } in news {
+            let (status, queue_position) = (status.status, status.queue_position);
+            let view = MatchingView { trip_id: *trip, status, queue_position };
+            self.tell(*rider, "matching.status", &view);
         }
     }
 

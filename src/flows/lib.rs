@@ -114,7 +114,7 @@ pub use suspense::GatewayPayout;
 pub use trip_form::TripForm;
 pub use trip_news::{DOCUMENT_REMINDERS, EVERY_MORNING, TRIP_NEWS, Teller, TripNews};
 pub use watch_city::Scene;
-pub use wire::{BidRange, OfferRevokedView, OfferView, TripLocationView};
+pub use wire::{BidRange, MatchingView, OfferRevokedView, OfferView, TripLocationView};
 pub use withdrawals::{Payer, Ruling};
 
 /// The rooms that flows lead through, wired once by `app`.

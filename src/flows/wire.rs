@@ -2,6 +2,7 @@
 
 use base::{Millis, Piasters, TripId};
 use bytes::Bytes;
+use dispatch::Matching;
 use fleet::Fix;
 use rooms::{Format, Frame};
 use serde::Serialize;
@@ -47,6 +48,19 @@ pub struct OfferRevokedView {
     pub trip_id: TripId,
     /// `expired`, `taken`, `cancelled` or `lost`.
     pub reason: &'static str,
+}
+
+/// How the search for a rider's driver stands, told while his city is overloaded and he stands in
+/// line: whenever his place has changed enough to matter, and when he has none any more, because it
+/// is his turn or the line is gone.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MatchingView {
+    pub trip_id: TripId,
+    pub status: Matching,
+    /// 1 is next; absent once he is in line no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<u32>,
 }
 
 /// The driver's position in a trip room.

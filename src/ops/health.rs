@@ -21,6 +21,8 @@ pub enum Phase {
 #[serde(rename_all = "snake_case")]
 pub enum Dependency {
     Up,
+    /// It does its work, with less than it should.
+    Degraded,
     Down,
 }
 
@@ -65,7 +67,7 @@ impl Health {
     /// Ready, and everything it depends on answers.
     pub fn ready_strict(&self) -> bool {
         let inner = self.0.read();
-        inner.phase == Phase::Serving && inner.dependencies.values().all(|d| *d == Dependency::Up)
+        inner.phase == Phase::Serving && inner.dependencies.values().all(|d| *d != Dependency::Down)
     }
 }
 
@@ -79,6 +81,8 @@ mod tests {
         assert!(!health.ready());
         health.enter(Phase::Serving);
         health.report("postgresql", Dependency::Up);
+        assert!(health.ready() && health.ready_strict());
+        health.report("matching", Dependency::Degraded);
         assert!(health.ready() && health.ready_strict());
         health.report("postgresql", Dependency::Down);
         assert!(health.ready() && !health.ready_strict());

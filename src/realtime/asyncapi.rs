@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use demand::HintView;
 use fleet::QueuePlaceView;
 use flows::{
-    Answered, BatchReply, BidView, OfferRevokedView, OfferView, TripForm, TripLocationView,
-    TripRequested,
+    Answered, BatchReply, BidView, MatchingView, OfferRevokedView, OfferView, TripForm,
+    TripLocationView, TripRequested,
 };
 use notify::NoticeView;
 use serde::Deserialize;
@@ -104,6 +104,10 @@ are silent.
 
 Where drivers bid (`offer` has a `bid`), the rider gets a `bid` for each price, each change of one \
 and each that is over, and picks with `bid.accept`; the driver he picked gets a `bid` that is won.
+
+Where a city is overloaded, a rider whose search stands in line gets a `matching.status` with his \
+`queuePosition` whenever it has changed enough to matter, every three seconds at most, and one \
+without when it is his turn.
 
 `live.update` shows admins a whole city once a second: drivers, requests and trips that are new or \
 changed, who left, what ended. The first frame, and any after one that was not read in time, is \
@@ -207,6 +211,7 @@ impl Book {
             ("offer", self.schema::<OfferView>()),
             ("offer.revoked", self.schema::<OfferRevokedView>()),
             ("bid", self.schema::<BidView>()),
+            ("matching.status", self.schema::<MatchingView>()),
             ("notice", self.schema::<NoticeView>()),
             ("demand.hint", self.schema::<HintView>()),
             ("queue.position", self.schema::<QueuePlaceView>()),

@@ -40,6 +40,7 @@ mod matrix;
 mod next_trips;
 mod notifications;
 mod once;
+mod overload;
 mod payments;
 mod privacy;
 mod races;

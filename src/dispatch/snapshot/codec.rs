@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{Decided, Glance, Snapshot};
 use crate::board::{Hunt, Memory, Promised};
 use crate::eligibility::Standing;
+use crate::load::Step;
 use crate::model::{Search, Seen};
 use crate::strategy::Strategy;
 
@@ -20,16 +21,25 @@ use crate::strategy::Strategy;
 const PLAIN: u8 = 1;
 /// Of one in which somebody does.
 const QUEUED: u8 = 2;
+/// Of one that did without something, which it names.
+const STEPPED: u8 = 3;
 /// More than any list of a snapshot has: a length beyond it is no length.
 const LONGEST: usize = 1 << 22;
 
 pub(crate) fn encode(snapshot: &Snapshot) -> Vec<u8> {
     let mut out = Pen { bytes: Vec::with_capacity(256 + snapshot.drivers.len() * 72), now: 0 };
     let is_queued = snapshot.drivers.iter().any(|seen| seen.in_line.is_some());
-    out.byte(if is_queued { QUEUED } else { PLAIN });
+    out.byte(match snapshot.step {
+        Step::Normal if is_queued => QUEUED,
+        Step::Normal => PLAIN,
+        Step::LongerWindows | Step::SimpleDistance | Step::Queued => STEPPED,
+    });
     out.signed(snapshot.now.0);
     out.now = snapshot.now.0;
     out.word(snapshot.way);
+    if snapshot.step != Step::Normal {
+        out.text(snapshot.step.name());
+    }
     out.list(&snapshot.hunts, Pen::hunt);
     out.list(&snapshot.leased, |out, driver| out.id(driver.0));
     out.list(&snapshot.drivers, Pen::seen);
@@ -48,14 +58,18 @@ pub(crate) fn encode(snapshot: &Snapshot) -> Vec<u8> {
 /// `None`: this is no snapshot, or one that this program can't read.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Snapshot> {
     let mut from = Eye { bytes, now: 0 };
-    if !matches!(from.byte()?, PLAIN | QUEUED) {
+    let version = from.byte()?;
+    if !matches!(version, PLAIN | QUEUED | STEPPED) {
         return None;
     }
     let now = from.signed()?;
     from.now = now;
+    let way = from.way()?;
+    let step = if version == STEPPED { Step::parse(&from.text()?)? } else { Step::Normal };
     let snapshot = Snapshot {
         now: Millis(now),
-        way: from.way()?,
+        way,
+        step,
         hunts: from.list(Eye::hunt)?,
         leased: from.list(|from| from.id().map(DriverId))?,
         drivers: from.list(Eye::seen)?,

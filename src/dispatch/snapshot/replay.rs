@@ -8,8 +8,9 @@ use storage::{Db, Who};
 
 use super::store::{self, Kept};
 use super::{Decided, Snapshot};
-use crate::board::{Board, Key, Rules};
-use crate::engine::decide;
+use crate::board::{Board, Key, Rules, key_of};
+use crate::engine::{Go, decide};
+use crate::load::Step;
 use crate::model::{Considered, Decision, OfferPlan, Seen, View};
 use crate::strategy::Strategy;
 
@@ -20,6 +21,8 @@ pub struct ReplayedRound {
     /// The round that was put together, or that could not be any more.
     pub round: u16,
     pub strategy: Strategy,
+    /// What was done without, because the city was overloaded.
+    pub step: Step,
     /// How far was looked, metres.
     pub radius_m: u32,
     /// Searches that were decided in the same go.
@@ -58,7 +61,7 @@ pub(crate) fn rounds_of(trip: TripId, kept: &[Kept]) -> Vec<ReplayedRound> {
 
 fn round_of(trip: TripId, snapshot: &Snapshot, rules: &Rules) -> Option<ReplayedRound> {
     let hunt = snapshot.hunts.iter().find(|hunt| hunt.search.trip == trip)?;
-    let key = (hunt.search.asked_at, trip);
+    let key = key_of(&hunt.search);
     let again = Again::of(snapshot, rules);
     let asked = |decided: &[Decided]| {
         let own = decided.iter().filter(|one| one.trip == trip);
@@ -66,12 +69,14 @@ fn round_of(trip: TripId, snapshot: &Snapshot, rules: &Rules) -> Option<Replayed
     };
     let lines: Vec<Considered> = again.lines.into_iter().filter(|line| line.trip == trip).collect();
     let ring = again.board.hunts.get(&key).map_or(hunt.ring, |hunt| hunt.ring);
+    let rules = snapshot.step.of(rules, &again.board.simple);
     let preset = rules.presets.of(snapshot.way);
     let looked = lines.len();
     Some(ReplayedRound {
         at: snapshot.now,
         round: hunt.round.saturating_add(1),
         strategy: snapshot.way,
+        step: snapshot.step,
         radius_m: crate::look::metres(preset.radius_m(ring, hunt.search.ring_m)),
         searches: snapshot.hunts.len(),
         complete: looked < rules.considered
@@ -104,11 +109,11 @@ impl Again {
         for driver in &snapshot.leased {
             board.leases.grant(held_elsewhere(*driver, snapshot.now));
         }
-        let keys: Vec<Key> =
-            snapshot.hunts.iter().map(|hunt| (hunt.search.asked_at, hunt.search.trip)).collect();
+        let keys: Vec<Key> = snapshot.hunts.iter().map(|hunt| key_of(&hunt.search)).collect();
+        let go = Go { way: snapshot.way, step: snapshot.step, keys };
         let playback = Playback::new(snapshot);
         let mut decisions = Vec::new();
-        decide(&mut board, &playback, snapshot.way, &keys, snapshot.now, &mut decisions);
+        decide(&mut board, &playback, &go, &|| true, snapshot.now, &mut decisions);
         let faithful = playback.is_over();
         let decided = Decided::all(&decisions);
         let lines = |decision| match decision {

@@ -93,6 +93,7 @@ impl Scene {
             Effect::Lapsed { trip, driver } => {
                 format!("{}: {} lapsed", trip.as_u128(), driver.as_u128())
             }
+            Effect::Queued(news) => format!("{} in line", news.len()),
         };
         format!("{} {words}", self.clock.now().since(START))
     }

@@ -6,6 +6,7 @@ use base::{CityId, Millis, UserId};
 
 use super::city::{Play, START, seen, trip};
 use crate::choice::ShadowChoice;
+use crate::load::Step;
 use crate::model::{Decision, Outcome, Said};
 use crate::shadow::{Beside, Shadows};
 use crate::strategy::Strategy;
@@ -128,6 +129,16 @@ fn it_rests_after_a_long_pass() {
     shadows.hear(CITY, said, START, Duration::from_millis(100));
     assert!(shadows.due(&play.board, START + Duration::from_millis(1_899)).is_empty());
     assert_eq!(shadows.due(&play.board, START + Duration::from_millis(1_900)).len(), 1);
+}
+
+#[test]
+fn an_overloaded_city_does_without_it() {
+    let mut play = Play::new(vec![seen(1, 100.0)]);
+    let shadows = shadows(Strategy::Batched);
+    play.ask(1);
+    assert_eq!(shadows.due(&play.board, START).len(), 1);
+    play.board.overload(CITY, Step::LongerWindows, START);
+    assert!(shadows.due(&play.board, START).is_empty());
 }
 
 #[test]
