@@ -6,6 +6,7 @@ use std::time::Duration;
 use base::{DriverId, Millis, Point, Tier, limits};
 use geo::{Cell, Near, Query};
 
+use crate::conduct::conduct;
 use crate::fleet::{ANY_ONLINE, Fleet, Inner, free_bit};
 use crate::model::{Candidate, DriverStatus, NearbyDriver, NearbyQuery, State};
 
@@ -138,6 +139,7 @@ impl Inner {
             heard: near.heard,
             documents_until: facts.papers.until,
             fraud: facts.fraud,
+            conduct: conduct(&facts.conduct, now),
             in_debt: facts.balance < -facts.debt_limit,
             approved: facts.status == DriverStatus::Approved,
             in_line,

@@ -6,13 +6,14 @@ use std::time::Duration;
 use base::{DriverId, Fault, Millis, TripId, limits};
 use parking_lot::Mutex;
 
+use crate::conduct::HistoryRow;
 use crate::check::{self, CLOCK_SKEW, Verdict};
 use crate::fleet::{Fleet, Inner};
 use crate::meter::{self, Link, TrackPoint};
 use crate::model::{BatchOutcome, Finish, Fix, FixError, Ingested};
 use crate::roster::{Core, Entry, Live};
 use crate::rules::Phase;
-use crate::store::{self, HistoryRow, LatestRow};
+use crate::store::{self, LatestRow};
 use crate::wire::TrackView;
 
 /// Off trip a point is kept for history when it is this far from the last one kept, metres …

@@ -8,6 +8,7 @@
 //! - bytes that were cut off or mixed up are no snapshot, never a panic.
 
 use base::{CityId, DriverId, Millis, PaymentMethod, Piasters, Point, RiderId, Tier, TripId};
+use fleet::{Conduct, Misconduct};
 use uuid::Uuid;
 
 use super::{Decided, Glance, Snapshot};
@@ -20,13 +21,22 @@ use crate::strategy::Strategy;
 const PLAIN: u8 = 1;
 /// Of one in which somebody does.
 const QUEUED: u8 = 2;
+/// Of one in which somebody's score is lowered for his conduct.
+const MARKED: u8 = 3;
+/// Beside the standing, of a driver whose score is lowered.
+const HAS_CONDUCT: u8 = 8;
 /// More than any list of a snapshot has: a length beyond it is no length.
 const LONGEST: usize = 1 << 22;
 
 pub(crate) fn encode(snapshot: &Snapshot) -> Vec<u8> {
     let mut out = Pen { bytes: Vec::with_capacity(256 + snapshot.drivers.len() * 72), now: 0 };
     let is_queued = snapshot.drivers.iter().any(|seen| seen.in_line.is_some());
-    out.byte(if is_queued { QUEUED } else { PLAIN });
+    let is_marked = snapshot.drivers.iter().any(|seen| seen.conduct.is_some());
+    out.byte(match (is_marked, is_queued) {
+        (true, _) => MARKED,
+        (false, true) => QUEUED,
+        (false, false) => PLAIN,
+    });
     out.signed(snapshot.now.0);
     out.now = snapshot.now.0;
     out.word(snapshot.way);
@@ -48,7 +58,7 @@ pub(crate) fn encode(snapshot: &Snapshot) -> Vec<u8> {
 /// `None`: this is no snapshot, or one that this program can't read.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Snapshot> {
     let mut from = Eye { bytes, now: 0 };
-    if !matches!(from.byte()?, PLAIN | QUEUED) {
+    if !matches!(from.byte()?, PLAIN | QUEUED | MARKED) {
         return None;
     }
     let now = from.signed()?;
@@ -185,9 +195,14 @@ impl Pen {
             | flag(seen.fraud, 2)
             | flag(seen.in_debt, 4)
             | flag(seen.in_line.is_some(), 8);
-        self.byte(standing | flags << 4);
+        let marked = flag(seen.conduct.is_some(), HAS_CONDUCT);
+        self.byte(standing | marked | flags << 4);
         left_s.into_iter().for_each(|left_s| self.number(left_s.into()));
         seen.in_line.into_iter().for_each(|place| self.number(place.into()));
+        if let Some(Conduct { reason, penalty }) = seen.conduct {
+            self.text(reason.name());
+            self.byte(penalty);
+        }
         self.byte(seen.tier.index() as u8);
         for number in [seen.rating, seen.acceptance, seen.completion] {
             self.single(number);
@@ -342,7 +357,7 @@ impl Eye<'_> {
     fn seen(&mut self) -> Option<Seen> {
         let (driver, at) = (DriverId(self.id()?), self.point()?);
         let byte = self.byte()?;
-        let standing = match byte & 15 {
+        let standing = match byte & (HAS_CONDUCT - 1) {
             0 => Standing::Offline,
             1 => Standing::Available,
             2 => Standing::Offered,
@@ -353,6 +368,7 @@ impl Eye<'_> {
         };
         let flags = byte >> 4;
         let in_line = if flags & 8 == 0 { None } else { Some(self.small()?) };
+        let conduct = if byte & HAS_CONDUCT == 0 { None } else { Some(self.conduct()?) };
         Some(Seen {
             driver,
             at,
@@ -368,9 +384,14 @@ impl Eye<'_> {
             documents_until: self.time()?,
             approved: flags & 1 != 0,
             fraud: flags & 2 != 0,
+            conduct,
             in_debt: flags & 4 != 0,
             in_line,
         })
+    }
+
+    fn conduct(&mut self) -> Option<Conduct> {
+        Some(Conduct { reason: Misconduct::parse(&self.text()?)?, penalty: self.byte()? })
     }
 
     fn glance(&mut self) -> Option<Glance> {
