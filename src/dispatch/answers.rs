@@ -1,7 +1,7 @@
 //! What drivers said to the offers that were theirs to take or leave, read back for whoever judges
 //! how they choose.
 
-mod store;
+pub(crate) mod store;
 
 use base::{DriverId, Millis, Piasters, Point};
 

@@ -39,6 +39,8 @@ mod visits;
 mod wire;
 
 #[cfg(test)]
+mod conduct_tests;
+#[cfg(test)]
 mod store_tests;
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use base::{DriverId, Fault, Millis, TripId, limits};
 use parking_lot::Mutex;
 
-use crate::conduct::HistoryRow;
 use crate::check::{self, CLOCK_SKEW, Verdict};
+use crate::conduct::HistoryRow;
 use crate::fleet::{Fleet, Inner};
 use crate::meter::{self, Link, TrackPoint};
 use crate::model::{BatchOutcome, Finish, Fix, FixError, Ingested};

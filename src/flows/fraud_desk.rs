@@ -163,7 +163,11 @@ impl Flows {
     }
 
     /// What a new standing means, with the case that brought it.
-    pub(crate) async fn carry_out_in_tx(&self, tx: &mut Tx, turned: Option<Turned>) -> Result<(), Fault> {
+    pub(crate) async fn carry_out_in_tx(
+        &self,
+        tx: &mut Tx,
+        turned: Option<Turned>,
+    ) -> Result<(), Fault> {
         let Some(turned) = turned else { return Ok(()) };
         if let Some(barred) = barred(&turned) {
             fleet::bar_in_tx(tx, turned.account.as_driver(), barred).await?;

@@ -131,11 +131,7 @@ impl Flows {
     }
 
     /// Most drivers give no reason to write anything.
-    async fn look_at_driver(
-        &self,
-        driver: DriverId,
-        evidence: &Evidence<'_>,
-    ) -> Result<(), Fault> {
+    async fn look_at_driver(&self, driver: DriverId, evidence: &Evidence<'_>) -> Result<(), Fault> {
         if !self.fraud.is_conspicuous(evidence) {
             return Ok(());
         }

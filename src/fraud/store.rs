@@ -393,12 +393,8 @@ pub(crate) async fn tracks_compare_in_tx(
     least: i16,
     most: i64,
 ) -> Result<Option<Vec<DriverId>>, Fault> {
-    let rows: Vec<(Uuid, bool)> = sqlx::query_as(COMPARE)
-        .bind(least)
-        .bind(most)
-        .fetch_all(tx.conn())
-        .await
-        .map_err(fault)?;
+    let rows: Vec<(Uuid, bool)> =
+        sqlx::query_as(COMPARE).bind(least).bind(most).fetch_all(tx.conn()).await.map_err(fault)?;
     if rows.is_empty() {
         return Ok(None);
     }

@@ -70,11 +70,10 @@ base::words! {
 
 /// In the order of [`Threshold::ALL`]. More than ten movements an hour, ten times the average and
 /// nine tenths of the deposits are the company's own numbers.
-const DEFAULTS: [u32; Threshold::ALL.len()] =
-    [
-        0, 11, 30, 10, 5, 90, 100, 3, 5, 300, 4, 0, 5, 20, 10, 30, 7, 5, 15, 5, 20, 20, 1, 2, 5, 30,
-        40, 25, 20, 10, 5, 30, 14,
-    ];
+const DEFAULTS: [u32; Threshold::ALL.len()] = [
+    0, 11, 30, 10, 5, 90, 100, 3, 5, 300, 4, 0, 5, 20, 10, 30, 7, 5, 15, 5, 20, 20, 1, 2, 5, 30,
+    40, 25, 20, 10, 5, 30, 14,
+];
 
 /// How accounts are looked at on this deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -48,6 +48,6 @@ pub use pulse::PulseView;
 pub use refusal::{Refusal, TripError};
 pub use registry::{Filter, Page, Trips, TripsConfig};
 pub use replay::{Replayed, replay, replay_all};
-pub use store::{DrivenTrip, driven_in_tx};
 pub use rules::{ARRIVED_WITHIN_M, Command, SEARCH_AHEAD_MS};
+pub use store::{DrivenTrip, driven_in_tx};
 pub use wire::{DriverCard, StatusView, TripEventView, TripList, TripView, VehicleCard};

@@ -15,11 +15,12 @@ use std::sync::Arc;
 
 use events::{Handlers, Relay, SagaRunner, WorkerConfig};
 use flows::{
-    AFTERMATH, ANSWERS_ARE_WATCHED, Aftermath, BOOKS_ARE_CLOSED, BOOKS_ARE_COMPARED, Bookkeeper, CARD_TRIP, CLOSE_DAYS, CONDUCT_ANSWERS, CONDUCT_TRACKS,
-    CardCashier, CardTrips, Cashier, Completions, ConductWatcher, DOCUMENT_REMINDERS, EVERY_MORNING, EVERY_QUARTER,
-    EVERY_SIX_HOURS, FORECAST_DEMAND, FRAUD_SWEEP, FRAUD_SWEEPS, FRAUD_WATCH, Flows, Forecaster,
-    FraudWatch, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer, Payer, RECONCILE_DAYS, Refunder, TRACKS_ARE_WATCHED,
-    TRIP_NEWS, Teller, TripNews, Watcher,
+    AFTERMATH, ANSWERS_ARE_WATCHED, Aftermath, BOOKS_ARE_CLOSED, BOOKS_ARE_COMPARED, Bookkeeper,
+    CARD_TRIP, CLOSE_DAYS, CONDUCT_ANSWERS, CONDUCT_TRACKS, CardCashier, CardTrips, Cashier,
+    Completions, ConductWatcher, DOCUMENT_REMINDERS, EVERY_MORNING, EVERY_QUARTER, EVERY_SIX_HOURS,
+    FORECAST_DEMAND, FRAUD_SWEEP, FRAUD_SWEEPS, FRAUD_WATCH, Flows, Forecaster, FraudWatch,
+    LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer, Payer, RECONCILE_DAYS, Refunder,
+    TRACKS_ARE_WATCHED, TRIP_NEWS, Teller, TripNews, Watcher,
 };
 use notify::{CALM_NOTIFICATION, NOTIFICATION};
 use ops::Tasks;

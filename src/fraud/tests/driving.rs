@@ -243,11 +243,8 @@ fn honest(seed: u64) -> Honest {
         let noise = || (dice.unit() - 0.5) * 8.0;
         // A receiver that holds still while the car does.
         let at = if speed > 0.0 { place(north + noise(), noise()) } else { place(north, 0.0) };
-        let mut here = Spot {
-            speed_kmh: Some(speed as f32),
-            on_trip: n % 600 < 400,
-            ..spot(n * 3, at)
-        };
+        let mut here =
+            Spot { speed_kmh: Some(speed as f32), on_trip: n % 600 < 400, ..spot(n * 3, at) };
         if dice.unit() < 0.0005 {
             (here.at, here.suspect) = (place(north, 2_000.0), true);
         }
