@@ -120,7 +120,6 @@ pub(crate) fn look(
         let merits = merits(search, seen, pace.reach(seen, eta_s, radius_m), now);
         let parts = score(&merits, &rules.weights, &rules.fairness);
         let Seen { driver, at, distance_m, acceptance, in_line, conduct, .. } = *seen;
-        let left_s = left_s(seen);
         let waits = seen.standing == Standing::Available;
         let idle_s = waits.then(|| now.after(seen.waiting_since).as_secs_f64());
         Ranked {
@@ -128,7 +127,7 @@ pub(crate) fn look(
             at,
             distance_m,
             eta_s,
-            left_s,
+            left_s: left_s(seen),
             parts,
             acceptance,
             idle_s,
