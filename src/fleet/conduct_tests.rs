@@ -96,7 +96,7 @@ async fn the_past_of_a_few_drivers_is_read_by_an_index_and_of_its_days_only() {
         let times: Vec<Millis> = of(driver).map(|row| row.fix.timestamp).collect();
         assert!(times.is_sorted() && times[0] >= from);
     }
-    let last = of(ALI).last().expect("a row");
+    let last = of(ALI).next_back().expect("a row");
     assert_eq!((last.suspect, last.fix.speed_kmh), (true, Some(7.0)));
     assert_eq!(rows.iter().filter(|row| row.suspect).count(), 1);
 

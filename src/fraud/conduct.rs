@@ -41,10 +41,10 @@ const AREA_OFFERS: u32 = 15;
 /// How much more often others are taken than those into a square that is left out, per cent.
 const AREA_PERCENT: u32 = 50;
 
-/// The two-sided 99 % of the normal distribution.
-const Z: f64 = 2.575_829;
-/// The same over some twenty squares of a town at once (Bonferroni).
-const Z_AREAS: f64 = 3.480_757;
+/// The two-sided 99.9 % of the normal distribution: every driver is looked at every night.
+const Z: f64 = 3.290_527;
+/// The same over twenty squares of a town at once (Bonferroni).
+const Z_AREAS: f64 = 4.055_627;
 
 /// A position as the fleet kept it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -272,7 +272,7 @@ fn choosing(answers: &[Answer], thresholds: &Thresholds, now: Millis) -> Option<
     }
     reasons.insert("within".to_owned(), json!("7d"));
     let (rule, action) = (Rule::CherryPicking, Action::Flag);
-    (weight > 0).then(|| Signal { rule, action, weight, reasons: Value::Object(reasons) })
+    (weight > 0).then_some(Signal { rule, action, weight, reasons: Value::Object(reasons) })
 }
 
 type Found = (&'static str, u32, Value);
