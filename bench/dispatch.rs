@@ -291,6 +291,7 @@ fn seen(number: usize, at: Point, dice: &Dice) -> Seen {
         documents_until: Millis(i64::MAX),
         approved: true,
         fraud: false,
+        conduct: None,
         in_debt: false,
         in_line: None,
     }

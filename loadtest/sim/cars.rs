@@ -173,6 +173,7 @@ impl<'a> Snapshot<'a> {
                 documents_until: now + Duration::from_secs(86_400),
                 approved: true,
                 fraud: false,
+                conduct: None,
                 in_debt: false,
                 in_line: None,
             };

@@ -168,7 +168,10 @@ pub struct ServeArgs {
     /// Own thresholds of fraud, name=number, comma separated, 0 turns off; those not named keep
     /// their defaults: velocity.flag, velocity.hold, velocity.block, amount.times, amount.history,
     /// deposit.percent, deposit.least, circular.flag, circular.hold, circular.metres, device.flag,
-    /// device.hold, failures.hold, failures.block, refused.flag, refused.hold, remember.days.
+    /// device.hold, failures.hold, failures.block, refused.flag, refused.hold, remember.days,
+    /// teleports.flag, teleports.hold, frozen.flag, frozen.hold, frozen.trip, replay.flag,
+    /// replay.hold, replay.block, cherry.percent, cherry.offers, trend.percent, trend.offers,
+    /// penalty.choosing, penalty.trend, penalty.spoofing, penalty.days.
     #[arg(long, env = "SMARTLINE_FRAUD")]
     pub fraud: Option<Thresholds>,
     #[command(flatten)]

@@ -29,6 +29,7 @@
 //! a replay and a simulator run the same function.
 
 mod actor;
+mod answers;
 mod assign;
 mod batch;
 mod board;
@@ -55,6 +56,7 @@ mod wire;
 mod tests;
 
 pub use actor::{Dispatch, DispatchConfig};
+pub use answers::{OfferAnswer, answers_in_tx};
 pub use board::{Board, Ended, Found, Rules};
 pub use choice::store::{choice_in_tx, choose_in_tx, shadow_in_tx, shadow_of_in_tx};
 pub use choice::{Choice, ShadowChoice};

@@ -103,6 +103,7 @@ fn seen(candidate: Candidate, standing: Standing) -> Seen {
         documents_until: candidate.documents_until,
         approved: candidate.approved,
         fraud: candidate.fraud,
+        conduct: candidate.conduct,
         in_debt: candidate.in_debt,
         in_line: candidate.in_line,
     }

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use base::{DriverId, Millis, Point};
+use fleet::Misconduct;
 
 use crate::board::{Hunt, Leases, Rules};
 use crate::eligibility::{Gate, Hold, Standing, gate};
@@ -30,6 +31,8 @@ pub(crate) struct Ranked {
     pub(crate) idle_s: Option<f64>,
     pub(crate) verdict: Verdict,
     pub(crate) in_line: Option<u32>,
+    /// For what his score is lowered.
+    pub(crate) conduct: Option<Misconduct>,
 }
 
 /// A driver who is not asked, and why.
@@ -117,8 +120,7 @@ pub(crate) fn look(
     let scored = eligible.into_iter().map(|(seen, eta_s)| {
         let merits = merits(search, seen, pace.reach(seen, eta_s, radius_m), now);
         let parts = score(&merits, &rules.weights, &rules.fairness);
-        let Seen { driver, at, distance_m, acceptance, in_line, .. } = *seen;
-        let left_s = left_s(seen);
+        let Seen { driver, at, distance_m, acceptance, in_line, conduct, .. } = *seen;
         let waits = seen.standing == Standing::Available;
         let idle_s = waits.then(|| now.after(seen.waiting_since).as_secs_f64());
         Ranked {
@@ -126,12 +128,13 @@ pub(crate) fn look(
             at,
             distance_m,
             eta_s,
-            left_s,
+            left_s: left_s(seen),
             parts,
             acceptance,
             idle_s,
             verdict: Verdict::Ranked,
             in_line,
+            conduct: conduct.map(|conduct| conduct.reason),
         }
     });
     let mut ranked: Vec<Ranked> = scored.collect();
@@ -225,6 +228,7 @@ fn merits(search: &Search, seen: &Seen, reach: Reach, now: Millis) -> Merits {
         acquaintance,
         waiting: now.after(seen.waiting_since),
         recent_trips: seen.recent_trips,
+        penalty: seen.conduct.map_or(0, |conduct| conduct.penalty),
     }
 }
 
@@ -245,6 +249,7 @@ pub(crate) fn trace(hunt: &mut Hunt, rules: &Rules, look: &Look, now: Millis) ->
                 eta_s: Some(ranked.eta_s),
                 parts: Some(ranked.parts),
                 in_line: ranked.in_line,
+                conduct: ranked.conduct,
             });
         }
     }
@@ -263,6 +268,7 @@ pub(crate) fn trace(hunt: &mut Hunt, rules: &Rules, look: &Look, now: Millis) ->
                 eta_s: None,
                 parts: None,
                 in_line,
+                conduct: None,
             });
         }
     }

@@ -7,6 +7,8 @@ use base::{
     TripId,
 };
 
+use fleet::{Conduct, Misconduct};
+
 use crate::board::Ended;
 use crate::eligibility::{Gate, Standing};
 use crate::score::Parts;
@@ -66,6 +68,8 @@ pub struct Seen {
     pub documents_until: Millis,
     pub approved: bool,
     pub fraud: bool,
+    /// For what his score is lowered, and by how much.
+    pub conduct: Option<Conduct>,
     /// Owes more than his limit, so he can't take cash.
     pub in_debt: bool,
     /// His place in the queue of the airport where the pickup is; 1 is next.
@@ -206,6 +210,8 @@ pub struct Considered {
     pub parts: Option<Parts>,
     /// His place in the queue of the airport where the pickup is.
     pub in_line: Option<u32>,
+    /// For what his score was lowered.
+    pub conduct: Option<Misconduct>,
 }
 
 /// What one tick decided.

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
 use crate::cells::CellBoard;
+use crate::conduct::HistoryRow;
 use crate::fences::MAP;
 use crate::map::CityMap;
 use crate::meter::{Link, Meter, TrackPoint};
@@ -26,7 +27,7 @@ use crate::queue::store::{SpotRow, spots_behind};
 use crate::roster::{Core, Entry, Roster};
 use crate::rules::{self, Command, Phase, Told};
 use crate::sessions::{DriverSession, Note, Turn, notes_behind};
-use crate::store::{self, HistoryRow, LatestRow, RecordRow};
+use crate::store::{self, LatestRow, RecordRow};
 use crate::tally::Tally;
 use crate::visits::FenceTerms;
 

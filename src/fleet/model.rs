@@ -4,6 +4,8 @@ use base::{CityId, Code, DriverId, Fault, Millis, Piasters, Point, Problem, Tier
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::conduct::{Conduct, ConductMark};
+
 /// A position as the driver's app reports it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fix {
@@ -208,6 +210,8 @@ pub struct DriverFacts {
     pub rating: f32,
     pub record: Record,
     pub fraud: bool,
+    /// For what his score is lowered; nearly always empty.
+    pub conduct: Vec<ConductMark>,
     pub wants_online: bool,
     pub balance: Piasters,
     /// How far below zero the balance may go before cash trips end.
@@ -298,6 +302,8 @@ pub struct Candidate {
     /// When the first of his required documents runs out.
     pub documents_until: Millis,
     pub fraud: bool,
+    /// For what his score is lowered now.
+    pub conduct: Option<Conduct>,
     /// Owes more than his limit: no cash trips.
     pub in_debt: bool,
     pub approved: bool,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base::{DriverId, Millis, Point, Tier, limits};
 use geo::{Cell, Near, Query};
 
+use crate::conduct::conduct;
 use crate::fleet::{ANY_ONLINE, Fleet, Inner, free_bit};
 use crate::model::{Candidate, DriverStatus, Finishing, NearbyDriver, NearbyQuery, State};
 use crate::rules::{After, Phase};
@@ -162,6 +163,7 @@ impl Inner {
             heard: core.live.map_or(near.heard, |live| live.heard),
             documents_until: facts.papers.until,
             fraud: facts.fraud,
+            conduct: conduct(&facts.conduct, now),
             in_debt: facts.balance < -facts.debt_limit,
             approved: facts.status == DriverStatus::Approved,
             in_line,

@@ -7,12 +7,13 @@ use base::{DriverId, Fault, Millis, Point, TripId, limits};
 use parking_lot::Mutex;
 
 use crate::check::{self, CLOCK_SKEW, Verdict};
+use crate::conduct::HistoryRow;
 use crate::fleet::{ANY_ONLINE, Fleet, Inner};
 use crate::meter::{self, Link, TrackPoint};
 use crate::model::{BatchOutcome, Finish, Fix, FixError, Ingested};
 use crate::roster::{Core, Entry, Live};
 use crate::rules::Phase;
-use crate::store::{self, HistoryRow, LatestRow};
+use crate::store::{self, LatestRow};
 use crate::wire::TrackView;
 
 /// Off trip a point is kept for history when it is this far from the last one kept, metres …

@@ -34,6 +34,7 @@ pub(crate) fn facts() -> DriverFacts {
         rating: 4.5,
         record: Record::default(),
         fraud: false,
+        conduct: Vec::new(),
         wants_online: true,
         balance: Piasters(0),
         debt_limit: Piasters(20_000),

@@ -33,6 +33,7 @@ mod faults;
 mod fences;
 mod fraud;
 mod fraud_money;
+mod gaming;
 mod harness;
 mod limits;
 mod live;

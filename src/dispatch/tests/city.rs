@@ -65,6 +65,7 @@ pub(super) fn seen(number: u128, metres: f64) -> Seen {
         documents_until: START + Duration::from_secs(86_400),
         approved: true,
         fraud: false,
+        conduct: None,
         in_debt: false,
         in_line: None,
     }
