@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use ::dispatch::{Board, Decision, Rules, Search, Seen, Standing, Strategy, View, tick_and_keep};
+use ::dispatch::{Board, Decision, Part, Rules, Search, Seen, Standing, Strategy, View, tick_and_keep};
 use anyhow::{Context, ensure};
 use base::{CityId, Dice, DriverId, Millis, PaymentMethod, Piasters, Point, RiderId, Tier, TripId};
 use geo::{Near, Query, TileIndex};
@@ -194,6 +194,9 @@ impl Scene<'_> {
                 duration_s: 1_200,
                 ring_m: 5_000,
                 strategy: None,
+                first: None,
+                role: Part::Drive,
+                until: None,
             })
         };
         (0..self.waiting).map(search).collect()

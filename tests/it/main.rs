@@ -44,6 +44,7 @@ mod privacy;
 mod races;
 mod refunds;
 mod refunds_killed;
+mod scheduled;
 mod settlement_killed;
 mod shown;
 mod sockets;

@@ -9,7 +9,7 @@ use super::store::{self, Kept};
 use super::{Decided, Snapshot};
 use crate::board::{Board, Key, Rules};
 use crate::engine::decide;
-use crate::model::{Considered, Decision, OfferPlan, Seen, View};
+use crate::model::{Considered, Decision, OfferPlan, Part, Seen, View};
 use crate::strategy::Strategy;
 
 /// A round of a trip, decided again.
@@ -135,6 +135,7 @@ fn held_elsewhere(driver: DriverId, now: Millis) -> OfferPlan {
         eta_s: 0,
         bids: None,
         bid: None,
+        role: Part::Drive,
     }
 }
 
