@@ -38,7 +38,7 @@ impl Flows {
         let city = self.fleet.pickup_allowed(ask.pickup)?;
         let at = ask.pickup_at.unwrap_or(now);
         let route = self.route(ask.pickup, &ask.stops, ask.destination, at).await?;
-        let tiers = if ask.tiers.is_empty() { Tier::ALL.to_vec() } else { ask.tiers };
+        let tiers = if ask.tiers.is_empty() { Tier::ALL.to_vec() } else { ask.tiers.clone() };
         let etas: Vec<(Tier, Option<u32>)> =
             tiers.iter().map(|tier| (*tier, self.pickup_eta_s(&ask, *tier, now))).collect();
         let question = Ask {

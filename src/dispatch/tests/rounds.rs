@@ -430,6 +430,6 @@ fn one_yes_is_enough_to_stand_by_and_a_driver_is_more_urgent() {
     assert_eq!(ahead(&mut play, None, Part::StandBy).tick(), "1: 1");
     assert_eq!(ahead(&mut play, Some(2), Part::Drive).tick(), "1: 2");
     ahead(&mut play, None, Part::StandBy).end(1, Outcome::Revoked);
-    assert_eq!(play.end(2, Outcome::Declined).tick(), "1: 3", "the search for a driver goes on");
+    assert_eq!(play.end(2, Outcome::Declined).tick(), "1: 1", "the search for a driver goes on");
     assert_eq!(play.open[0].role, Part::Drive);
 }
