@@ -10,7 +10,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use ::dispatch::{Board, Decision, Part, Rules, Search, Seen, Standing, Strategy, View, tick_and_keep};
+use ::dispatch::{
+    Board, Decision, Part, Rules, Search, Seen, Standing, Strategy, View, tick_and_keep,
+};
 use anyhow::{Context, ensure};
 use base::{CityId, Dice, DriverId, Millis, PaymentMethod, Piasters, Point, RiderId, Tier, TripId};
 use geo::{Near, Query, TileIndex};

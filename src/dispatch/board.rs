@@ -437,8 +437,9 @@ impl Board {
     }
 
     /// Takes an offer off the board. An accepted one ends the search, also when the offer itself
-    /// had lapsed here: what is committed counts. So does a yes of one who stands by. Where drivers are swapped before the pickup the
-    /// search goes on for a nearer one, until that one accepts, too, or [`Board::stop`].
+    /// had lapsed here: what is committed counts. So does a yes of one who stands by. Where drivers
+    /// are swapped before the pickup the search goes on for a nearer one, until that one accepts,
+    /// too, or [`Board::stop`].
     pub fn offer_ended(
         &mut self,
         trip: TripId,

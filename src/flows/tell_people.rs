@@ -121,13 +121,9 @@ fn offer(plan: &OfferPlan, price: Piasters) -> Message {
     }
 }
 
-/// Whom an event of a trip with its pickup at this time is news to beside all others': it is booked,
-/// searched soon, or its driver is asked whether he still comes.
-fn news_ahead(
-    rider: UserId,
-    pickup: Option<Millis>,
-    event: &TripEvent,
-) -> Option<(UserId, News)> {
+/// What is news of a trip with its pickup at this time, beside what is of all: it is booked, it is
+/// searched, or its driver is asked whether he still comes.
+fn news_ahead(rider: UserId, pickup: Option<Millis>, event: &TripEvent) -> Option<(UserId, News)> {
     let at = pickup?;
     match event.event {
         EventName::Scheduled => Some((rider, News::TripBooked { at })),

@@ -1,11 +1,12 @@
 //! Quotes: prices as signed promises that nobody has to store.
 //!
-//! A quote's id is its content, signed: rider, way, tier, price, end of validity, the pickup's moment
-//! where it is booked ahead, and the variant of an experiment that the price is of.
+//! A quote's id is its content, signed: rider, way, tier, price, end of validity, the moment of a
+//! pickup that is ahead, and the variant of an experiment that the price is of.
 //!
 //! Guarantees:
 //! - an id that this key didn't make is refused (test: `an_altered_quote_is_refused`);
-//! - a redeemed quote is for this rider, pickup (within 100 m), stops, destination, tier and moment.
+//! - a redeemed quote is for this rider, pickup (within 100 m), stops, destination, tier and
+//!   moment.
 
 use base::{BasisPoints, Millis, Piasters, Point, Tier, UserId};
 use base64::Engine as _;

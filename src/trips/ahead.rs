@@ -14,11 +14,11 @@ use std::time::Duration;
 use base::{DriverId, Millis, PaymentMethod, Piasters};
 use ledger::{Journal, RiderFunds};
 
+use crate::cancel::{call_off, search_again};
 use crate::event::{EventName, TripEvent};
 use crate::model::{CancelReason, OfferOutcome, Party, Side, Status, Trip};
 use crate::offers::{Lease, decline, end_offer, expire};
 use crate::refusal::Refusal;
-use crate::cancel::{call_off, search_again};
 use crate::rules::{Command, State, Step, Tell, drives};
 
 /// Times and numbers of trips that are booked ahead.
@@ -123,12 +123,14 @@ pub(crate) fn step(state: &State, command: AheadCommand, now: Millis) -> Result<
         }
         AheadCommand::AskStandby { .. } => Err(state.illegal()),
         AheadCommand::Confirm { driver } => confirm(state, driver, now),
-        AheadCommand::Unconfirmed => match (is_accepted, state.trip.driver, state.trip.confirm_by) {
-            (true, Some(driver), Some(by)) if now >= by => {
-                Ok(take_back(state, driver, CancelReason::NotConfirmed, now))
+        AheadCommand::Unconfirmed => {
+            match (is_accepted, state.trip.driver, state.trip.confirm_by) {
+                (true, Some(driver), Some(by)) if now >= by => {
+                    Ok(take_back(state, driver, CancelReason::NotConfirmed, now))
+                }
+                _ => Ok(state.unchanged()),
             }
-            _ => Ok(state.unchanged()),
-        },
+        }
         // A tunnel is no reason to have nobody: he loses it to who stands by, or not at all.
         AheadCommand::Silent { driver } => {
             let loses = is_accepted && state.trip.driver == Some(driver) && state.standby.is_some();

@@ -45,7 +45,12 @@ pub(crate) fn call_off(
 }
 
 /// Cancelled by the rider, an admin or the program while a driver is on his way or waits.
-pub(crate) fn cancel(state: &State, by: Party, reason: CancelReason, now: Millis) -> Result<Step, Refusal> {
+pub(crate) fn cancel(
+    state: &State,
+    by: Party,
+    reason: CancelReason,
+    now: Millis,
+) -> Result<Step, Refusal> {
     if !state.trip.concerns(by) {
         return Err(Refusal::NotYours);
     }

@@ -99,10 +99,7 @@ words! {
 impl CancelReason {
     /// Is it a word of people, and not of the program about them?
     pub const fn is_said(self) -> bool {
-        !matches!(
-            self,
-            Self::NotConfirmed | Self::DriverSilent | Self::NotCovered | Self::Missed
-        )
+        !matches!(self, Self::NotConfirmed | Self::DriverSilent | Self::NotCovered | Self::Missed)
     }
 }
 

@@ -114,8 +114,7 @@ impl From<Refusal> for Problem {
                 Self::new(Code::PriceChanged, "the driver bids another price now")
                     .with("price", price)
             }
-            Refusal::BidUncovered { available, price }
-            | Refusal::Unfunded { available, price } => {
+            Refusal::BidUncovered { available, price } | Refusal::Unfunded { available, price } => {
                 TripError::InsufficientBalance { available, price }.into()
             }
             Refusal::BidOverCard { authorised, price } => {

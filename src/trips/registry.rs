@@ -21,8 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::ahead::Ahead;
 use crate::actor::{Actor, Answer, Entry, Gone, Message, World};
+use crate::ahead::Ahead;
 use crate::booking::{self, Begin};
 use crate::card::CardSettled;
 use crate::effect::Effect;

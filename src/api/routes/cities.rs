@@ -50,11 +50,7 @@ impl Check for ChooseBody {
 }
 
 /// A strategy of trips that are booked ahead is no city's.
-fn is_citys(
-    fields: &mut Fields,
-    field: &str,
-    named: impl IntoIterator<Item = Strategy>,
-) {
+fn is_citys(fields: &mut Fields, field: &str, named: impl IntoIterator<Item = Strategy>) {
     if named.into_iter().any(|strategy| !strategy.is_chosen()) {
         fields.wrong(field, "unsupported", "it is of trips that are booked ahead");
     }

@@ -37,8 +37,8 @@ struct EstimateBody {
     /// Every tier when absent.
     #[serde(default)]
     vehicle_types: Vec<Tier>,
-    /// The moment of the pickup, from half an hour to a week ahead, for a trip that is booked ahead:
-    /// the price is of that moment, without the surge of now. At once when absent.
+    /// The moment of the pickup, from half an hour to a week ahead: the price is of that moment,
+    /// without the surge of now. At once when absent.
     scheduled_at: Option<Millis>,
 }
 

@@ -15,7 +15,8 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
         }
         News::TripBooked { at } => {
             let (date, time) = (speech.date(*at), speech.time(*at));
-            let body = format!("We look for a driver shortly before your pickup on {date} at {time}.");
+            let body =
+                format!("We look for a driver shortly before your pickup on {date} at {time}.");
             Text::new("Your trip is booked", body)
         }
         News::TripSoon { at } => {

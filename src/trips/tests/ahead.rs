@@ -57,12 +57,16 @@ fn it_is_searched_in_time_or_called_off() {
 fn who_accepts_early_confirms_and_who_accepts_late_need_not() {
     let early = "3 accepted accepted by 1 [event offer(1 accepted) over matched(1) needs_standby]";
     let late = "3 accepted accepted by 1 [event offer(1 accepted) over matched(1)]";
-    let offered = tell(after(Status::Scheduled), &[(2700, Command::Activate), (2701, offer(1, 9999))]);
+    let offered =
+        tell(after(Status::Scheduled), &[(2700, Command::Activate), (2701, offer(1, 9999))]);
     check(&offered, accept(1), 2999, early);
     check(&offered, accept(1), 3000, late);
     let early = accepted(2999);
     assert_eq!(early.trip.confirm_by, Some(at_s(3300)));
-    assert_eq!((early.due(), early.on_time()), (Some(at_s(3300)), AheadCommand::Unconfirmed.into()));
+    assert_eq!(
+        (early.due(), early.on_time()),
+        (Some(at_s(3300)), AheadCommand::Unconfirmed.into())
+    );
     check(&early, confirm(1), 3299, "4 confirmed accepted by 1 [event]");
     check(&early, confirm(1), 3300, "TOO_LATE");
     check(&early, confirm(2), 3000, "NOT_FOUND");
@@ -96,7 +100,12 @@ fn one_stands_by_and_is_free_meanwhile() {
     let early = accepted(2800);
     check(&early, ask(1, 2820), 2801, "NOT_OFFERED");
     check(&early, offer(2, 2820), 2801, "INVALID_TRANSITION {\"current\":\"accepted\"}");
-    check(&after(Status::Requested), ask(2, 20), 1, "INVALID_TRANSITION {\"current\":\"requested\"}");
+    check(
+        &after(Status::Requested),
+        ask(2, 20),
+        1,
+        "INVALID_TRANSITION {\"current\":\"requested\"}",
+    );
     check(&after(Status::Accepted), ask(2, 20), 9, "INVALID_TRANSITION {\"current\":\"accepted\"}");
     let asked = tell(early, &[(2801, ask(2, 2820)), (2801, ask(3, 2820))]);
     assert_eq!((asked.due(), asked.on_time()), (Some(at_s(2820)), Command::Expire));
@@ -138,7 +147,8 @@ fn who_stands_by_is_asked_first_and_let_go_when_he_is_not_needed() {
     let others = "5 accepted accepted by 3 \
         [event standby_over(2) offer(3 accepted) over matched(3) needs_standby]";
     check(&other, accept(3), 2902, others);
-    let ended = "4 cancelled cancelled by 1 fee 15 [event over standby_over(2) freed(1 cancelled) ended]";
+    let ended =
+        "4 cancelled cancelled by 1 fee 15 [event over standby_over(2) freed(1 cancelled) ended]";
     check(&backed(), cancel(Party::Rider(RIDER)), 3000, ended);
 }
 
@@ -146,8 +156,7 @@ fn who_stands_by_is_asked_first_and_let_go_when_he_is_not_needed() {
 fn nobody_has_to_be_there_before_his_time() {
     let here = Command::Arrive { driver: driver(1), at: Some(point(30.0444, 31.2357)) };
     let arrived = tell(accepted(2800), &[(2900, here)]);
-    let gone =
-        Command::Cancel { by: Party::Driver(driver(1)), reason: CancelReason::RiderNoShow };
+    let gone = Command::Cancel { by: Party::Driver(driver(1)), reason: CancelReason::RiderNoShow };
     check(&arrived, gone.clone(), 3600, "NO_SHOW_TOO_EARLY {\"waitSeconds\":300}");
     check(&arrived, gone, 3900, "5 cancelled cancelled by 1 fee 15 [event freed(1 no_show) ended]");
 }

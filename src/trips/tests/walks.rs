@@ -6,10 +6,10 @@ use base::{BasisPoints, OfferId, Piasters, RiderId, TripId, UserId};
 use proptest::prelude::*;
 
 use super::{RIDER, at_s, driver, pickup, point, state, trip};
+use crate::AheadCommand;
 use crate::event::{EventName, TripEvent, evolve};
 use crate::model::{CancelReason, OfferOutcome, Party, PaymentStatus, Status, Trip};
 use crate::offers::BidTerms;
-use crate::AheadCommand;
 use crate::rules::{Command, State, Step, Tell, step};
 
 fn commands() -> impl Strategy<Value = Command> {
@@ -107,9 +107,7 @@ fn lawful(
     prop_assert_eq!(done.tells.first(), Some(&Tell::Event));
     prop_assert_eq!(done.tells.contains(&Tell::Ended), !new.status.is_live());
     let confirmed = record.event.event == EventName::Confirmed;
-    prop_assert!(
-        new.status == Status::Requested || done.next.offers.is_empty() || confirmed
-    );
+    prop_assert!(new.status == Status::Requested || done.next.offers.is_empty() || confirmed);
     // Who drives a trip does not stand by for it, and after its drive nobody does.
     prop_assert!(done.next.standby.is_none_or(|driver| new.driver != Some(driver)));
     prop_assert!(
