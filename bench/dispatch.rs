@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ::dispatch::{
-    Board, Decision, Meter, Outcome, Relief, Rules, Search, Seen, Standing, Strategy, View,
+    Board, Decision, Meter, Outcome, Part, Relief, Rules, Search, Seen, Standing, Strategy, View,
     tick_and_keep, tick_timed,
 };
 use anyhow::{Context, ensure};
@@ -269,6 +269,9 @@ impl Scene<'_> {
                 duration_s: 1_200,
                 ring_m: 5_000,
                 strategy: None,
+                first: None,
+                role: Part::Drive,
+                until: None,
             })
         };
         (0..self.waiting).map(search).collect()

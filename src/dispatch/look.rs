@@ -63,6 +63,15 @@ pub(crate) struct Look {
 }
 
 impl Look {
+    /// Puts this driver before all others; false where he can't be asked.
+    pub(crate) fn put_first(&mut self, driver: Option<DriverId>) -> bool {
+        let place = self.ranked.iter().position(|ranked| Some(ranked.driver) == driver);
+        if let Some(place) = place {
+            self.ranked[..=place].rotate_right(1);
+        }
+        place.is_some()
+    }
+
     /// Who was leased since the look holds an offer of another search.
     pub(crate) fn without_leased(&mut self, leases: &Leases) {
         for taken in self.ranked.extract_if(.., |ranked| leases.holds(ranked.driver)) {

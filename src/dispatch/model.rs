@@ -40,6 +40,21 @@ pub struct Search {
     pub ring_m: u32,
     /// Named by the request; none: what the city has at the time.
     pub strategy: Option<Strategy>,
+    /// Asked before all others, if he can be asked: he stood by.
+    pub first: Option<DriverId>,
+    /// What the driver is wanted for.
+    pub role: Part,
+    /// It does not end before this.
+    pub until: Option<Millis>,
+}
+
+/// What a driver is wanted for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    #[default]
+    Drive,
+    /// To come should the driver of the trip not. One yes ends the search, and he is free.
+    StandBy,
 }
 
 /// A driver as one look at the fleet shows him.
@@ -114,6 +129,7 @@ pub struct OfferPlan {
     pub bids: Option<BidTerms>,
     /// What he bid last.
     pub bid: Option<Piasters>,
+    pub role: Part,
 }
 
 /// Until when a price may be bid for a trip, and which.
@@ -146,11 +162,20 @@ pub enum Outcome {
     Lost,
     /// He bid, and the rider let it pass.
     Unchosen,
+    /// He stands by, and is free.
+    StandsBy,
 }
 
 impl Outcome {
-    pub const ALL: [Self; 6] =
-        [Self::Accepted, Self::Declined, Self::Expired, Self::Revoked, Self::Lost, Self::Unchosen];
+    pub const ALL: [Self; 7] = [
+        Self::Accepted,
+        Self::Declined,
+        Self::Expired,
+        Self::Revoked,
+        Self::Lost,
+        Self::Unchosen,
+        Self::StandsBy,
+    ];
 
     /// As in `trip_offers.status` and in the metric's label.
     pub const fn name(self) -> &'static str {
@@ -161,6 +186,7 @@ impl Outcome {
             Self::Revoked => "revoked",
             Self::Lost => "lost",
             Self::Unchosen => "unchosen",
+            Self::StandsBy => "stands_by",
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use base::{DriverId, Piasters, TripId, UserId};
-use dispatch::{OfferPlan, Outcome, QueueNews, Search, Strategy};
+use dispatch::{OfferPlan, Outcome, Part, QueueNews, Search, Strategy};
 use fleet::Finish;
 use futures_util::future::join_all;
 use metrics::counter;
@@ -20,8 +20,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use trips::{
-    BidTerms, Command, EventName, Freed, OfferOutcome, Status, Trip, TripError, TripEvent,
-    TripEventView,
+    AheadCommand, BidTerms, Command, EventName, Freed, OfferOutcome, Side, Status, Trip, TripError,
+    TripEvent, TripEventView,
 };
 
 use crate::Flows;
@@ -38,6 +38,8 @@ const AT_ONCE: usize = 256;
 pub(crate) const RESTORES: usize = 4;
 /// How long effects are waited for once the node stops.
 const LINGER: Duration = Duration::from_secs(1);
+/// For a trip that was booked ahead a driver is searched until so long after its pickup.
+const SEARCHED_PAST_PICKUP: Duration = Duration::from_secs(5 * 60);
 /// An acknowledging socket has this long to say that an offer came.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -104,9 +106,18 @@ impl Flows {
                     self.fleet.start_meter(driver, trip.id);
                     self.fleet.drives_to(driver, trip.id, trip.destination.at);
                 }
+                // A rider who booked ahead waits from now on, too.
+                if (event.event, event.by) == (EventName::Requested, Side::System) {
+                    self.pricing.requested(trip.pickup.at, event.at);
+                }
                 self.publish(&trip, &event);
             }
-            trips::Effect::NeedsDriver { trip } => self.search(trip),
+            trips::Effect::NeedsDriver { trip, first } => self.search(trip, first, Part::Drive),
+            trips::Effect::NeedsStandby { trip } => self.search(trip, None, Part::StandBy),
+            trips::Effect::StandbyOver { trip, driver } => {
+                let over = OfferRevokedView { trip_id: trip, reason: "standby_over" };
+                self.tell(driver, "offer.revoked", &over);
+            }
             trips::Effect::OfferEnded { trip, driver, outcome } => {
                 self.end_offer(trip, driver, outcome);
             }
@@ -136,7 +147,7 @@ impl Flows {
     }
 
     /// Looks up who drove this rider before, without making other effects wait, and searches.
-    fn search(&self, trip: Arc<Trip>) {
+    fn search(&self, trip: Arc<Trip>, first: Option<DriverId>, role: Part) {
         let flows = self.clone();
         self.tasks.spawn("search", async move {
             let familiar = flows.trips.drivers_of(trip.rider).await.unwrap_or_else(|fault| {
@@ -145,10 +156,11 @@ impl Flows {
             });
             // Cancelled meanwhile: its end was told before this search began.
             let wanted = flows.trips.live(trip.id);
-            if wanted.is_some_and(|trip| trip.status == Status::Requested) {
+            if wanted.is_some_and(|trip| trip.status == wanted_in(role)) {
                 let ring_m =
                     flows.fleet.city(trip.city).map_or(RING_M, |city| city.search_radius_m);
-                flows.dispatch.search(search_for(&trip, familiar, ring_m));
+                let search = search_for(&trip, familiar, ring_m);
+                flows.dispatch.search(Search { first, role, ..search });
             }
         });
     }
@@ -161,6 +173,7 @@ impl Flows {
             OfferOutcome::Revoked => (Outcome::Revoked, Some(self.revocation(trip))),
             OfferOutcome::Lost => (Outcome::Lost, Some("lost")),
             OfferOutcome::Unchosen => (Outcome::Unchosen, Some("expired")),
+            OfferOutcome::StandsBy => (Outcome::StandsBy, None),
         };
         if outcome != OfferOutcome::Accepted {
             self.fleet.release(driver, trip);
@@ -278,7 +291,10 @@ impl Flows {
                     // It may still take the offer later, from a mailbox that was slow.
                     self.trips.command(trip, Command::Withdraw { driver }).await.ok();
                 }
-                self.stop_if_over(trip);
+                match plan.role {
+                    Part::Drive => self.stop_if_over(trip),
+                    Part::StandBy => self.dispatch.stop_standby(trip),
+                }
             }
         }
     }
@@ -302,6 +318,8 @@ impl Flows {
             pickup_eta: plan.eta_s,
             expires_at: plan.answer_by(),
             after_trip: self.fleet.ends_before(plan.driver, trip.id),
+            scheduled_at: trip.scheduled_at,
+            standby: (plan.role == Part::StandBy).then_some(true),
             bid: plan.bids.map(|terms| {
                 let (min, max) = trip.bid_range(terms.floor, terms.ceiling);
                 BidRange { min, max, until: terms.until }
@@ -355,6 +373,7 @@ impl Flows {
             }
             fleet::Effect::Silent { driver, trip } => {
                 warn!(trip.id = %trip, driver.id = %driver, "driver went silent on a trip");
+                self.trips.command(trip, AheadCommand::Silent { driver }.into()).await.ok();
             }
         }
     }
@@ -376,12 +395,23 @@ impl Flows {
 /// What the trip is told of an offer.
 const fn asks(plan: &OfferPlan) -> Command {
     let OfferPlan { offer, driver, until, round, eta_s, .. } = *plan;
+    if matches!(plan.role, Part::StandBy) {
+        return Command::Ahead(AheadCommand::AskStandby { driver, until, round });
+    }
     match plan.bids {
         None => Command::Offer { driver, until, round },
         Some(dispatch::BidTerms { until: open_until, floor, ceiling }) => {
             let terms = BidTerms { offer, open_until, floor, ceiling, eta_s };
             Command::AskBid { driver, until, round, terms }
         }
+    }
+}
+
+/// Where a trip stands while somebody is searched for this.
+const fn wanted_in(role: Part) -> Status {
+    match role {
+        Part::Drive => Status::Requested,
+        Part::StandBy => Status::Accepted,
     }
 }
 
@@ -396,11 +426,15 @@ fn search_for(trip: &Trip, familiar: Vec<DriverId>, ring_m: u32) -> Search {
         method: trip.method,
         price: trip.price,
         asked_at: trip.requested_at,
-        excluded: trip.excluded.clone(),
+        // Who drives it can't stand by.
+        excluded: trip.excluded.iter().copied().chain(trip.driver).collect(),
         familiar,
         distance_m: trip.quoted_distance_m,
         duration_s: trip.quoted_duration_s,
         ring_m,
         strategy: Strategy::parse(&trip.strategy),
+        first: None,
+        role: Part::Drive,
+        until: trip.scheduled_at.map(|pickup| pickup + SEARCHED_PAST_PICKUP),
     }
 }

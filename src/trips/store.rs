@@ -480,6 +480,7 @@ fn trip(row: &PgRow) -> Result<Trip, sqlx::Error> {
         cancel_reason: word_if(row, "cancel_reason", CancelReason::parse)?,
         cancel_fee: money(row, "cancel_fee")?,
         scheduled_at: moment(row, "scheduled_at")?,
+        confirm_by: moment(row, "confirm_by")?,
         requested_at: moment(row, "requested_at")?.unwrap_or(created_at),
         accepted_at: moment(row, "accepted_at")?,
         arrived_at: moment(row, "arrived_at")?,

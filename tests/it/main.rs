@@ -47,6 +47,7 @@ mod privacy;
 mod races;
 mod refunds;
 mod refunds_killed;
+mod scheduled;
 mod settlement_killed;
 mod shown;
 mod sockets;

@@ -15,7 +15,7 @@ use super::{Decided, Glance, Snapshot};
 use crate::board::{Hunt, Memory, Promised};
 use crate::eligibility::Standing;
 use crate::load::Step;
-use crate::model::{Search, Seen};
+use crate::model::{Part, Search, Seen};
 use crate::strategy::Strategy;
 
 /// Of a snapshot in which nobody stands in a queue: every program reads it.
@@ -168,12 +168,21 @@ impl Pen {
         self.time(hunt.since);
         self.number(hunt.ring as u64);
         self.number(hunt.ring_rounds.into());
-        // The second bit is young: what an older program wrote has it unset.
-        self.number(u64::from(hunt.refused) | (u64::from(hunt.promised.is_some()) << 1));
+        // Bits but the first are young: what an older program wrote has them unset. Those after the
+        // second are of SCHEDULED alone, a word that it can't read.
+        self.number(
+            u64::from(hunt.refused)
+                | (u64::from(hunt.promised.is_some()) << 1)
+                | (u64::from(search.first.is_some()) << 2)
+                | (u64::from(search.role == Part::StandBy) << 3)
+                | (u64::from(search.until.is_some()) << 4),
+        );
         if let Some(Promised { driver, due }) = hunt.promised {
             self.id(driver.0);
             self.time(due);
         }
+        search.first.into_iter().for_each(|driver| self.id(driver.0));
+        search.until.into_iter().for_each(|until| self.time(until));
         self.number(hunt.round.into());
         let mut memory: Vec<_> = hunt.memory.iter().collect();
         memory.sort_unstable_by_key(|(driver, _)| **driver);
@@ -339,6 +348,9 @@ impl Eye<'_> {
             duration_s: self.small()?,
             ring_m: self.small()?,
             strategy: self.maybe_way()?,
+            first: None,
+            role: Part::Drive,
+            until: None,
         };
         let way = self.maybe_way()?;
         let since = self.time()?;
@@ -350,6 +362,13 @@ impl Eye<'_> {
         hunt.refused = flags & 1 == 1;
         if flags & 2 == 2 {
             hunt.promised = Some(Promised { driver: DriverId(self.id()?), due: self.time()? });
+        }
+        hunt.search.role = if flags & 8 == 8 { Part::StandBy } else { Part::Drive };
+        if flags & 4 == 4 {
+            hunt.search.first = Some(DriverId(self.id()?));
+        }
+        if flags & 16 == 16 {
+            hunt.search.until = Some(self.time()?);
         }
         hunt.round = self.short()?;
         let memory = self.list(|from| {

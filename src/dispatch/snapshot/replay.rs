@@ -11,7 +11,7 @@ use super::{Decided, Snapshot};
 use crate::board::{Board, Key, Rules, key_of};
 use crate::engine::{Go, decide};
 use crate::load::Step;
-use crate::model::{Considered, Decision, OfferPlan, Seen, View};
+use crate::model::{Considered, Decision, OfferPlan, Part, Seen, View};
 use crate::strategy::Strategy;
 
 /// A round of a trip, decided again.
@@ -141,6 +141,7 @@ fn held_elsewhere(driver: DriverId, now: Millis) -> OfferPlan {
         eta_s: 0,
         bids: None,
         bid: None,
+        role: Part::Drive,
     }
 }
 

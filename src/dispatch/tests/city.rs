@@ -8,7 +8,7 @@ use base::{CityId, DriverId, Millis, PaymentMethod, Piasters, Point, Tier, TripI
 use crate::board::{Board, Rules};
 use crate::eligibility::Standing;
 use crate::engine::tick;
-use crate::model::{Decision, OfferPlan, Outcome, Said, Search, Seen, View};
+use crate::model::{Decision, OfferPlan, Outcome, Part, Said, Search, Seen, View};
 use crate::strategy::Strategy;
 
 /// When every test begins.
@@ -45,6 +45,9 @@ pub(super) fn search(number: u128, asked_at: Millis) -> Search {
         duration_s: 1_200,
         ring_m: 5_000,
         strategy: None,
+        first: None,
+        role: Part::Drive,
+        until: None,
     }
 }
 

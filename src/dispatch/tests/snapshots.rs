@@ -12,7 +12,7 @@ use super::city::{City, Play, START, driver, north, search, seen, trip};
 use crate::board::Rules;
 use crate::eligibility::Standing;
 use crate::engine::tick_and_keep;
-use crate::model::{Decision, Outcome, Search, Seen, View};
+use crate::model::{Decision, Outcome, Part, Search, Seen, View};
 use crate::snapshot::store::{Kept, Row, of_trip, write};
 use crate::snapshot::{Snapshot, decode, rounds_of};
 use crate::strategy::{Strategy as Way, Swap};
@@ -174,6 +174,7 @@ fn other_rules_decide_otherwise_and_that_is_seen() {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Ask(u128, f64),
+    Ahead(u128, u128, Part),
     End(u128, Outcome),
     Move(u128, f64, Standing),
     Choose(Way),
@@ -193,6 +194,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (1_u128..=6, 0.0..4_000.0).prop_map(|(n, at)| Step::Ask(n, at)),
         2 => (1_u128..=6, 0_u16..4).prop_map(|(n, at)| Step::Ask(n, f64::from(at) * 1_000.0)),
+        2 => (1_u128..=6, 0_u128..=12, prop::sample::select(vec![Part::Drive, Part::StandBy]))
+            .prop_map(|(n, first, part)| Step::Ahead(n, first, part)),
         4 => (1_u128..=12, outcome).prop_map(|(n, outcome)| Step::End(n, outcome)),
         2 => (1_u128..=12, 0.0..9_000.0, standing).prop_map(|(n, at, how)| Step::Move(n, at, how)),
         1 => prop::sample::select(Way::ALL.to_vec()).prop_map(Step::Choose),
@@ -222,6 +225,13 @@ proptest! {
             match step {
                 Step::Ask(number, at) => {
                     let asked = Search { pickup: north(at), ..search(number, START) };
+                    play.board.search(asked, play.now);
+                }
+                Step::Ahead(number, first, role) => {
+                    let (strategy, until) = (Some(Way::Scheduled), Some(play.now));
+                    let first = (first > 0).then(|| driver(first));
+                    let asked = search(number, START);
+                    let asked = Search { strategy, first, role, until, ..asked };
                     play.board.search(asked, play.now);
                 }
                 Step::End(number, outcome) => {

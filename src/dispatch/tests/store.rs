@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::city::START;
 use crate::board::Ended;
 use crate::eligibility::Gate;
-use crate::model::{Considered, OfferPlan, Outcome, Verdict};
+use crate::model::{Considered, OfferPlan, Outcome, Part, Verdict};
 use crate::score::Parts;
 use crate::store::{OfferRecord, write_lines, write_offers};
 use crate::trace::read as trace;
@@ -82,6 +82,7 @@ impl Books {
             eta_s: 240,
             bids: None,
             bid: None,
+            role: Part::Drive,
         }
     }
 
