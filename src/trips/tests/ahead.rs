@@ -174,13 +174,18 @@ async fn book(
     stand.trips.create(rider, new, Once::NONE).await
 }
 
+/// Waits until a trip becomes this; what never comes fails the test.
 async fn becomes(stand: &mut Stand, status: Status) {
-    loop {
-        match stand.effects.recv().await.expect("it goes on") {
-            Effect::Event { trip, .. } if trip.status == status => return,
-            _ => {}
+    let seen = async {
+        loop {
+            match stand.effects.recv().await.expect("it goes on") {
+                Effect::Event { trip, .. } if trip.status == status => return,
+                _ => {}
+            }
         }
-    }
+    };
+    let seen = tokio::time::timeout(Duration::from_secs(60), seen).await;
+    assert!(seen.is_ok(), "no trip became {status}");
 }
 
 #[tokio::test]
