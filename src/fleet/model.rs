@@ -117,6 +117,8 @@ pub enum Finish {
     Freed,
     /// He gave the trip back: free at once, and it counts against his completion.
     GaveBack,
+    /// It was over before this fleet took it for his: it leaves no track, and counts for nothing.
+    Stale,
 }
 
 /// What the fleet tells the flows.

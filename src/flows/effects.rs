@@ -104,7 +104,10 @@ impl Flows {
             trips::Effect::Event { trip, event } => {
                 if let (EventName::Started, Some(driver)) = (event.event, trip.driver) {
                     self.fleet.start_meter(driver, trip.id);
-                    self.fleet.drives_to(driver, trip.id, trip.destination.at);
+                    self.tell_drop_off(&trip, driver);
+                }
+                if let (EventName::Activated, Some(driver)) = (event.event, trip.driver) {
+                    self.fleet.adopt(driver, trip.id);
                 }
                 // A rider who booked ahead waits from now on, too.
                 if (event.event, event.by) == (EventName::Requested, Side::System) {
@@ -212,7 +215,7 @@ impl Flows {
             Freed::Cancelled | Freed::NoShow | Freed::TakenOver => Finish::Freed,
         };
         if let Some(next) = self.fleet.finish(driver, trip.id, finish) {
-            self.take_turn(next);
+            self.take_turn(next, driver);
         }
         match how {
             // The trip is another's from here on.
@@ -224,14 +227,25 @@ impl Flows {
         self.dispatch.wake();
     }
 
+    /// Where he will be free. What is left of a trip with stops on its way nobody knows.
+    fn tell_drop_off(&self, trip: &Trip, driver: DriverId) {
+        if trip.stops.is_empty() {
+            self.fleet.drives_to(driver, trip.id, trip.destination.at);
+        }
+    }
+
     /// At boot: the driver is on this trip, and what he drove so far comes back from history.
     fn adopt(&self, trip: Arc<Trip>, driver: DriverId) {
+        // It may have gone on since: then its driver was told of the same way.
+        if self.trips.live(trip.id).is_none_or(|now| now.driver != Some(driver)) {
+            return;
+        }
         if let Some(behind) = trip.queued_behind {
             return self.follow_next(&trip, driver, behind);
         }
         self.fleet.adopt(driver, trip.id);
         if trip.status == Status::Started {
-            self.fleet.drives_to(driver, trip.id, trip.destination.at);
+            self.tell_drop_off(&trip, driver);
         }
         let (fleet, turns) = (self.fleet.clone(), Arc::clone(&self.restores));
         self.tasks.spawn("trip track", async move {
@@ -373,7 +387,9 @@ impl Flows {
             }
             fleet::Effect::Silent { driver, trip } => {
                 warn!(trip.id = %trip, driver.id = %driver, "driver went silent on a trip");
-                self.trips.command(trip, AheadCommand::Silent { driver }.into()).await.ok();
+                for trip in [Some(trip), self.fleet.next_of(driver)].into_iter().flatten() {
+                    self.trips.command(trip, AheadCommand::Silent { driver }.into()).await.ok();
+                }
             }
         }
     }
