@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ::dispatch::{
-    Board, Decision, Meter, Outcome, Relief, Rules, Search, Seen, Standing, Strategy, View,
+    Board, Decision, Meter, Outcome, Part, Relief, Rules, Search, Seen, Standing, Strategy, View,
     tick_and_keep, tick_timed,
 };
 use anyhow::{Context, ensure};
@@ -59,7 +59,14 @@ struct City {
 }
 
 impl View for City {
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
+    fn drivers(
+        &self,
+        at: Point,
+        radius_m: f64,
+        limit: usize,
+        _ahead: Duration,
+        out: &mut Vec<Seen>,
+    ) {
         let heard_since = Millis(i64::MIN);
         let mut found: Vec<Near> = Vec::new();
         let query = Query { from: at, radius_m, classes: FREE, heard_since, limit };
@@ -262,6 +269,9 @@ impl Scene<'_> {
                 duration_s: 1_200,
                 ring_m: 5_000,
                 strategy: None,
+                first: None,
+                role: Part::Drive,
+                until: None,
             })
         };
         (0..self.waiting).map(search).collect()
@@ -284,6 +294,7 @@ fn seen(number: usize, at: Point, dice: &Dice) -> Seen {
         documents_until: Millis(i64::MAX),
         approved: true,
         fraud: false,
+        conduct: None,
         in_debt: false,
         in_line: None,
     }

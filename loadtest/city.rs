@@ -131,6 +131,16 @@ pub enum Scenario {
     Cairo,
 }
 
+impl Scenario {
+    /// The server's number of the city.
+    pub const fn city(self) -> u16 {
+        match self {
+            Self::Cairo => 1,
+            Self::Manhattan => 2,
+        }
+    }
+}
+
 /// A moment of the city's week: the day of the table and the quarter-hour in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {

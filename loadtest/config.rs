@@ -37,6 +37,10 @@ pub struct Args {
     /// His password.
     #[arg(long, env = "LOADTEST_ADMIN_PASSWORD", hide_env_values = true)]
     pub admin_password: String,
+    /// How the city is to find drivers from now on (first_accept, batched, …); without it, as it
+    /// does.
+    #[arg(long)]
+    pub strategy: Option<String>,
     /// Minutes to run before winding down; 0 runs until Ctrl-C.
     #[arg(long, default_value_t = 3.0)]
     pub minutes: f64,

@@ -18,7 +18,8 @@ use crate::api::Failure;
 use crate::car::Car;
 use crate::client::{Down, Encoding, Socket};
 use crate::geometry::Place;
-use crate::job::{Answer, Doing, Job};
+use crate::job::{Doing, Job};
+use crate::next::Next;
 use crate::setup;
 use crate::stats::{Up, add};
 use crate::wire::{Fix, Offer, now_ms};
@@ -39,6 +40,7 @@ pub struct Driver {
     pub rng: StdRng,
     pub car: Car,
     pub doing: Doing,
+    pub next: Next,
     /// What he may owe, as far as he can tell: the worst case, piasters.
     pub owes: i64,
     encoding: Encoding,
@@ -71,6 +73,7 @@ impl Driver {
             rng,
             car: Car::new(start),
             doing: Doing::Idle,
+            next: Next::Nothing,
             owes: 0,
             missed: Vec::new(),
             next_fix: Instant::now(),
@@ -154,7 +157,8 @@ impl Driver {
             Instant::now() + Duration::from_secs_f64(seconds.min(1e6))
         });
         loop {
-            let wake = self.doing.wake().map_or(self.next_fix, |at| at.min(self.next_fix));
+            let due = self.doing.wake().into_iter().chain(self.next.wake());
+            let wake = due.fold(self.next_fix, Instant::min);
             let step = tokio::select! {
                 down = socket.next() => match down {
                     Ok(down) => self.hear(socket, down).await,
@@ -274,6 +278,9 @@ impl Driver {
                 if self.doing.weighs(of.trip_id) {
                     self.doing = Doing::Idle;
                 }
+                if self.next.weighs(of.trip_id) {
+                    self.next = Next::Nothing;
+                }
             }
             Down::TripEvent { seq, event } => {
                 let trip = event.trip_id;
@@ -293,18 +300,14 @@ impl Driver {
     }
 
     fn weigh(&mut self, offer: Offer) {
-        let world = &self.world;
-        add(&world.stats.totals.offers);
+        add(&self.world.stats.totals.offers);
         if self.doing.on_trip() {
-            add(&world.stats.totals.offers_while_busy);
-            return;
+            return self.weigh_next(offer);
         }
         if offer.expires_at <= now_ms() {
             return;
         }
-        let takes = self.rng.random_bool(world.args.acceptance);
-        let answer = if takes { Answer::Accept } else { Answer::Decline };
-        let at = Instant::now() + world.args.think.draw(&mut self.rng);
+        let (answer, at) = self.make_up_his_mind();
         self.doing = Doing::Weighing { offer, answer, at };
     }
 

@@ -234,8 +234,11 @@ impl TripFollow {
     }
 
     fn note_driver(&mut self, event: &TripEvent) {
-        let holder = if on_trip(event.status) { event.driver_id.or(self.driver) } else { None };
-        let known = if event.status.ended() { event.driver_id.or(self.driver) } else { holder };
+        let has_one = on_trip(event.status) || event.status.ended();
+        let known = if has_one { event.driver_id.or(self.driver) } else { None };
+        // A queued trip is driven from the turn on that it has after the one before.
+        let drives = on_trip(event.status) && event.event != "queued";
+        let holder = if drives { known } else { None };
         let open = self.stints.last_mut().filter(|stint| stint.to == i64::MAX);
         if open.as_ref().map(|stint| stint.driver) != holder {
             if let Some(stint) = open {

@@ -138,6 +138,10 @@ impl Driver {
     pub async fn act(&mut self, socket: &mut Socket) -> Result<(), Parting> {
         let now = Instant::now();
         self.ask_how_it_stands().await;
+        self.answer_next(socket).await?;
+        if matches!(self.doing, Doing::Idle) {
+            self.drive_on(socket).await?;
+        }
         match std::mem::replace(&mut self.doing, Doing::Idle) {
             Doing::Weighing { offer, answer, at } if now >= at => {
                 self.answer(socket, offer, answer).await
@@ -191,7 +195,7 @@ impl Driver {
     }
 
     /// The trip is his: off to the pickup.
-    async fn take(&mut self, socket: &mut Socket, offer: &Offer) -> Result<(), Parting> {
+    pub async fn take(&mut self, socket: &mut Socket, offer: &Offer) -> Result<(), Parting> {
         let world = self.world.clone();
         add(&world.stats.totals.offers_accepted);
         world.judge.accepted(self.account.id, offer.trip_id);
@@ -223,10 +227,7 @@ impl Driver {
     pub async fn pick_up(&mut self, socket: &mut Socket) -> Result<(), Failure> {
         if let Doing::Unsure(offer) = &self.doing {
             let offer = offer.clone();
-            let mine = self
-                .view(offer.trip_id)
-                .await
-                .is_ok_and(|view| view.driver_id == Some(self.account.id) && !view.status.ended());
+            let mine = self.is_his(offer.trip_id).await;
             self.doing = Doing::Idle;
             if mine {
                 return self.take(socket, &offer).await.or_else(only_lost);
@@ -382,7 +383,7 @@ impl Driver {
         }
     }
 
-    async fn view(&mut self, trip: Uuid) -> Result<TripView, Failure> {
+    pub async fn view(&mut self, trip: Uuid) -> Result<TripView, Failure> {
         let world = self.world.clone();
         let token = self.account.token(&world).await?;
         world.api.get(Ask::get("trip", format!("/trips/{trip}"), &token)).await

@@ -27,6 +27,7 @@ mod geometry;
 mod invariants;
 mod job;
 mod manhattan;
+mod next;
 mod page;
 mod plots;
 mod progress;

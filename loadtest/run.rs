@@ -72,6 +72,7 @@ pub async fn run(args: Args) -> Result<Report> {
     let accounts = Accounts::load(&args.accounts_file(), &args.url, args.seed);
     let world = Arc::new(World::new(args, city, (api, stats), phase, accounts));
     wait_for_server(&world).await?;
+    setup::choose_strategy(&world).await.context("the strategy was not chosen")?;
     listen_for_ctrl_c(control.clone());
     let watcher = tokio::spawn(show(world.clone()));
 

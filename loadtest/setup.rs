@@ -40,6 +40,16 @@ pub async fn driver(world: &World, index: u32) -> Result<Account, Failure> {
     Ok(account)
 }
 
+/// Has the city find drivers so, where a strategy is named.
+pub async fn choose_strategy(world: &World) -> Result<(), Failure> {
+    let Some(strategy) = &world.args.strategy else { return Ok(()) };
+    let admin = world.admin.token(world).await?;
+    let path = format!("/admin/cities/{}/dispatch", world.args.scenario.city());
+    let choice = json!({"strategy": strategy, "reason": "a load test"});
+    world.api.post::<Value>(Ask::post("choose a strategy", path, &admin), &choice).await?;
+    Ok(())
+}
+
 /// Hands in the papers and has them approved.
 pub async fn approve(world: &World, account: &mut Account) -> Result<(), Failure> {
     let token = account.token(world).await?;

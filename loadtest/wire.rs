@@ -193,6 +193,9 @@ pub struct Offer {
     pub estimated_price: Option<Piasters>,
     #[serde(deserialize_with = "at_ms")]
     pub expires_at: i64,
+    /// The trip that its driver is ending.
+    #[serde(default)]
+    pub after_trip: Option<Uuid>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

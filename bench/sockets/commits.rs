@@ -39,6 +39,9 @@ const STEPS: [&str; 3] = ["arrived", "started", "completed"];
 const WRITERS: u32 = 20;
 /// How long the last frames may take.
 const LAST: Duration = Duration::from_secs(10);
+/// A frame that takes longer than this is told of, with those that were late beside it.
+const LATE_MS: f64 = 15.0;
+const APART_US: i64 = 50_000;
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// A frame that came: trip, number, microseconds since 1970.
@@ -291,14 +294,33 @@ impl Ears {
         program: Duration,
     ) -> Stretch {
         let heard = std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner));
-        let lags = heard.into_iter().filter_map(|(trip, seq, at)| {
-            let committed = commits.get(&(trip, seq))?;
-            Some((at - committed) as f64 / 1e3)
+        let came = heard.into_iter().filter_map(|(trip, seq, at)| {
+            let committed = *commits.get(&(trip, seq))?;
+            Some((committed, (at - committed) as f64 / 1e3))
         });
-        let mut lags: Vec<f64> = lags.collect();
+        let mut came: Vec<(i64, f64)> = came.collect();
+        came.sort_unstable_by_key(|(committed, _)| *committed);
+        tell_stalls(&came);
+        let mut lags: Vec<f64> = came.into_iter().map(|(_, lag)| lag).collect();
         lags.sort_unstable_by(f64::total_cmp);
         let missing = (count * 2) as f64 - lags.len() as f64;
         Stretch { lags, program_us: program.as_secs_f64() * 1e6 / count as f64, missing }
+    }
+}
+
+/// Says when frames were late together: by commits in order, with their lags in milliseconds.
+fn tell_stalls(came: &[(i64, f64)]) {
+    let Some(&(first, _)) = came.first() else { return };
+    let late: Vec<(i64, f64)> = came.iter().copied().filter(|(_, lag)| *lag > LATE_MS).collect();
+    for stall in late.chunk_by(|a, b| b.0 - a.0 < APART_US) {
+        let (from, until) = (stall[0].0 - first, stall[stall.len() - 1].0 - first);
+        let most = stall.iter().map(|(_, lag)| *lag).fold(0.0, f64::max);
+        eprintln!(
+            "    after {:.3} s: {} frames late, of commits of {:.0} ms, by {most:.0} ms at most",
+            from as f64 / 1e6,
+            stall.len(),
+            (until - from) as f64 / 1e3
+        );
     }
 }
 

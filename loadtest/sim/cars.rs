@@ -173,6 +173,7 @@ impl<'a> Snapshot<'a> {
                 documents_until: now + Duration::from_secs(86_400),
                 approved: true,
                 fraud: false,
+                conduct: None,
                 in_debt: false,
                 in_line: None,
             };
@@ -188,7 +189,14 @@ fn cell(metres: f64, width: usize) -> usize {
 }
 
 impl View for Snapshot<'_> {
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
+    fn drivers(
+        &self,
+        at: Point,
+        radius_m: f64,
+        limit: usize,
+        _ahead: Duration,
+        out: &mut Vec<Seen>,
+    ) {
         let (at, width) = (self.town.place(at), self.width);
         let cell = |metres: f64| cell(metres, width);
         let (left, right) = (cell(at.x - radius_m), cell(at.x + radius_m));
@@ -232,7 +240,7 @@ mod tests {
         for (radius_m, limit) in [(5_000.0, 1_000), (5_000.0, 7), (300.0, 10), (40_000.0, 1_000)] {
             let at = Place::anywhere(&mut rng);
             let mut shown = Vec::new();
-            snapshot.drivers(town.point(at), radius_m, limit, &mut shown);
+            snapshot.drivers(town.point(at), radius_m, limit, Duration::ZERO, &mut shown);
             let mut shown: Vec<DriverId> = shown.iter().map(|seen| seen.driver).collect();
             let mut all: Vec<(f64, DriverId)> = cars
                 .iter()

@@ -21,7 +21,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::time::Duration;
 
 use base::{CityId, DriverId, Millis, OfferId, PaymentMethod, Piasters, Tier, TripId, UserId};
-use dispatch::{Board, Decision, OfferPlan, Outcome, Rules, Said, Search, Strategy, tick};
+use dispatch::{Board, Decision, OfferPlan, Outcome, Part, Rules, Said, Search, Strategy, tick};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -238,6 +238,9 @@ impl Play {
             duration_s: (self.drive_ms(from, to) / 1_000) as u32,
             ring_m: 5_000,
             strategy: Some(self.strategy),
+            first: None,
+            role: Part::Drive,
+            until: None,
         };
         self.board.search(search, self.now);
     }

@@ -43,7 +43,7 @@ pub(crate) fn limit(method: &Method, route: &str) -> Limit {
         ("POST", "/trips/request") => Limit::TripRequest,
         ("POST", "/trips/{id}/driver-response") => Limit::DriverResponse,
         ("POST", "/trips/{id}/offers/{offerId}/accept") => Limit::BidPick,
-        ("POST", "/trips/{id}/status") => Limit::TripStatus,
+        ("POST", "/trips/{id}/status" | "/trips/{id}/confirm") => Limit::TripStatus,
         ("POST", "/location/update") => Limit::Location,
         ("POST", "/location/batch-update") => Limit::LocationBatch,
         ("GET" | "HEAD", "/location/nearby") => Limit::Nearby,
@@ -134,6 +134,7 @@ mod tests {
         check(Method::POST, "/api/auth/login", "login");
         check(Method::GET, "/api/auth/login", "other");
         check(Method::POST, "/api/v1/trips/{id}/status", "trip-status");
+        check(Method::POST, "/api/v1/trips/{id}/confirm", "trip-status");
         check(Method::GET, "/api/v1/trips/{id}", "other");
         check(Method::HEAD, "/api/v1/location/nearby", "nearby");
         check(Method::GET, "/api/v1/wallet/statement", "report");

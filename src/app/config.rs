@@ -16,6 +16,7 @@ use fleet::{FenceTerms, FleetConfig};
 use fraud::Thresholds;
 use ops::Rates;
 use secrecy::SecretString;
+use trips::{Ahead, TripsConfig};
 
 use crate::gateway::GatewayArgs;
 use crate::payouts::PayoutArgs;
@@ -165,10 +166,29 @@ pub struct ServeArgs {
     #[arg(long, env = "SMARTLINE_DISPATCH_BUDGET_MS", default_value_t = 200,
         value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub dispatch_budget_ms: u16,
+    /// Least that a trip is booked ahead, seconds.
+    #[arg(long, env = "SMARTLINE_SCHEDULED_LEAST_S", default_value_t = 1_800,
+        value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub scheduled_least_s: u32,
+    /// So long before its pickup a driver is searched for it, seconds.
+    #[arg(long, env = "SMARTLINE_SCHEDULED_SEARCH_S", default_value_t = 900,
+        value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub scheduled_search_s: u32,
+    /// A driver who accepts it earlier before the pickup than this, seconds, must confirm;
+    #[arg(long, env = "SMARTLINE_SCHEDULED_EARLY_S", default_value_t = 600,
+        value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub scheduled_early_s: u32,
+    /// until so long before it, seconds.
+    #[arg(long, env = "SMARTLINE_SCHEDULED_CONFIRM_S", default_value_t = 300,
+        value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub scheduled_confirm_s: u32,
     /// Own thresholds of fraud, name=number, comma separated, 0 turns off; those not named keep
     /// their defaults: velocity.flag, velocity.hold, velocity.block, amount.times, amount.history,
     /// deposit.percent, deposit.least, circular.flag, circular.hold, circular.metres, device.flag,
-    /// device.hold, failures.hold, failures.block, refused.flag, refused.hold, remember.days.
+    /// device.hold, failures.hold, failures.block, refused.flag, refused.hold, remember.days,
+    /// teleports.flag, teleports.hold, frozen.flag, frozen.hold, frozen.trip, replay.flag,
+    /// replay.hold, replay.block, cherry.percent, cherry.offers, trend.percent, trend.offers,
+    /// penalty.choosing, penalty.trend, penalty.spoofing, penalty.days.
     #[arg(long, env = "SMARTLINE_FRAUD")]
     pub fraud: Option<Thresholds>,
     #[command(flatten)]
@@ -247,6 +267,19 @@ impl ServeArgs {
         config
     }
 
+    /// How trips are run.
+    pub fn trips(&self) -> TripsConfig {
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let ahead = Ahead {
+            least: seconds(self.scheduled_least_s),
+            search: seconds(self.scheduled_search_s),
+            early: seconds(self.scheduled_early_s),
+            confirm: seconds(self.scheduled_confirm_s),
+            ..Ahead::default()
+        };
+        TripsConfig { ahead, ..TripsConfig::default() }
+    }
+
     /// How the fleet is kept.
     pub fn fleet(&self) -> FleetConfig {
         let seconds = |seconds: u16| Duration::from_secs(seconds.into());
@@ -265,6 +298,11 @@ impl ServeArgs {
     /// Refuses what would be unsafe where it runs.
     pub fn check(&self, secrets: &Secrets) -> anyhow::Result<()> {
         self.gateway.check(self.data.stage, secrets.kashier_api_key.as_ref())?;
+        if !(self.scheduled_confirm_s < self.scheduled_early_s
+            && self.scheduled_early_s <= self.scheduled_search_s)
+        {
+            bail!("SMARTLINE_SCHEDULED_SEARCH_S, EARLY_S and CONFIRM_S come in that order");
+        }
         if self.data.stage != Stage::Production {
             return Ok(());
         }
@@ -346,6 +384,27 @@ mod tests {
         let example = include_str!("../../.env.example");
         let line = "#SMARTLINE_DISPATCH_BUDGET_MS=200";
         assert!(example.lines().any(|found| found == line), "{line}");
+    }
+
+    #[test]
+    fn trips_ahead_go_by_what_is_documented() {
+        assert_eq!(parse(&[]).trips().ahead, Ahead::default());
+        let own = ["--scheduled-least-s", "5", "--scheduled-search-s", "4"];
+        let more = ["--scheduled-early-s", "3", "--scheduled-confirm-s", "2"];
+        let ahead = parse(&[own, more].concat()).trips().ahead;
+        let seconds = [ahead.least, ahead.search, ahead.early, ahead.confirm].map(|d| d.as_secs());
+        assert_eq!(seconds, [5, 4, 3, 2]);
+        let late = parse(&["--scheduled-confirm-s", "600"]);
+        assert!(late.check(&Secrets::default()).is_err());
+        let example = include_str!("../../.env.example");
+        for line in [
+            "#SMARTLINE_SCHEDULED_LEAST_S=1800",
+            "#SMARTLINE_SCHEDULED_SEARCH_S=900",
+            "#SMARTLINE_SCHEDULED_EARLY_S=600",
+            "#SMARTLINE_SCHEDULED_CONFIRM_S=300",
+        ] {
+            assert!(example.lines().any(|found| found == line), "{line}");
+        }
     }
 
     #[test]

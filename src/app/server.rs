@@ -37,7 +37,7 @@ use storage::{Cluster, Db, PoolLimits};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
-use trips::Trips;
+use trips::{Trips, TripsConfig};
 
 use crate::config::{LogStyle, Secrets, ServeArgs, Stage, Switch};
 use crate::database::{Database, open_database};
@@ -81,6 +81,7 @@ pub struct Setup {
     pub hash_cost: HashCost,
     pub fleet: FleetConfig,
     pub dispatch: DispatchConfig,
+    pub trips: TripsConfig,
     pub roads: Vec<RoadGraph>,
     pub osrm_url: Option<String>,
     pub speeds: Option<SpeedTable>,
@@ -114,6 +115,7 @@ impl Setup {
             hash_cost: HashCost::Cheap,
             fleet: FleetConfig::default(),
             dispatch: DispatchConfig::default(),
+            trips: TripsConfig::default(),
             roads: Vec::new(),
             osrm_url: None,
             speeds: None,
@@ -211,8 +213,7 @@ async fn furnish(
     let config = setup.fleet;
     let map = Fleet::start(db.clone(), tasks, clock.clone(), dice.clone(), config, to_fleet);
     map.load().await?;
-    let trips_room =
-        Trips::start(db.clone(), tasks, clock.clone(), to_trips, trips::TripsConfig::default());
+    let trips_room = Trips::start(db.clone(), tasks, clock.clone(), to_trips, setup.trips);
     let (view, ways, config) = (map.clone(), router.clone(), setup.dispatch.clone());
     let desk = Dispatch::start(db.clone(), tasks, clock.clone(), view, ways, to_dispatch, config);
     desk.load_choices().await?;
@@ -500,6 +501,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         hash_cost: if demo { HashCost::Cheap } else { HashCost::Standard },
         fleet: args.fleet(),
         dispatch: args.dispatch(),
+        trips: args.trips(),
         roads: roads::load(args.roads.as_deref())?,
         osrm_url: args.osrm_url.clone(),
         speeds: speeds::load(

@@ -81,6 +81,10 @@ codes! {
     DebtLimit = "DEBT_LIMIT", 409;
     /// The rider already has a trip under way.
     TripInProgress = "TRIP_IN_PROGRESS", 409;
+    /// Another pickup that the rider booked ahead is about then; `details.scheduledAt` says when.
+    TripOverlaps = "TRIP_OVERLAPS", 409;
+    /// The rider has booked as many trips ahead as he may; `details.limit` says how many.
+    TooManyScheduled = "TOO_MANY_SCHEDULED", 409;
     /// Someone else has the trip.
     TripTaken = "TRIP_TAKEN", 409;
     /// The offer's time is over.

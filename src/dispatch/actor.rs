@@ -129,6 +129,11 @@ impl Dispatch {
         self.desk.stop(trip);
     }
 
+    /// Ends a search for somebody who stands by; one for a driver goes on.
+    pub fn stop_standby(&self, trip: TripId) {
+        self.desk.0.board.lock().stop_standby(trip);
+    }
+
     /// The driver bids this price for the trip that he was asked for: it is kept beside his offer.
     pub fn bid(&self, trip: TripId, driver: DriverId, price: Piasters) {
         self.desk.bid(trip, driver, price);

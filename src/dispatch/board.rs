@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::eligibility::Hold;
 use crate::load::{Relief, Step};
-use crate::model::{OfferPlan, Outcome, Search, Seen, Verdict};
+use crate::model::{OfferPlan, Outcome, Part, Search, Seen, Verdict};
 use crate::score::{Fairness, Weights};
 use crate::strategy::{Preset, Presets, Strategy, Swap};
 use crate::turns::Turns;
@@ -274,7 +274,8 @@ impl Hunt {
 
     /// Does its rider have nobody, and is nobody asked?
     pub(crate) fn waits(&self) -> bool {
-        self.open.is_empty() && self.over.is_none() && self.promised.is_none()
+        let is_driver = self.search.role == Part::Drive;
+        is_driver && self.open.is_empty() && self.over.is_none() && self.promised.is_none()
     }
 
     /// What the search itself has to do with the driver.
@@ -300,7 +301,9 @@ impl Hunt {
 
     /// May the search give up when it finds nobody now: long enough, and wide enough?
     pub(crate) fn has_searched_enough(&self, preset: &Preset, now: Millis) -> bool {
-        self.ring >= preset.last_ring() && now.after(self.since) >= preset.at_least
+        self.ring >= preset.last_ring()
+            && now.after(self.since) >= preset.at_least
+            && self.search.until.is_none_or(|until| now >= until)
     }
 
     /// Has the last ring, too, said no often enough?
@@ -358,7 +361,7 @@ impl Hunt {
                 self.memory.insert(driver, Memory::RestsUntil(now + rest));
             }
             // The whole search is over; the board has taken it away.
-            Outcome::Accepted => {}
+            Outcome::Accepted | Outcome::StandsBy => {}
         }
         if self.open.is_empty() && self.refused {
             self.refused = false;
@@ -403,18 +406,19 @@ impl Board {
     }
 
     /// Starts a search. A second call for a running one only updates it, so that a repeated request
-    /// asks nobody twice; for one that has found nobody it starts anew.
+    /// asks nobody twice; for one that has found nobody it starts anew. One for a driver takes the
+    /// place of one for somebody who stands by, and never the other way round.
     pub fn search(&mut self, search: Search, now: Millis) {
-        let key = key_of(&search);
         let running = self.keys.get(&search.trip).and_then(|old| self.hunts.remove(old));
         let mut hunt = match running {
+            Some(hunt) if hunt.search.role != search.role && search.role == Part::StandBy => hunt,
+            Some(hunt) if hunt.search.role != search.role => Hunt::new(search, now),
             Some(hunt) if hunt.over.is_none() => Hunt { search, promised: None, ..hunt },
             Some(_) | None => Hunt::new(search, now),
         };
         let way = self.ways.of(&hunt.search);
         self.turns.line_up(&mut hunt, way);
-        self.keys.insert(hunt.search.trip, key);
-        self.hunts.insert(key, hunt);
+        self.put_back(hunt);
     }
 
     /// A search as it stood once.
@@ -441,9 +445,18 @@ impl Board {
         }
     }
 
+    /// Ends a search for somebody who stands by; one for a driver goes on.
+    pub fn stop_standby(&mut self, trip: TripId) {
+        let hunt = self.keys.get(&trip).and_then(|key| self.hunts.get(key));
+        if hunt.is_some_and(|hunt| hunt.search.role == Part::StandBy) {
+            self.stop(trip);
+        }
+    }
+
     /// Takes an offer off the board. An accepted one ends the search, also when the offer itself
-    /// had lapsed here: what is committed counts. Where drivers are swapped before the pickup the
-    /// search goes on for a nearer one, until that one accepts, too, or [`Board::stop`].
+    /// had lapsed here: what is committed counts. So does a yes of one who stands by. Where drivers
+    /// are swapped before the pickup the search goes on for a nearer one, until that one accepts,
+    /// too, or [`Board::stop`].
     pub fn offer_ended(
         &mut self,
         trip: TripId,
@@ -463,6 +476,8 @@ impl Board {
                     Some(plan) if swaps && hunt.promised.is_none() => hunt.promise(plan),
                     _ => self.stop(trip),
                 }
+            } else if outcome == Outcome::StandsBy {
+                self.stop_standby(trip);
             }
         }
         let ended = plan.map(|plan| Ended { plan, outcome, at: now });
@@ -508,7 +523,8 @@ impl Board {
 
     /// Searches on the board whose riders have no driver.
     pub fn searches(&self) -> usize {
-        self.hunts.values().filter(|hunt| hunt.promised.is_none()).count()
+        let wants = |hunt: &&Hunt| hunt.promised.is_none() && hunt.search.role == Part::Drive;
+        self.hunts.values().filter(wants).count()
     }
 
     /// Offers that are open.

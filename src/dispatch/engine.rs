@@ -9,7 +9,7 @@ use crate::batch;
 use crate::board::{Board, Hunt, Key, Leases, Rules};
 use crate::load::{Meter, Step, Untimed};
 use crate::look::{Ranked, look, metres, trace};
-use crate::model::{BidTerms, Decision, OfferPlan, Said, Verdict, View};
+use crate::model::{BidTerms, Decision, OfferPlan, Part, Said, Verdict, View};
 use crate::snapshot::{Snapshot, decide_and_keep};
 use crate::strategy::{Preset, Strategy};
 
@@ -82,7 +82,10 @@ pub(crate) fn decide(
 ) -> usize {
     match go.way {
         Strategy::Batched => batch::decide(board, view, go, goes_on, now, out),
-        Strategy::FirstAccept | Strategy::Sequential | Strategy::BroadcastBid => {
+        Strategy::FirstAccept
+        | Strategy::Sequential
+        | Strategy::BroadcastBid
+        | Strategy::Scheduled => {
             go.keys.iter().for_each(|key| step(board, view, go, *key, now, out));
             go.keys.len()
         }
@@ -97,6 +100,21 @@ fn step(
     now: Millis,
     out: &mut Vec<Decision>,
 ) {
+    step_on(board, view, go, key, now, out);
+    let over = |hunt: &Hunt| hunt.search.role == Part::StandBy && hunt.over.is_some();
+    if board.hunts.get(&key).is_some_and(over) {
+        board.stop(key.1);
+    }
+}
+
+fn step_on(
+    board: &mut Board,
+    view: &dyn View,
+    go: &Go,
+    key: Key,
+    now: Millis,
+    out: &mut Vec<Decision>,
+) {
     let Board { rules, simple, hunts, leases, seen, .. } = board;
     let rules = go.step.of(rules, simple);
     let Some(hunt) = hunts.get_mut(&key) else { return };
@@ -104,7 +122,10 @@ fn step(
     let preset = rules.presets.of(go.way);
     let Some(patience) = take_up(hunt, rules, preset, now, out) else { return };
     let mut look = look(hunt, leases, rules, preset, view, seen, now);
-    let asked = preset.at_once(hunt.round).min(look.ranked.len());
+    let asked = match look.put_first(hunt.search.first) {
+        true => 1,
+        false => preset.at_once(hunt.round).min(look.ranked.len()),
+    };
     let plans = make_round(hunt, leases, preset, &mut look.ranked[..asked], now);
     out.extend(said(trace(hunt, rules, &look, now)));
     close(hunt, plans, patience, now, out);
@@ -125,19 +146,16 @@ pub(crate) fn take_up(
     now: Millis,
     out: &mut Vec<Decision>,
 ) -> Option<Patience> {
-    let trip = hunt.search.trip;
     if let Some(said) = hunt.over {
         if now.after(said) >= rules.remind {
-            hunt.over = Some(now);
-            out.push(Decision::NoDrivers { trip, said: Said::Again });
+            give_up(hunt, Said::Again, now, out);
         }
         return None;
     }
     hunt.widen(preset, now);
     let enough = hunt.has_searched_enough(preset, now);
     if enough && hunt.is_worn_out(preset) {
-        hunt.over = Some(now);
-        out.push(Decision::NoDrivers { trip, said: Said::First });
+        give_up(hunt, Said::First, now, out);
         return None;
     }
     Some(if enough { Patience::IsOver } else { Patience::GoesOn })
@@ -155,8 +173,15 @@ pub(crate) fn close(
         hunt.round = hunt.round.saturating_add(1);
         out.push(Decision::Offers { plans, since: hunt.since });
     } else if patience == Patience::IsOver {
-        hunt.over = Some(now);
-        out.push(Decision::NoDrivers { trip: hunt.search.trip, said: Said::First });
+        give_up(hunt, Said::First, now, out);
+    }
+}
+
+/// Without somebody who stands by a trip goes on: of that nothing is said.
+fn give_up(hunt: &mut Hunt, said: Said, now: Millis, out: &mut Vec<Decision>) {
+    hunt.over = Some(now);
+    if hunt.search.role == Part::Drive {
+        out.push(Decision::NoDrivers { trip: hunt.search.trip, said });
     }
 }
 
@@ -192,6 +217,7 @@ pub(crate) fn make_round<'a>(
             eta_s: ranked.eta_s,
             bids,
             bid: None,
+            role: hunt.search.role,
         };
         ranked.verdict = Verdict::Offered;
         leases.grant(plan.clone());

@@ -19,6 +19,8 @@
 //! - where drivers are swapped before the pickup, a rider's is once at most, and never for one who
 //!   is not much nearer (tests: `a_nearer_driver_takes_over_once`,
 //!   `a_swap_must_gain_a_minute_and_a_half`);
+//! - who stood by is asked before all others, and one who stands by is nobody's driver (test:
+//!   `who_stood_by_is_asked_alone_and_first`);
 //! - what was decided is decided again from what was kept of it (test:
 //!   `whatever_happens_is_decided_again_the_same`);
 //! - a city's tick keeps its budget, whatever is asked of it: the search does without something, in
@@ -29,6 +31,7 @@
 //! a replay and a simulator run the same function.
 
 mod actor;
+mod answers;
 mod assign;
 mod batch;
 mod board;
@@ -55,6 +58,7 @@ mod wire;
 mod tests;
 
 pub use actor::{Dispatch, DispatchConfig};
+pub use answers::{OfferAnswer, answers_in_tx};
 pub use board::{Board, Ended, Found, Rules};
 pub use choice::store::{choice_in_tx, choose_in_tx, shadow_in_tx, shadow_of_in_tx};
 pub use choice::{Choice, ShadowChoice};
@@ -62,8 +66,8 @@ pub use eligibility::{Gate, Hold, Standing, gate};
 pub use engine::{tick, tick_and_keep, tick_timed};
 pub use load::{Meter, Relief, Step, Untimed};
 pub use model::{
-    BidTerms, Considered, Decision, Effect, OfferPlan, Outcome, QueueNews, Said, Search, Seen,
-    Verdict, View,
+    BidTerms, Considered, Decision, Effect, OfferPlan, Outcome, Part, QueueNews, Said, Search,
+    Seen, Verdict, View,
 };
 pub use offers::{OfferSet, chance};
 pub use score::{Acquaintance, Fairness, Merits, Parts, Reach, Vehicle, Weights, score};

@@ -1,27 +1,85 @@
 //! The real city as the engine's view: drivers from the fleet, times from routing.
 
-use base::{Millis, Point};
-use fleet::{Candidate, Fleet, State};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use base::{DriverId, Millis, Point};
+use fleet::{Candidate, Finishing, Fleet, State};
+use parking_lot::Mutex;
 use routing::Router;
 
 use crate::eligibility::Standing;
 use crate::model::{Seen, View};
 
+/// Faster than anybody comes to his drop-off, metres of air per second: who is farther than that
+/// from it needs no way looked up.
+const FASTEST_MPS: f64 = 25.0;
+/// Drivers near the end of a trip whom one look takes in beside the others.
+const FINISHING: usize = 64;
+/// Ways to drop-offs that are kept until all are forgotten.
+const WAYS: usize = 16_384;
+
 /// Reads memory only: neither the fleet's candidates nor a router's estimate waits for anything.
 pub(crate) struct LiveView {
     fleet: Fleet,
     router: Router,
+    /// What is left of drivers' trips, seconds, as of their newest positions: the searches of a
+    /// tick ask for the same ones.
+    ways: Mutex<HashMap<DriverId, (Millis, u32)>>,
 }
 
 impl LiveView {
-    pub(crate) const fn new(fleet: Fleet, router: Router) -> Self {
-        Self { fleet, router }
+    pub(crate) fn new(fleet: Fleet, router: Router) -> Self {
+        Self { fleet, router, ways: Mutex::default() }
+    }
+
+    /// Until he is at his drop-off, seconds; none when that is more than `ahead`.
+    fn left_s(&self, finishing: &Finishing, ahead: Duration) -> Option<u32> {
+        let Candidate { driver, at: drop_off, heard, .. } = finishing.candidate;
+        if geo::distance_m(finishing.from, drop_off) > ahead.as_secs_f64() * FASTEST_MPS {
+            return None;
+        }
+        let known = self.ways.lock().get(&driver).filter(|(as_of, _)| *as_of == heard).copied();
+        let left_s = known.map_or_else(
+            || {
+                let left_s = self.router.eta_s(finishing.from, drop_off, heard);
+                let mut ways = self.ways.lock();
+                if ways.len() >= WAYS {
+                    ways.clear();
+                }
+                ways.insert(driver, (heard, left_s));
+                left_s
+            },
+            |(_, left_s)| left_s,
+        );
+        (u64::from(left_s) <= ahead.as_secs()).then_some(left_s)
     }
 }
 
 impl View for LiveView {
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
-        out.extend(self.fleet.candidates(at, radius_m, limit).into_iter().map(seen));
+    fn drivers(
+        &self,
+        at: Point,
+        radius_m: f64,
+        limit: usize,
+        ahead: Duration,
+        out: &mut Vec<Seen>,
+    ) {
+        let mut ending = HashSet::new();
+        if !ahead.is_zero() {
+            for finishing in self.fleet.finishing(at, radius_m, FINISHING.min(limit)) {
+                let Some(left_s) = self.left_s(&finishing, ahead) else { continue };
+                ending.insert(finishing.candidate.driver);
+                out.push(seen(finishing.candidate, Standing::Finishing { left_s }));
+            }
+        }
+        let others = self.fleet.candidates(at, radius_m, limit).into_iter();
+        // Whom this shows at his drop-off is not at his place, too.
+        let others = others.filter(|candidate| !ending.contains(&candidate.driver));
+        out.extend(others.take(limit - ending.len()).map(|candidate| {
+            let standing = standing(candidate.state);
+            seen(candidate, standing)
+        }));
     }
 
     fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32 {
@@ -29,12 +87,12 @@ impl View for LiveView {
     }
 }
 
-fn seen(candidate: Candidate) -> Seen {
+fn seen(candidate: Candidate, standing: Standing) -> Seen {
     Seen {
         driver: candidate.driver,
         at: candidate.at,
         distance_m: candidate.distance_m,
-        standing: standing(candidate.state),
+        standing,
         tier: candidate.tier,
         rating: candidate.rating,
         acceptance: candidate.acceptance,
@@ -45,6 +103,7 @@ fn seen(candidate: Candidate) -> Seen {
         documents_until: candidate.documents_until,
         approved: candidate.approved,
         fraud: candidate.fraud,
+        conduct: candidate.conduct,
         in_debt: candidate.in_debt,
         in_line: candidate.in_line,
     }

@@ -3,8 +3,10 @@
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
+use std::time::Duration;
 
 use base::{DriverId, Millis, Point};
+use fleet::Misconduct;
 
 use crate::board::{Hunt, Leases, Rules};
 use crate::eligibility::{Gate, Hold, Standing, gate};
@@ -29,6 +31,8 @@ pub(crate) struct Ranked {
     pub(crate) idle_s: Option<f64>,
     pub(crate) verdict: Verdict,
     pub(crate) in_line: Option<u32>,
+    /// For what his score is lowered.
+    pub(crate) conduct: Option<Misconduct>,
 }
 
 /// A driver who is not asked, and why.
@@ -59,6 +63,15 @@ pub(crate) struct Look {
 }
 
 impl Look {
+    /// Puts this driver before all others; false where he can't be asked.
+    pub(crate) fn put_first(&mut self, driver: Option<DriverId>) -> bool {
+        let place = self.ranked.iter().position(|ranked| Some(ranked.driver) == driver);
+        if let Some(place) = place {
+            self.ranked[..=place].rotate_right(1);
+        }
+        place.is_some()
+    }
+
     /// Who was leased since the look holds an offer of another search.
     pub(crate) fn without_leased(&mut self, leases: &Leases) {
         for taken in self.ranked.extract_if(.., |ranked| leases.holds(ranked.driver)) {
@@ -88,10 +101,10 @@ pub(crate) fn look(
         };
         gate(search, radius_m, seen, hold, now)
     };
-    gather(view, search, radius_m, rules.considered, seen);
+    gather(view, search, radius_m, rules.considered, preset.chain, seen);
     if seen.len() >= rules.considered && !seen.iter().any(|seen| verdict(seen).is_ok()) {
         // The near ones all drive: in a busy city the free one is behind them.
-        gather(view, search, radius_m, rules.considered * 4, seen);
+        gather(view, search, radius_m, rules.considered * 4, preset.chain, seen);
     }
     let can_be_asked = |seen: &Seen| seen.in_line.is_some() && verdict(seen).is_ok();
     // A rider who has a driver leaves the queue to the others.
@@ -116,8 +129,7 @@ pub(crate) fn look(
     let scored = eligible.into_iter().map(|(seen, eta_s)| {
         let merits = merits(search, seen, pace.reach(seen, eta_s, radius_m), now);
         let parts = score(&merits, &rules.weights, &rules.fairness);
-        let Seen { driver, at, distance_m, acceptance, in_line, .. } = *seen;
-        let left_s = left_s(seen);
+        let Seen { driver, at, distance_m, acceptance, in_line, conduct, .. } = *seen;
         let waits = seen.standing == Standing::Available;
         let idle_s = waits.then(|| now.after(seen.waiting_since).as_secs_f64());
         Ranked {
@@ -125,12 +137,13 @@ pub(crate) fn look(
             at,
             distance_m,
             eta_s,
-            left_s,
+            left_s: left_s(seen),
             parts,
             acceptance,
             idle_s,
             verdict: Verdict::Ranked,
             in_line,
+            conduct: conduct.map(|conduct| conduct.reason),
         }
     });
     let mut ranked: Vec<Ranked> = scored.collect();
@@ -165,9 +178,16 @@ const fn left_s(seen: &Seen) -> u32 {
 }
 
 /// The nearest `limit` drivers, nearest first, each once.
-fn gather(view: &dyn View, search: &Search, radius_m: f64, limit: usize, seen: &mut Vec<Seen>) {
+fn gather(
+    view: &dyn View,
+    search: &Search,
+    radius_m: f64,
+    limit: usize,
+    ahead: Duration,
+    seen: &mut Vec<Seen>,
+) {
     seen.clear();
-    view.drivers(search.pickup, radius_m, limit, seen);
+    view.drivers(search.pickup, radius_m, limit, ahead, seen);
     seen.sort_unstable_by(|a, b| {
         a.distance_m.total_cmp(&b.distance_m).then(a.driver.cmp(&b.driver))
     });
@@ -217,6 +237,7 @@ fn merits(search: &Search, seen: &Seen, reach: Reach, now: Millis) -> Merits {
         acquaintance,
         waiting: now.after(seen.waiting_since),
         recent_trips: seen.recent_trips,
+        penalty: seen.conduct.map_or(0, |conduct| conduct.penalty),
     }
 }
 
@@ -237,6 +258,7 @@ pub(crate) fn trace(hunt: &mut Hunt, rules: &Rules, look: &Look, now: Millis) ->
                 eta_s: Some(ranked.eta_s),
                 parts: Some(ranked.parts),
                 in_line: ranked.in_line,
+                conduct: ranked.conduct,
             });
         }
     }
@@ -255,6 +277,7 @@ pub(crate) fn trace(hunt: &mut Hunt, rules: &Rules, look: &Look, now: Millis) ->
                 eta_s: None,
                 parts: None,
                 in_line,
+                conduct: None,
             });
         }
     }

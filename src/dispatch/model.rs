@@ -1,9 +1,13 @@
 //! What dispatch talks about: a search, a driver as he is seen, an offer, a decision.
 
+use std::time::Duration;
+
 use base::{
     BasisPoints, CityId, DriverId, Millis, OfferId, PaymentMethod, Piasters, Point, RiderId, Tier,
     TripId,
 };
+
+use fleet::{Conduct, Misconduct};
 
 use crate::board::Ended;
 use crate::eligibility::{Gate, Standing};
@@ -36,6 +40,21 @@ pub struct Search {
     pub ring_m: u32,
     /// Named by the request; none: what the city has at the time.
     pub strategy: Option<Strategy>,
+    /// Asked before all others, if he can be asked: he stood by.
+    pub first: Option<DriverId>,
+    /// What the driver is wanted for.
+    pub role: Part,
+    /// It does not end before this.
+    pub until: Option<Millis>,
+}
+
+/// What a driver is wanted for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    #[default]
+    Drive,
+    /// To come should the driver of the trip not. One yes ends the search, and he is free.
+    StandBy,
 }
 
 /// A driver as one look at the fleet shows him.
@@ -64,6 +83,8 @@ pub struct Seen {
     pub documents_until: Millis,
     pub approved: bool,
     pub fraud: bool,
+    /// For what his score is lowered, and by how much.
+    pub conduct: Option<Conduct>,
     /// Owes more than his limit, so he can't take cash.
     pub in_debt: bool,
     /// His place in the queue of the airport where the pickup is; 1 is next.
@@ -81,8 +102,9 @@ impl Seen {
 pub trait View: Send + Sync {
     /// Drivers within `radius_m` of `at`, in any order and any standing, the nearest `limit` of
     /// them; appended to `out`. Where `at` is at an airport, those in its queue come before the
-    /// nearest, wherever they are.
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>);
+    /// nearest, wherever they are. Who drops his rider off within `ahead` and has nothing to do
+    /// after that is seen where he will be free.
+    fn drivers(&self, at: Point, radius_m: f64, limit: usize, ahead: Duration, out: &mut Vec<Seen>);
 
     /// Driving time, seconds: along roads where they are known, else in proportion to distance.
     fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32;
@@ -107,6 +129,7 @@ pub struct OfferPlan {
     pub bids: Option<BidTerms>,
     /// What he bid last.
     pub bid: Option<Piasters>,
+    pub role: Part,
 }
 
 /// Until when a price may be bid for a trip, and which.
@@ -139,11 +162,20 @@ pub enum Outcome {
     Lost,
     /// He bid, and the rider let it pass.
     Unchosen,
+    /// He stands by, and is free.
+    StandsBy,
 }
 
 impl Outcome {
-    pub const ALL: [Self; 6] =
-        [Self::Accepted, Self::Declined, Self::Expired, Self::Revoked, Self::Lost, Self::Unchosen];
+    pub const ALL: [Self; 7] = [
+        Self::Accepted,
+        Self::Declined,
+        Self::Expired,
+        Self::Revoked,
+        Self::Lost,
+        Self::Unchosen,
+        Self::StandsBy,
+    ];
 
     /// As in `trip_offers.status` and in the metric's label.
     pub const fn name(self) -> &'static str {
@@ -154,6 +186,7 @@ impl Outcome {
             Self::Revoked => "revoked",
             Self::Lost => "lost",
             Self::Unchosen => "unchosen",
+            Self::StandsBy => "stands_by",
         }
     }
 }
@@ -203,6 +236,8 @@ pub struct Considered {
     pub parts: Option<Parts>,
     /// His place in the queue of the airport where the pickup is.
     pub in_line: Option<u32>,
+    /// For what his score was lowered.
+    pub conduct: Option<Misconduct>,
 }
 
 /// What one tick decided.

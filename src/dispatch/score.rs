@@ -1,4 +1,5 @@
-//! Ranks the drivers who may be asked: the weighted sum of PLAN 4.1, then fairness.
+//! Ranks the drivers who may be asked: the weighted sum of PLAN 4.1, then fairness,
+//! then what his conduct costs a driver.
 //!
 //! Every part is its weight times a number between 0 and 1, so the parts of a score add up to it
 //! and can be shown beside it.
@@ -102,6 +103,8 @@ pub struct Merits {
     pub acquaintance: Acquaintance,
     pub waiting: Duration,
     pub recent_trips: u16,
+    /// What his conduct costs him, hundredths.
+    pub penalty: u8,
 }
 
 /// The parts of a score; they sum to it.
@@ -118,6 +121,9 @@ pub struct Parts {
     pub waiting: f32,
     /// Penalty for many recent trips: zero or below.
     pub recent: f32,
+    /// Penalty for his conduct: zero or below.
+    #[serde(default)]
+    pub conduct: f32,
 }
 
 impl Parts {
@@ -131,6 +137,7 @@ impl Parts {
             + self.repeat
             + self.waiting
             + self.recent
+            + self.conduct
     }
 }
 
@@ -155,6 +162,7 @@ pub fn score(merits: &Merits, weights: &Weights, fairness: &Fairness) -> Parts {
         repeat: part(weights.repeat, repeat),
         waiting: part(fairness.waiting, waited),
         recent: -part(fairness.recent, busy),
+        conduct: -part(1.0, f64::from(merits.penalty) / 100.0),
     }
 }
 

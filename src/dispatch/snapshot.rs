@@ -10,6 +10,7 @@ mod replay;
 pub(crate) mod store;
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use base::{DriverId, Millis, Point, TripId};
 use foldhash::fast::RandomState;
@@ -153,9 +154,16 @@ impl Heard {
 }
 
 impl View for Witness<'_> {
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
+    fn drivers(
+        &self,
+        at: Point,
+        radius_m: f64,
+        limit: usize,
+        ahead: Duration,
+        out: &mut Vec<Seen>,
+    ) {
         let first = out.len();
-        self.view.drivers(at, radius_m, limit, out);
+        self.view.drivers(at, radius_m, limit, ahead, out);
         let mut heard = self.heard.lock();
         let mut seen: Vec<u32> = out[first..].iter().map(|seen| heard.place_of(seen)).collect();
         // The engine orders them itself.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{DriverId, Fault, Millis, OfferId, Piasters, TripId};
+use fleet::Misconduct;
 use ops::Tasks;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -235,9 +236,9 @@ async fn offers_upsert(db: &Db, records: &[&OfferRecord]) -> Result<(), Refused>
 
 const LINES_INSERT: &str = "
 INSERT INTO dispatch_trace
-  (trip_id, at, round, driver_id, verdict, score, distance_m, eta_s, parts, queue_place)
+  (trip_id, at, round, driver_id, verdict, score, distance_m, eta_s, parts, queue_place, conduct)
 SELECT * FROM UNNEST($1::uuid[], $2::timestamptz[], $3::smallint[], $4::uuid[], $5::text[],
-  $6::real[], $7::integer[], $8::integer[], $9::jsonb[], $10::integer[])";
+  $6::real[], $7::integer[], $8::integer[], $9::jsonb[], $10::integer[], $11::text[])";
 
 pub(crate) async fn write_lines(db: &Db, lines: &[Considered]) -> Result<(), Fault> {
     let mut tx = db.begin(&Who::System).await?;
@@ -252,6 +253,7 @@ pub(crate) async fn write_lines(db: &Db, lines: &[Considered]) -> Result<(), Fau
         .bind(lines.iter().map(|l| l.eta_s.map(int)).collect::<Vec<_>>())
         .bind(lines.iter().map(|l| l.parts.map(Json)).collect::<Vec<_>>())
         .bind(lines.iter().map(|l| l.in_line.map(int)).collect::<Vec<_>>())
+        .bind(lines.iter().map(|l| l.conduct.map(Misconduct::name)).collect::<Vec<_>>())
         .execute(tx.conn())
         .await
         .map_err(storage::fault)?;
@@ -267,7 +269,7 @@ fn int(number: u32) -> i32 {
 }
 
 const LINES: &str = "
-SELECT at, round, driver_id, verdict, score, distance_m, eta_s, parts, queue_place
+SELECT at, round, driver_id, verdict, score, distance_m, eta_s, parts, queue_place, conduct
 FROM dispatch_trace WHERE trip_id = $1 ORDER BY at LIMIT $2";
 
 const ANSWERS: &str = "
@@ -319,6 +321,7 @@ fn trace_row(row: &PgRow) -> Result<TraceRow, sqlx::Error> {
         eta: row.try_get::<Option<i32>, _>("eta_s")?.map(unsigned),
         parts: row.try_get::<Option<Json<Parts>>, _>("parts")?.map(|parts| parts.0),
         queue_place: row.try_get::<Option<i32>, _>("queue_place")?.map(unsigned),
+        conduct: row.try_get::<Option<&str>, _>("conduct")?.and_then(Misconduct::parse),
         answer: None,
         answered_at: None,
         bid: None,

@@ -25,6 +25,9 @@ words! {
         Batched = "batched",
         /// The best ten are asked at once, each may bid a price, the rider picks one.
         BroadcastBid = "broadcast_bid",
+        /// Of trips that were booked ahead: one after the other, until after the pickup. No city's
+        /// usual one, and named by no request.
+        Scheduled = "scheduled",
     }
 }
 
@@ -33,6 +36,11 @@ impl Strategy {
     pub const USUAL: Self = Self::FirstAccept;
     /// In `trips.strategy` where a request named none: whatever the city has at the time.
     pub const OF_CITY: &str = "city";
+
+    /// May it be a city's, or named by a request?
+    pub fn is_chosen(self) -> bool {
+        self != Self::Scheduled
+    }
 }
 
 /// The numbers of a strategy.
@@ -129,6 +137,21 @@ impl Preset {
                 floor: BasisPoints(8_000),
                 ceiling: BasisPoints(15_000),
             }),
+        }
+    }
+
+    /// One at a time, 20 s each, five of them; then three at once, and wider: there is time. How
+    /// long it lasts at least, the search itself says.
+    pub fn scheduled() -> Self {
+        Self {
+            at_once: 1,
+            broadcast: Some((5, 3)),
+            offer_ttl: Duration::from_secs(20),
+            rings: vec![1.0, 1.5, 2.0],
+            rounds_per_ring: 5,
+            at_least: Duration::from_secs(180),
+            chain: Duration::ZERO,
+            bids: None,
         }
     }
 
@@ -246,6 +269,7 @@ pub struct Presets {
     pub sequential: Preset,
     pub batched: Batching,
     pub broadcast_bid: Preset,
+    pub scheduled: Preset,
 }
 
 impl Default for Presets {
@@ -255,6 +279,7 @@ impl Default for Presets {
             sequential: Preset::sequential(),
             batched: Batching::default(),
             broadcast_bid: Preset::broadcast_bid(),
+            scheduled: Preset::scheduled(),
         }
     }
 }
@@ -271,6 +296,7 @@ impl Presets {
             Strategy::Sequential => &self.sequential,
             Strategy::Batched => &self.batched.preset,
             Strategy::BroadcastBid => &self.broadcast_bid,
+            Strategy::Scheduled => &self.scheduled,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Claims about dispatch, by theme; the made-up city that they share is in `city`.
 
 mod actor;
+mod answers;
 mod assignments;
 mod batches;
 mod choices;

@@ -60,6 +60,7 @@ impl From<&Considered> for TraceRow {
             eta: line.eta_s,
             parts: line.parts,
             queue_place: line.in_line,
+            conduct: line.conduct,
             answer: None,
             answered_at: None,
             bid: None,

@@ -3,6 +3,7 @@
 use std::ops::AddAssign;
 
 use base::{CityId, DriverId, Millis, Piasters, UserId};
+use fleet::Misconduct;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -205,6 +206,9 @@ pub struct TraceRow {
     /// His place in the queue of the airport where the pickup is; 1 is next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_place: Option<u32>,
+    /// For what his score was lowered; by how much, `parts` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conduct: Option<Misconduct>,
     /// How the offer of this round ended: `pending`, `accepted`, `declined`, `expired`, `revoked`,
     /// `lost` or `unchosen` (he bid, and the rider let it pass).
     #[serde(skip_serializing_if = "Option::is_none")]

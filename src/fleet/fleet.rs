@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tracing::warn;
 
 use crate::cells::CellBoard;
+use crate::conduct::HistoryRow;
 use crate::fences::MAP;
 use crate::map::CityMap;
 use crate::meter::{Link, Meter, TrackPoint};
@@ -26,7 +27,7 @@ use crate::queue::store::{SpotRow, spots_behind};
 use crate::roster::{Core, Entry, Roster};
 use crate::rules::{self, Command, Phase, Told};
 use crate::sessions::{DriverSession, Note, Turn, notes_behind};
-use crate::store::{self, HistoryRow, LatestRow, RecordRow};
+use crate::store::{self, LatestRow, RecordRow};
 use crate::tally::Tally;
 use crate::visits::FenceTerms;
 
@@ -89,6 +90,8 @@ pub(crate) struct Inner {
     dice: Dice,
     pub(crate) config: FleetConfig,
     pub(crate) index: TileIndex,
+    /// Those who drive a rider, where he gets out.
+    pub(crate) drop_offs: TileIndex,
     pub(crate) roster: Roster,
     pub(crate) tally: Tally,
     pub(crate) wheel: Wheel,
@@ -137,6 +140,7 @@ impl Fleet {
             spots: spots_behind(&db, tasks),
             lines: Mutex::default(),
             index: TileIndex::with_capacity(config.drivers_max),
+            drop_offs: TileIndex::with_capacity(config.drivers_max),
             roster: Roster::new(config.drivers_max),
             tally: Tally::default(),
             wheel: Wheel::new(clock.now()),
@@ -346,10 +350,11 @@ impl Inner {
             (_, _) => {}
         }
         self.index.set_class(entry.slot, class_of(next, core.tier()));
-        if next == Phase::Available && !matches!(before, Phase::Offered { .. }) {
+        let waits = matches!(next, Phase::Available | Phase::Offered { .. });
+        if waits && !matches!(before, Phase::Available | Phase::Offered { .. }) {
             core.waiting_since = now;
         }
-        self.follow_trip(core, before, next, now);
+        self.follow_trip(entry, core, before, next, now);
         self.follow_queue(entry, core, (before, next), now);
         self.mark(entry);
         self.look_again(entry, core, now);
@@ -386,9 +391,12 @@ impl Inner {
 
     /// Opens the meter of the trip he begins; the meter of an ended one stays until its track is
     /// stored.
-    fn follow_trip(&self, core: &mut Core, before: Phase, next: Phase, now: Millis) {
+    fn follow_trip(&self, entry: &Entry, core: &mut Core, before: Phase, next: Phase, now: Millis) {
         if before.trip() == next.trip() {
             return;
+        }
+        if core.drop_off.take().is_some() {
+            self.drop_offs.remove(entry.slot);
         }
         core.meter = next.trip().map(|trip| (trip, self.meter_of(trip, now)));
         // Where he sets out from is the first point of the track.

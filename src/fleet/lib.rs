@@ -17,6 +17,7 @@
 
 mod cells;
 mod check;
+mod conduct;
 mod days;
 mod fences;
 mod fleet;
@@ -38,11 +39,17 @@ mod visits;
 mod wire;
 
 #[cfg(test)]
+mod conduct_tests;
+#[cfg(test)]
 mod store_tests;
 #[cfg(test)]
 mod tests;
 
 pub use cells::{CellDelta, Moved};
+pub use conduct::{
+    Conduct, ConductMark, HistoryRow, Misconduct, conduct_forget_in_tx, conduct_mark_in_tx,
+    heard_since_in_tx, history_in_tx,
+};
 pub use days::{DayView, DaysView, Driven, add_to_day_in_tx, days, take_from_day_in_tx};
 pub use fences::{
     FenceForm, FenceView, FencesPage, MAP, NewFence, fence_add_in_tx, fence_change_in_tx,
@@ -52,8 +59,8 @@ pub use fleet::{Fleet, FleetConfig};
 pub use meter::TrackPoint;
 pub use model::{
     BatchOutcome, CancelTerms, Candidate, City, Count, DriverBrief, DriverFacts, DriverStatus,
-    Effect, Finish, Fix, FixError, FleetError, Ingested, NearbyDriver, NearbyQuery, OnDuty, Papers,
-    Record, State, VehicleFacts,
+    Effect, Finish, Finishing, Fix, FixError, FleetError, Ingested, NearbyDriver, NearbyQuery,
+    OnDuty, Papers, Record, State, VehicleFacts,
 };
 pub use papers::{Barred, Expiring, Onboarding, OnboardingError, REQUIRED_DOCUMENTS, bar_in_tx};
 pub use position::{Meter, Seat};

@@ -4,6 +4,8 @@ use base::{CityId, Code, DriverId, Fault, Millis, Piasters, Point, Problem, Tier
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::conduct::{Conduct, ConductMark};
+
 /// A position as the driver's app reports it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fix {
@@ -208,6 +210,8 @@ pub struct DriverFacts {
     pub rating: f32,
     pub record: Record,
     pub fraud: bool,
+    /// For what his score is lowered; nearly always empty.
+    pub conduct: Vec<ConductMark>,
     pub wants_online: bool,
     pub balance: Piasters,
     /// How far below zero the balance may go before cash trips end.
@@ -298,11 +302,22 @@ pub struct Candidate {
     /// When the first of his required documents runs out.
     pub documents_until: Millis,
     pub fraud: bool,
+    /// For what his score is lowered now.
+    pub conduct: Option<Conduct>,
     /// Owes more than his limit: no cash trips.
     pub in_debt: bool,
     pub approved: bool,
     /// His place in the queue of the airport that was asked about; 1 is next.
     pub in_line: Option<u32>,
+}
+
+/// A driver with a rider in the car, who is free once that one gets out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finishing {
+    /// At the drop-off, its distance from there.
+    pub candidate: Candidate,
+    /// Where he is now.
+    pub from: Point,
 }
 
 /// What is asked of [`crate::Fleet::nearby`].

@@ -6,8 +6,10 @@ use std::time::Duration;
 use base::{DriverId, Millis, Point, Tier, limits};
 use geo::{Cell, Near, Query};
 
+use crate::conduct::conduct;
 use crate::fleet::{ANY_ONLINE, Fleet, Inner, free_bit};
-use crate::model::{Candidate, DriverStatus, NearbyDriver, NearbyQuery, State};
+use crate::model::{Candidate, DriverStatus, Finishing, NearbyDriver, NearbyQuery, State};
+use crate::rules::{After, Phase};
 
 /// Trips that ended within this count as recent.
 const RECENT: Duration = Duration::from_secs(3600);
@@ -57,6 +59,21 @@ impl Fleet {
         let others = others.filter(|candidate| !met.contains(&candidate.driver));
         first.extend(others.take(limit - first.len()));
         first
+    }
+
+    /// Those who drive a rider to a place in the circle and have nothing to do after that, nearest
+    /// first, `limit` at most: seen from where they will be free.
+    pub fn finishing(&self, at: Point, radius_m: f64, limit: usize) -> Vec<Finishing> {
+        let inner = self.inner();
+        let heard_since = Millis(i64::MIN);
+        let query = Query { from: at, radius_m, classes: ANY_ONLINE, heard_since, limit };
+        let (now, mut found) = (inner.clock.now(), Vec::new());
+        inner.drop_offs.nearest(&query, &mut found);
+        let of = |near: &Near| {
+            let from = inner.ending_from(near.slot)?;
+            Some(Finishing { candidate: inner.candidate(near, None, now)?, from })
+        };
+        found.iter().filter_map(of).collect()
     }
 
     /// Where the nearest free car is that may take a trip of this tier, within the widest ring of
@@ -119,6 +136,14 @@ impl Inner {
         Some(Near { slot, at, distance_m: geo::distance_m(from, at), heard, class: 0 })
     }
 
+    /// Where he is who drives his rider to the drop-off and has nothing to do after that.
+    fn ending_from(&self, slot: u32) -> Option<Point> {
+        let entry = self.roster.at_slot(slot)?;
+        let core = entry.core.lock();
+        let ending = matches!(core.phase, Phase::Busy { after: After::Nothing, .. });
+        core.live.filter(|_| ending && core.drop_off.is_some()).map(|live| live.at)
+    }
+
     fn candidate(&self, near: &Near, in_line: Option<u32>, now: Millis) -> Option<Candidate> {
         let entry = self.roster.at_slot(near.slot)?;
         let core = entry.core.lock();
@@ -135,9 +160,10 @@ impl Inner {
             completion: facts.record.completion(),
             waiting_since: core.waiting_since,
             recent_trips: core.recent.since(now - RECENT),
-            heard: near.heard,
+            heard: core.live.map_or(near.heard, |live| live.heard),
             documents_until: facts.papers.until,
             fraud: facts.fraud,
+            conduct: conduct(&facts.conduct, now),
             in_debt: facts.balance < -facts.debt_limit,
             approved: facts.status == DriverStatus::Approved,
             in_line,

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{DriverId, Fault, Millis, TripId, limits};
+use base::{DriverId, Fault, Millis, Point, TripId, limits};
 use parking_lot::Mutex;
 
 use crate::check::{self, CLOCK_SKEW, Verdict};
-use crate::fleet::{Fleet, Inner};
+use crate::conduct::HistoryRow;
+use crate::fleet::{ANY_ONLINE, Fleet, Inner};
 use crate::meter::{self, Link, TrackPoint};
 use crate::model::{BatchOutcome, Finish, Fix, FixError, Ingested};
 use crate::roster::{Core, Entry, Live};
 use crate::rules::Phase;
-use crate::store::{self, HistoryRow, LatestRow};
+use crate::store::{self, LatestRow};
 use crate::wire::TrackView;
 
 /// Off trip a point is kept for history when it is this far from the last one kept, metres …
@@ -90,6 +91,19 @@ impl Fleet {
             if core.phase.trip() == Some(trip) {
                 core.meter = Some((trip, meter));
             }
+        }
+    }
+
+    /// The rider is in the car and gets out there: from then on the driver is free for the next
+    /// trip ([`Fleet::finishing`]). Nothing when he doesn't drive this trip.
+    pub fn drives_to(&self, driver: DriverId, trip: TripId, drop_off: Point) {
+        let inner = self.inner();
+        let Some(entry) = inner.roster.find(driver) else { return };
+        let mut core = entry.core.lock();
+        if core.phase.trip() == Some(trip) {
+            core.drop_off = Some(drop_off);
+            inner.drop_offs.put(entry.slot, drop_off, inner.clock.now());
+            inner.drop_offs.set_class(entry.slot, ANY_ONLINE);
         }
     }
 

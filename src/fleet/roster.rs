@@ -61,6 +61,8 @@ pub(crate) struct Core {
     pub(crate) waiting_since: Millis,
     pub(crate) recent: Recent,
     pub(crate) meter: Option<(TripId, Arc<Mutex<Meter>>)>,
+    /// Where the rider in his car gets out.
+    pub(crate) drop_off: Option<Point>,
     /// The last point kept for history while off trip.
     pub(crate) kept: Option<(Point, Millis)>,
     /// Silence on a trip has been told.
@@ -109,6 +111,7 @@ impl Entry {
                 waiting_since: Millis(0),
                 recent: Recent::default(),
                 meter: None,
+                drop_off: None,
                 kept: None,
                 flagged: false,
                 load_after: Millis(i64::MIN),

@@ -8,8 +8,9 @@
 //! - a driver who loses an offer says which.
 //!
 //! OFFLINE → AVAILABLE · AVAILABLE → OFFERED, OFFLINE (and BUSY, when a trip is assigned to him
-//! without an offer) · OFFERED → AVAILABLE, BUSY, OFFLINE · BUSY → COOLDOWN, AVAILABLE ·
-//! COOLDOWN → AVAILABLE, OFFLINE. What the database says of a live trip (`Adopt`) overrides.
+//! without an offer) · OFFERED → AVAILABLE, BUSY, OFFLINE · BUSY → COOLDOWN, AVAILABLE (and OFFERED,
+//! when his trip ends while he looks at an offer of the next) · COOLDOWN → AVAILABLE, OFFLINE. What
+//! the database says of a live trip (`Adopt`, `AdoptNext`) overrides.
 
 use base::{Millis, TripId};
 
@@ -19,17 +20,19 @@ use crate::model::{Finish, FleetError, State};
 pub(crate) enum Phase {
     Offline,
     Available,
-    Offered {
-        trip: TripId,
-    },
-    Busy {
-        trip: TripId,
-        /// A trip accepted while this one is being ended; not active before the drop-off.
-        next: Option<TripId>,
-    },
-    Cooldown {
-        until: Millis,
-    },
+    Offered { trip: TripId },
+    Busy { trip: TripId, after: After },
+    Cooldown { until: Millis },
+}
+
+/// What comes after the trip that a driver is ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    Nothing,
+    /// He looks at an offer of this one.
+    Asked(TripId),
+    /// He has accepted this one; it is not active before the drop-off.
+    Next(TripId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,10 @@ pub(crate) enum Command {
     /// Nothing was heard from him for the presence time.
     Silence,
     Offer {
+        trip: TripId,
+    },
+    /// The same, of a trip after the one that he is ending.
+    OfferNext {
         trip: TripId,
     },
     /// The offer ended without him: declined, expired, revoked, lost.
@@ -62,6 +69,11 @@ pub(crate) enum Command {
     /// The database says he drives this trip.
     Adopt {
         trip: TripId,
+    },
+    /// The database says that he drives this trip once `behind` is over.
+    AdoptNext {
+        trip: TripId,
+        behind: TripId,
     },
     /// Time to look whether the rest is over.
     Rest,
@@ -86,6 +98,26 @@ impl Phase {
         }
     }
 
+    /// The trip of which he holds an offer.
+    pub(crate) const fn asked(self) -> Option<TripId> {
+        match self {
+            Self::Offered { trip } | Self::Busy { after: After::Asked(trip), .. } => Some(trip),
+            Self::Offline | Self::Available | Self::Busy { .. } | Self::Cooldown { .. } => None,
+        }
+    }
+
+    /// The trip that he has accepted and drives after this one.
+    pub(crate) const fn next(self) -> Option<TripId> {
+        match self {
+            Self::Busy { after: After::Next(trip), .. } => Some(trip),
+            Self::Offline
+            | Self::Available
+            | Self::Offered { .. }
+            | Self::Busy { .. }
+            | Self::Cooldown { .. } => None,
+        }
+    }
+
     /// The trip he drives.
     pub(crate) const fn trip(self) -> Option<TripId> {
         match self {
@@ -103,11 +135,13 @@ pub(crate) fn step(phase: Phase, command: Command, now: Millis) -> Next {
         Command::Offline => leave(phase),
         Command::Silence => Ok(silence(phase)),
         Command::Offer { trip } => offer(phase, trip),
+        Command::OfferNext { trip } => offer_next(phase, trip),
         Command::Release { trip } => Ok(release(phase, trip)),
         Command::Assign { trip } => assign(phase, trip),
         Command::Queue { trip } => queue(phase, trip),
         Command::Finish { trip, how, rest_until } => Ok(finish(phase, trip, how, rest_until, now)),
         Command::Adopt { trip } => Ok(adopt(phase, trip)),
+        Command::AdoptNext { trip, behind } => Ok(adopt_next(phase, trip, behind)),
         Command::Rest => Ok(rest(phase, now)),
     }
 }
@@ -150,9 +184,24 @@ fn offer(phase: Phase, trip: TripId) -> Next {
     }
 }
 
+fn offer_next(phase: Phase, trip: TripId) -> Next {
+    match phase {
+        Phase::Busy { trip: driven, after: After::Nothing } if driven != trip => {
+            Ok((Phase::Busy { trip: driven, after: After::Asked(trip) }, None))
+        }
+        Phase::Offline => Err(FleetError::Offline),
+        Phase::Available | Phase::Offered { .. } | Phase::Busy { .. } | Phase::Cooldown { .. } => {
+            Err(FleetError::NotFree { found: phase.state() })
+        }
+    }
+}
+
 fn release(phase: Phase, trip: TripId) -> (Phase, Option<Told>) {
     match phase {
         Phase::Offered { trip: held } if held == trip => FREE,
+        Phase::Busy { trip: driven, after: After::Asked(held) } if held == trip => {
+            (Phase::Busy { trip: driven, after: After::Nothing }, None)
+        }
         Phase::Offline
         | Phase::Available
         | Phase::Offered { .. }
@@ -163,10 +212,8 @@ fn release(phase: Phase, trip: TripId) -> (Phase, Option<Told>) {
 
 fn assign(phase: Phase, trip: TripId) -> Next {
     match phase {
-        Phase::Available => Ok((Phase::Busy { trip, next: None }, None)),
-        Phase::Offered { trip: held } if held == trip => {
-            Ok((Phase::Busy { trip, next: None }, None))
-        }
+        Phase::Available => Ok((busy(trip), None)),
+        Phase::Offered { trip: held } if held == trip => Ok((busy(trip), None)),
         Phase::Busy { trip: driven, .. } if driven == trip => Ok((phase, None)),
         Phase::Offline => Err(FleetError::Offline),
         Phase::Offered { .. } | Phase::Busy { .. } | Phase::Cooldown { .. } => {
@@ -175,12 +222,19 @@ fn assign(phase: Phase, trip: TripId) -> Next {
     }
 }
 
+const fn busy(trip: TripId) -> Phase {
+    Phase::Busy { trip, after: After::Nothing }
+}
+
 fn queue(phase: Phase, trip: TripId) -> Next {
     match phase {
-        Phase::Busy { trip: driven, next: None } if driven != trip => {
-            Ok((Phase::Busy { trip: driven, next: Some(trip) }, None))
+        Phase::Busy { trip: driven, after: After::Nothing } if driven != trip => {
+            Ok((Phase::Busy { trip: driven, after: After::Next(trip) }, None))
         }
-        Phase::Busy { next: Some(queued), .. } if queued == trip => Ok((phase, None)),
+        Phase::Busy { trip: driven, after: After::Asked(held) } if held == trip => {
+            Ok((Phase::Busy { trip: driven, after: After::Next(trip) }, None))
+        }
+        Phase::Busy { after: After::Next(queued), .. } if queued == trip => Ok((phase, None)),
         Phase::Offline => Err(FleetError::Offline),
         Phase::Available | Phase::Offered { .. } | Phase::Busy { .. } | Phase::Cooldown { .. } => {
             Err(FleetError::NotFree { found: phase.state() })
@@ -197,13 +251,17 @@ fn finish(
 ) -> (Phase, Option<Told>) {
     match phase {
         // The next trip begins where this one ends, without a rest.
-        Phase::Busy { trip: driven, next: Some(next) } if driven == trip => {
-            (Phase::Busy { trip: next, next: None }, None)
+        Phase::Busy { trip: driven, after: After::Next(next) } if driven == trip => {
+            (busy(next), None)
         }
-        Phase::Busy { trip: driven, next: Some(next) } if next == trip => {
-            (Phase::Busy { trip: driven, next: None }, None)
+        // He still looks at it; a no sets him free.
+        Phase::Busy { trip: driven, after: After::Asked(held) } if driven == trip => {
+            (Phase::Offered { trip: held }, None)
         }
-        Phase::Busy { trip: driven, next: None } if driven == trip => match how {
+        Phase::Busy { trip: driven, after: After::Next(next) } if next == trip => {
+            (busy(driven), None)
+        }
+        Phase::Busy { trip: driven, after: After::Nothing } if driven == trip => match how {
             Finish::Completed if rest_until > now => (Phase::Cooldown { until: rest_until }, None),
             Finish::Completed | Finish::Freed | Finish::GaveBack => FREE,
         },
@@ -219,14 +277,35 @@ fn adopt(phase: Phase, trip: TripId) -> (Phase, Option<Told>) {
     match phase {
         Phase::Busy { trip: driven, .. } if driven == trip => (phase, None),
         // Leased to another trip meanwhile: that one must look for someone else.
-        Phase::Offered { trip: held } if held != trip => {
-            (Phase::Busy { trip, next: None }, Some(Told::LostOffer(held)))
+        Phase::Offered { trip: held } | Phase::Busy { after: After::Asked(held), .. }
+            if held != trip =>
+        {
+            (busy(trip), Some(Told::LostOffer(held)))
         }
         Phase::Offline
         | Phase::Available
         | Phase::Offered { .. }
         | Phase::Busy { .. }
-        | Phase::Cooldown { .. } => (Phase::Busy { trip, next: None }, None),
+        | Phase::Cooldown { .. } => (busy(trip), None),
+    }
+}
+
+/// Whichever of the two trips comes first, he drives `behind` and then `trip`.
+fn adopt_next(phase: Phase, trip: TripId, behind: TripId) -> (Phase, Option<Told>) {
+    let both = Phase::Busy { trip: behind, after: After::Next(trip) };
+    match phase {
+        // The one before is over.
+        Phase::Busy { trip: driven, .. } if driven == trip => (phase, None),
+        Phase::Offered { trip: held } | Phase::Busy { after: After::Asked(held), .. }
+            if held != trip =>
+        {
+            (both, Some(Told::LostOffer(held)))
+        }
+        Phase::Offline
+        | Phase::Available
+        | Phase::Offered { .. }
+        | Phase::Busy { .. }
+        | Phase::Cooldown { .. } => (both, None),
     }
 }
 
@@ -250,8 +329,9 @@ mod tests {
     const T1: TripId = TripId::from_u128(1);
     const T2: TripId = TripId::from_u128(2);
     const OFFERED: Phase = Phase::Offered { trip: T1 };
-    const BUSY: Phase = Phase::Busy { trip: T1, next: None };
-    const CHAINED: Phase = Phase::Busy { trip: T1, next: Some(T2) };
+    const BUSY: Phase = busy(T1);
+    const ENDING: Phase = Phase::Busy { trip: T1, after: After::Asked(T2) };
+    const CHAINED: Phase = Phase::Busy { trip: T1, after: After::Next(T2) };
     const RESTING: Phase = Phase::Cooldown { until: Millis(60) };
 
     fn text(next: Next) -> String {
@@ -261,8 +341,13 @@ mod tests {
             Ok((phase, told)) => {
                 let phase = match phase {
                     Phase::Offered { trip } => format!("offered {}", number(trip)),
-                    Phase::Busy { trip, next: None } => format!("busy {}", number(trip)),
-                    Phase::Busy { trip, next: Some(next) } => {
+                    Phase::Busy { trip, after: After::Nothing } => {
+                        format!("busy {}", number(trip))
+                    }
+                    Phase::Busy { trip, after: After::Asked(held) } => {
+                        format!("busy {} asked {}", number(trip), number(held))
+                    }
+                    Phase::Busy { trip, after: After::Next(next) } => {
                         format!("busy {} then {}", number(trip), number(next))
                     }
                     Phase::Cooldown { until } => format!("cooldown until {}", until.0),
@@ -342,8 +427,28 @@ mod tests {
     }
 
     #[test]
+    fn who_ends_a_trip_is_asked_for_one_next_trip_at_a_time() {
+        let next = |trip| Command::OfferNext { trip };
+        check(BUSY, next(T2), "busy 1 asked 2");
+        check(BUSY, next(T1), "the driver is busy");
+        check(ENDING, next(TripId::from_u128(3)), "the driver is busy");
+        check(CHAINED, next(TripId::from_u128(3)), "the driver is busy");
+        check(Phase::Available, next(T2), "the driver is available");
+        check(OFFERED, next(T2), "the driver is offered");
+        check(RESTING, next(T2), "the driver is cooldown");
+        check(Phase::Offline, next(T2), "the driver is offline");
+        check(ENDING, Command::Release { trip: T2 }, "busy 1");
+        check(ENDING, Command::Release { trip: T1 }, "busy 1 asked 2");
+        check(ENDING, Command::Offline, "the driver is on a trip");
+        check(ENDING, Command::Silence, "busy 1 asked 2, silent on 1");
+        assert_eq!((ENDING.asked(), CHAINED.asked(), OFFERED.asked()), (Some(T2), None, Some(T1)));
+    }
+
+    #[test]
     fn a_busy_driver_carries_one_next_trip() {
         check(BUSY, Command::Queue { trip: T2 }, "busy 1 then 2");
+        check(ENDING, Command::Queue { trip: T2 }, "busy 1 then 2");
+        check(ENDING, Command::Queue { trip: TripId::from_u128(3) }, "the driver is busy");
         check(CHAINED, Command::Queue { trip: T2 }, "busy 1 then 2");
         check(CHAINED, Command::Queue { trip: TripId::from_u128(3) }, "the driver is busy");
         check(BUSY, Command::Queue { trip: T1 }, "the driver is busy");
@@ -360,6 +465,8 @@ mod tests {
         check(BUSY, finish(T2, Finish::Completed), "busy 1");
         check(CHAINED, finish(T1, Finish::Completed), "busy 2");
         check(CHAINED, finish(T2, Finish::Freed), "busy 1");
+        check(ENDING, finish(T1, Finish::Completed), "offered 2");
+        check(ENDING, finish(T2, Finish::Freed), "busy 1 asked 2");
         check(Phase::Offline, finish(T1, Finish::Completed), "offline");
         check(OFFERED, finish(T1, Finish::Freed), "offered 1");
         let no_rest = Command::Finish { trip: T1, how: Finish::Completed, rest_until: Millis(50) };
@@ -374,6 +481,15 @@ mod tests {
         check(OFFERED, Command::Adopt { trip: T2 }, "busy 2, lost 1");
         check(CHAINED, Command::Adopt { trip: T1 }, "busy 1 then 2");
         check(RESTING, Command::Adopt { trip: T1 }, "busy 1");
+        check(ENDING, Command::Adopt { trip: TripId::from_u128(3) }, "busy 3, lost 2");
+        let next = Command::AdoptNext { trip: T2, behind: T1 };
+        check(Phase::Offline, next, "busy 1 then 2");
+        check(BUSY, next, "busy 1 then 2");
+        check(ENDING, next, "busy 1 then 2");
+        check(CHAINED, next, "busy 1 then 2");
+        check(OFFERED, next, "busy 1 then 2, lost 1");
+        check(Phase::Offered { trip: T2 }, next, "busy 1 then 2");
+        check(busy(T2), next, "busy 2");
     }
 
     #[test]
@@ -390,7 +506,7 @@ mod tests {
             Offline => to == Available,
             Available => matches!(to, Offered | Offline | Busy),
             Offered => matches!(to, Available | Busy | Offline),
-            Busy => matches!(to, Cooldown | Available),
+            Busy => matches!(to, Cooldown | Available | Offered),
             Cooldown => matches!(to, Available | Offline),
         }
     }
@@ -398,7 +514,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_walk_is_legal(
-            moves in proptest::collection::vec((0..9u8, 1..4u128, 0..200i64), 0..60),
+            moves in proptest::collection::vec((0..10u8, 1..4u128, 0..200i64), 0..60),
         ) {
             let mut phase = Phase::Offline;
             for (kind, trip, now) in moves {
@@ -411,7 +527,8 @@ mod tests {
                     4 => Command::Release { trip },
                     5 => Command::Assign { trip },
                     6 => Command::Queue { trip },
-                    7 => Command::Finish { trip, how: Finish::Completed, rest_until: Millis(100) },
+                    7 => Command::OfferNext { trip },
+                    8 => Command::Finish { trip, how: Finish::Completed, rest_until: Millis(100) },
                     _ => Command::Rest,
                 };
                 if let Ok((next, _)) = step(phase, command, Millis(now)) {

@@ -115,9 +115,29 @@ impl Fleet {
         online
     }
 
-    /// AVAILABLE → OFFERED: from here on no other trip is offered to him.
+    /// AVAILABLE → OFFERED, or for who drives a rider to his drop-off: the next trip. From here on
+    /// no other trip is offered to him.
     pub fn offer(&self, driver: DriverId, trip: TripId) -> Result<(), FleetError> {
-        self.command(driver, Command::Offer { trip }).map(drop)
+        let inner = self.inner();
+        let entry = inner.roster.find(driver).ok_or(FleetError::Offline)?;
+        let mut core = entry.core.lock();
+        let command = match core.drop_off {
+            Some(_) => Command::OfferNext { trip },
+            None => Command::Offer { trip },
+        };
+        inner.apply(&entry, &mut core, command, inner.clock.now()).map(drop)
+    }
+
+    /// Does he hold an offer of this trip?
+    pub fn is_asked(&self, driver: DriverId, trip: TripId) -> bool {
+        let entry = self.inner().roster.find(driver);
+        entry.is_some_and(|entry| entry.core.lock().phase.asked() == Some(trip))
+    }
+
+    /// The trip that he is ending while he holds an offer of this one.
+    pub fn ends_before(&self, driver: DriverId, trip: TripId) -> Option<TripId> {
+        let phase = self.inner().roster.find(driver)?.core.lock().phase;
+        phase.trip().filter(|_| phase.asked() == Some(trip))
     }
 
     /// His offer of this trip ended without him: free at once. Nothing when he holds none.
@@ -149,18 +169,28 @@ impl Fleet {
         Ok(())
     }
 
-    /// A next trip for who is ending one.
+    /// He has accepted a next trip while he ends one.
     pub fn queue_next(&self, driver: DriverId, trip: TripId) -> Result<(), FleetError> {
-        self.command(driver, Command::Queue { trip }).map(drop)
+        let inner = self.inner();
+        let entry = inner.roster.find(driver).ok_or(FleetError::Offline)?;
+        let mut core = entry.core.lock();
+        let was_asked = core.phase.asked() == Some(trip);
+        inner.apply(&entry, &mut core, Command::Queue { trip }, inner.clock.now())?;
+        if was_asked {
+            inner.score(&entry, &mut core, Scored::OfferTaken);
+        }
+        Ok(())
     }
 
-    /// The trip is over for him. Nothing when he doesn't drive it.
-    pub fn finish(&self, driver: DriverId, trip: TripId, how: Finish) {
+    /// The trip is over for him; nothing when he doesn't drive it. The next one, if it is that
+    /// one's turn now.
+    pub fn finish(&self, driver: DriverId, trip: TripId, how: Finish) -> Option<TripId> {
         let inner = self.inner();
-        let Some(entry) = inner.roster.find(driver) else { return };
+        let entry = inner.roster.find(driver)?;
         let mut core = entry.core.lock();
         let now = inner.clock.now();
         let drove = core.phase.trip() == Some(trip);
+        let was_next = core.phase.next() == Some(trip);
         let rest_until = inner.rest_until(&core, now);
         if drove && how != Finish::Freed {
             inner.forget_place(&entry, &mut core, now);
@@ -172,12 +202,24 @@ impl Fleet {
             if how == Finish::Completed {
                 core.recent.add(now);
             }
+        } else if was_next {
+            inner.score(&entry, &mut core, Scored::Trip(how));
         }
+        core.phase.trip().filter(|_| drove)
     }
 
     /// The database says he drives this trip, whatever this node thought: at boot, before he is
     /// heard, and after a commit that overtook him.
     pub fn adopt(&self, driver: DriverId, trip: TripId) {
+        self.follow(driver, Command::Adopt { trip });
+    }
+
+    /// The same of a trip that waits for the end of `behind`.
+    pub fn adopt_next(&self, driver: DriverId, trip: TripId, behind: TripId) {
+        self.follow(driver, Command::AdoptNext { trip, behind });
+    }
+
+    fn follow(&self, driver: DriverId, what_is_stored: Command) {
         let inner = self.inner();
         let Some(entry) = inner.roster.entry(driver) else { return };
         let mut core = entry.core.lock();
@@ -187,7 +229,7 @@ impl Fleet {
         if core.facts.is_none() {
             inner.want_facts(&entry, &mut core, now);
         }
-        inner.apply(&entry, &mut core, Command::Adopt { trip }, now).ok();
+        inner.apply(&entry, &mut core, what_is_stored, now).ok();
     }
 
     /// What he has or owes, as of the last posting.

@@ -10,6 +10,7 @@ use sqlx::types::Json;
 use storage::{Behind, BehindLimits, Db, Who, at, breaks, fault, millis};
 use uuid::Uuid;
 
+use crate::conduct::{ConductMark, HistoryRow, Misconduct};
 use crate::meter::TrackPoint;
 use crate::model::{
     CancelTerms, City, DriverFacts, DriverStatus, Fix, Papers, Record, VehicleFacts,
@@ -21,15 +22,6 @@ use crate::papers::REQUIRED_DOCUMENTS;
 pub(crate) struct LatestRow {
     pub(crate) driver: DriverId,
     pub(crate) fix: Fix,
-}
-
-/// A point of a driver's track.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct HistoryRow {
-    pub(crate) driver: DriverId,
-    pub(crate) fix: Fix,
-    pub(crate) trip: Option<TripId>,
-    pub(crate) suspect: bool,
 }
 
 /// What a driver's offers and trips add up to.
@@ -52,7 +44,8 @@ SELECT d.id, d.city_id, d.status, d.wants_online, d.fraud_flag, d.offers_made, d
        d.trips_taken, d.trips_completed, u.name, u.rating_sum, u.rating_count,
        v.tier, v.make, v.model, v.plate, v.color, c.driver_debt_limit,
        coalesce(b.balance, 0) AS balance,
-       p.kind AS paper, p.expires_at AS paper_until
+       p.kind AS paper, p.expires_at AS paper_until,
+       m.reasons, m.penalties, m.since, m.until
 FROM drivers d
 JOIN users u ON u.id = d.id
 JOIN cities c ON c.id = d.city_id
@@ -65,6 +58,12 @@ CROSS JOIN LATERAL (
   LEFT JOIN driver_documents f ON f.driver_id = d.id AND f.kind = r.kind
   ORDER BY f.expires_at NULLS FIRST LIMIT 1
 ) p
+CROSS JOIN LATERAL (
+  SELECT coalesce(array_agg(reason), '{}') AS reasons,
+         coalesce(array_agg(penalty), '{}') AS penalties,
+         coalesce(array_agg(since), '{}') AS since, coalesce(array_agg(until), '{}') AS until
+  FROM driver_conduct WHERE driver_id = d.id
+) m
 WHERE d.id = ANY($2)";
 
 #[derive(FromRow)]
@@ -90,11 +89,28 @@ struct FactsRow {
     balance: i64,
     paper: String,
     paper_until: Option<jiff_sqlx::Timestamp>,
+    reasons: Vec<String>,
+    penalties: Vec<i16>,
+    since: Vec<jiff_sqlx::Timestamp>,
+    until: Vec<jiff_sqlx::Timestamp>,
 }
 
 impl FactsRow {
+    /// A reason that this program does not know is another's business.
+    fn conduct(&self) -> Vec<ConductMark> {
+        let times = self.since.iter().zip(&self.until);
+        let marks = self.reasons.iter().zip(&self.penalties).zip(times);
+        let mark = |((reason, penalty), times): ((&String, &i16), (&_, &_))| {
+            let (since, until) = (millis(*times.0), millis(*times.1));
+            let penalty = u8::try_from(*penalty).ok()?;
+            Some(ConductMark { reason: Misconduct::parse(reason)?, penalty, since, until })
+        };
+        marks.filter_map(mark).collect()
+    }
+
     fn facts(self) -> Result<(DriverId, DriverFacts), Fault> {
         let count = |number: i32| number.unsigned_abs();
+        let conduct = self.conduct();
         let rating = match self.rating_count {
             0 => 5.0,
             times => self.rating_sum as f32 / times as f32,
@@ -122,6 +138,7 @@ impl FactsRow {
                 trips_completed: count(self.trips_completed),
             },
             fraud: self.fraud_flag,
+            conduct,
             wants_online: self.wants_online,
             balance: Piasters(self.balance),
             debt_limit: Piasters(self.driver_debt_limit),

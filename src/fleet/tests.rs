@@ -8,7 +8,7 @@ use ops::Tasks;
 use tokio::sync::mpsc;
 
 use crate::{
-    CancelTerms, City, DriverFacts, DriverStatus, Effect, Finish, Fix, FixError, Fleet,
+    CancelTerms, City, DriverFacts, DriverStatus, Effect, Finish, Finishing, Fix, FixError, Fleet,
     FleetConfig, NearbyQuery, Papers, Record, Seat, State, VehicleFacts,
 };
 
@@ -34,6 +34,7 @@ pub(crate) fn facts() -> DriverFacts {
         rating: 4.5,
         record: Record::default(),
         fraud: false,
+        conduct: Vec::new(),
         wants_online: true,
         balance: Piasters(0),
         debt_limit: Piasters(20_000),
@@ -461,4 +462,65 @@ async fn a_full_way_out_loses_no_lost_offer() {
     scene.pass(1);
     lost.extend(scene.lost());
     assert_eq!(lost.len(), 100);
+}
+
+#[tokio::test]
+async fn who_drives_a_rider_is_seen_from_his_drop_off_until_something_comes_after() {
+    let scene = scene().await;
+    let fleet = &scene.fleet;
+    scene.online(ALI, 0.0);
+    scene.online(MONA, 0.0);
+    let seen = |around_m: f64, radius_m: f64| {
+        let found = fleet.finishing(at(around_m), radius_m, 10);
+        let text = |one: &Finishing| {
+            let Finishing { candidate, from } = one;
+            let metres = (candidate.distance_m.round(), from.distance_m(at(0.0)).round());
+            format!("{} {metres:?}", candidate.driver.as_u128())
+        };
+        found.iter().map(text).collect::<Vec<_>>().join(", ")
+    };
+    for (driver, trip) in [(ALI, T1), (MONA, T2)] {
+        fleet.offer(driver, trip).expect("free");
+        fleet.assign(driver, trip).expect("asked");
+    }
+    assert_eq!(seen(3_000.0, 5_000.0), "", "nobody is in a car yet");
+    fleet.drives_to(ALI, T1, at(3_000.0));
+    fleet.drives_to(MONA, T1, at(3_000.0)); // not her trip
+    scene.moves(ALI, 400.0);
+    assert_eq!(seen(3_100.0, 200.0), "1 (100.0, 400.0)");
+    assert_eq!(seen(3_100.0, 99.0), "");
+    let next = TripId::from_u128(103);
+    assert_eq!(fleet.ends_before(ALI, next), None);
+    fleet.offer(ALI, next).expect("he ends his trip");
+    assert!(fleet.is_asked(ALI, next) && !fleet.is_asked(ALI, T1));
+    assert_eq!(fleet.ends_before(ALI, next), Some(T1));
+    assert_eq!(seen(3_000.0, 5_000.0), "", "he is asked");
+    fleet.release(ALI, next);
+    assert_eq!(seen(3_000.0, 5_000.0), "1 (0.0, 400.0)");
+    fleet.offer(MONA, next).expect_err("her rider is not in the car");
+    fleet.offer(ALI, next).expect("he is free for it again");
+    fleet.queue_next(ALI, next).expect("asked");
+    assert_eq!((seen(3_000.0, 5_000.0), fleet.trip_of(ALI)), (String::new(), Some(T1)));
+    assert_eq!(fleet.finish(ALI, T1, Finish::Completed), Some(next), "its turn, without a rest");
+    assert_eq!((fleet.trip_of(ALI), fleet.state(ALI)), (Some(next), State::Busy));
+    assert_eq!(seen(3_000.0, 5_000.0), "", "he is on his way to another rider");
+    assert_eq!(fleet.finish(ALI, next, Finish::Completed), None);
+    assert_eq!(fleet.state(ALI), State::Cooldown);
+}
+
+#[tokio::test]
+async fn a_next_trip_found_at_the_start_waits_for_the_one_before_whichever_is_found_first() {
+    let scene = scene().await;
+    for (driver, next_first) in [(ALI, true), (MONA, false)] {
+        let fleet = &scene.fleet;
+        if next_first {
+            fleet.adopt_next(driver, T2, T1);
+            fleet.adopt(driver, T1);
+        } else {
+            fleet.adopt(driver, T1);
+            fleet.adopt_next(driver, T2, T1);
+        }
+        assert_eq!(fleet.trip_of(driver), Some(T1));
+        assert_eq!(fleet.finish(driver, T1, Finish::Completed), Some(T2));
+    }
 }

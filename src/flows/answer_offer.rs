@@ -52,6 +52,9 @@ pub struct Answered {
     /// What he bids now, to half pounds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub price: Option<Piasters>,
+    /// He stands by: another one drives the trip, and he is asked first should that one not come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standby: Option<bool>,
 }
 
 impl Flows {
@@ -65,16 +68,21 @@ impl Flows {
         once: Once,
     ) -> Result<Answered, Problem> {
         let command = match answer {
-            Answer::Accept => Command::Accept { driver },
+            Answer::Accept => match self.fleet.ends_before(driver, trip) {
+                Some(behind) => Command::AcceptNext { driver, behind },
+                None => Command::Accept { driver },
+            },
             Answer::Decline => Command::Decline { driver },
             Answer::Bid(price) => Command::Bid { driver, price },
         };
         let trip = self.command_once(&Who::System, trip, command, once).await?;
+        let is_backed = trip.driver.is_some_and(|drives| drives != driver);
         let bid = self.trips.bids(trip.id).into_iter().find(|bid| bid.driver == driver);
         Ok(Answered {
             trip_id: trip.id,
             status: StatusView::of(trip.status, trip.payment_status),
             price: bid.map(|bid| bid.price),
+            standby: (is_backed && answer == Answer::Accept).then_some(true),
         })
     }
 }

@@ -15,7 +15,7 @@ use payments::CardId;
 use pricing::{Arm, Booking, Quote, QuoteRefused};
 use serde::Serialize;
 use storage::Who;
-use trips::{NewTrip, Passenger, Place, PriceArm, StatusView, Terms, Trip, TripError};
+use trips::{NewTrip, Passenger, Place, PriceArm, Status, StatusView, Terms, Trip, TripError};
 use utoipa::ToSchema;
 
 use crate::Flows;
@@ -38,9 +38,11 @@ pub struct TripRequest {
     pub promo: PromoWish,
     /// How the driver is to be found; none: as the city finds them.
     pub strategy: Option<Strategy>,
+    /// When the rider wants to be fetched; none: at once.
+    pub pickup_at: Option<Millis>,
 }
 
-/// Answer to a request: the trip exists and is being matched.
+/// Answer to a request: the trip exists, and is being matched or will be in time.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TripRequested {
@@ -68,6 +70,7 @@ impl Flows {
             return Ok(requested(&trip));
         }
         let now = self.clock.now();
+        self.check_moment(request.pickup_at, now)?;
         let city = self.fleet.pickup_allowed(request.pickup.at)?;
         self.check_strategy(&request, &city)?;
         let credits = self.check_can_pay(caller, &request, &city).await?;
@@ -89,8 +92,22 @@ impl Flows {
                 return Err(error.into());
             }
         };
-        self.pricing.requested(trip.pickup.at, now);
+        // Of a trip ahead that is counted when its search begins.
+        if trip.status == Status::Requested {
+            self.pricing.requested(trip.pickup.at, now);
+        }
         Ok(requested(&trip))
+    }
+
+    /// A pickup ahead is neither so near that nobody may be found by then, nor too far.
+    pub(crate) fn check_moment(&self, at: Option<Millis>, now: Millis) -> Result<(), Problem> {
+        let ahead = self.trips.ahead();
+        if at.is_none_or(|at| ahead.takes(at, now)) {
+            return Ok(());
+        }
+        let (least, most) = (now + ahead.least, now + ahead.most);
+        let text = format!("must be between {least} and {most}");
+        Err(Problem::field("scheduledAt", "out_of_range", &text))
     }
 
     /// A request may name what the city allows.
@@ -157,6 +174,7 @@ impl Flows {
             destination: request.destination.at,
             stops: &stops,
             tier: request.tier,
+            pickup_at: request.pickup_at,
             price: request.price,
         };
         let refused = match &request.quote_id {
@@ -166,7 +184,8 @@ impl Flows {
             },
             None => None,
         };
-        let route = self.route(booking.pickup, &stops, booking.destination, now).await?;
+        let at = booking.pickup_at.unwrap_or(now);
+        let route = self.route(booking.pickup, &stops, booking.destination, at).await?;
         let fresh = self.pricing.quote_now(&booking, &route, now)?;
         if let Some(arm) = fresh.arm {
             self.analytics.exposed(arm, caller.user.as_rider(), now);
@@ -222,7 +241,11 @@ fn new_trip(request: TripRequest, caller: &Caller, quote: &Quote, city: &City) -
         passenger: request.passenger,
         tier: request.tier,
         method: request.method,
-        strategy: request.strategy.map_or(Strategy::OF_CITY, Strategy::name).to_owned(),
+        strategy: match request.pickup_at {
+            Some(_) => Strategy::Scheduled.name(),
+            None => request.strategy.map_or(Strategy::OF_CITY, Strategy::name),
+        }
+        .to_owned(),
         price: quote.price,
         card: request.card.map(|card| card.0),
         promo: None,
@@ -235,7 +258,7 @@ fn new_trip(request: TripRequest, caller: &Caller, quote: &Quote, city: &City) -
         duration_s: quote.duration_s,
         pin: city.start_pin.then(start_pin),
         terms: terms_of(city, request.tier),
-        scheduled_at: None,
+        scheduled_at: request.pickup_at,
     }
 }
 

@@ -19,6 +19,9 @@ impl Flows {
         reason: CancelReason,
         once: Once,
     ) -> Result<Arc<Trip>, Problem> {
+        if !reason.is_said() {
+            return Err(Problem::field("reason", "unsupported", "only the program says that"));
+        }
         let who = Who::Caller(*caller);
         self.trips.get(&who, trip).await?;
         let by = match caller.role {

@@ -1,11 +1,12 @@
-//! The driver moves the trip along: arrived, started, completed.
+//! The driver moves the trip along: confirmed where it was booked ahead, arrived, started,
+//! completed.
 
 use std::sync::Arc;
 
 use base::{DriverId, Piasters, Problem, TripId};
 use events::Once;
 use storage::Who;
-use trips::{Command, Trip};
+use trips::{AheadCommand, Command, Trip};
 
 use crate::Flows;
 
@@ -28,6 +29,17 @@ pub struct Advance {
 }
 
 impl Flows {
+    /// The driver of a trip that was booked ahead says again that he comes.
+    pub async fn confirm_trip(
+        &self,
+        driver: DriverId,
+        trip: TripId,
+        once: Once,
+    ) -> Result<Arc<Trip>, Problem> {
+        let command = AheadCommand::Confirm { driver }.into();
+        self.command_once(&Who::System, trip, command, once).await
+    }
+
     /// Where the driver is and how far he drove is what the fleet measured, not what the app says.
     pub async fn advance_trip(
         &self,
@@ -38,6 +50,7 @@ impl Flows {
     ) -> Result<Arc<Trip>, Problem> {
         let command = match advance.step {
             Step::Arrived => {
+                self.turn_overdue(trip).await;
                 let at = self.fleet.position(driver).map(|(at, _)| at);
                 Command::Arrive { driver, at }
             }

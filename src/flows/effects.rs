@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use base::{DriverId, Piasters, TripId, UserId};
-use dispatch::{OfferPlan, Outcome, QueueNews, Search, Strategy};
-use fleet::{Finish, State};
+use dispatch::{OfferPlan, Outcome, Part, QueueNews, Search, Strategy};
+use fleet::Finish;
 use futures_util::future::join_all;
 use metrics::counter;
 use ops::Tasks;
@@ -20,8 +20,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use trips::{
-    BidTerms, Command, EventName, Freed, OfferOutcome, Status, Trip, TripError, TripEvent,
-    TripEventView,
+    AheadCommand, BidTerms, Command, EventName, Freed, OfferOutcome, Side, Status, Trip, TripError,
+    TripEvent, TripEventView,
 };
 
 use crate::Flows;
@@ -38,6 +38,8 @@ const AT_ONCE: usize = 256;
 pub(crate) const RESTORES: usize = 4;
 /// How long effects are waited for once the node stops.
 const LINGER: Duration = Duration::from_secs(1);
+/// For a trip that was booked ahead a driver is searched until so long after its pickup.
+const SEARCHED_PAST_PICKUP: Duration = Duration::from_secs(5 * 60);
 /// An acknowledging socket has this long to say that an offer came.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -102,10 +104,20 @@ impl Flows {
             trips::Effect::Event { trip, event } => {
                 if let (EventName::Started, Some(driver)) = (event.event, trip.driver) {
                     self.fleet.start_meter(driver, trip.id);
+                    self.fleet.drives_to(driver, trip.id, trip.destination.at);
+                }
+                // A rider who booked ahead waits from now on, too.
+                if (event.event, event.by) == (EventName::Requested, Side::System) {
+                    self.pricing.requested(trip.pickup.at, event.at);
                 }
                 self.publish(&trip, &event);
             }
-            trips::Effect::NeedsDriver { trip } => self.search(trip),
+            trips::Effect::NeedsDriver { trip, first } => self.search(trip, first, Part::Drive),
+            trips::Effect::NeedsStandby { trip } => self.search(trip, None, Part::StandBy),
+            trips::Effect::StandbyOver { trip, driver } => {
+                let over = OfferRevokedView { trip_id: trip, reason: "standby_over" };
+                self.tell(driver, "offer.revoked", &over);
+            }
             trips::Effect::OfferEnded { trip, driver, outcome } => {
                 self.end_offer(trip, driver, outcome);
             }
@@ -135,7 +147,7 @@ impl Flows {
     }
 
     /// Looks up who drove this rider before, without making other effects wait, and searches.
-    fn search(&self, trip: Arc<Trip>) {
+    fn search(&self, trip: Arc<Trip>, first: Option<DriverId>, role: Part) {
         let flows = self.clone();
         self.tasks.spawn("search", async move {
             let familiar = flows.trips.drivers_of(trip.rider).await.unwrap_or_else(|fault| {
@@ -144,10 +156,11 @@ impl Flows {
             });
             // Cancelled meanwhile: its end was told before this search began.
             let wanted = flows.trips.live(trip.id);
-            if wanted.is_some_and(|trip| trip.status == Status::Requested) {
+            if wanted.is_some_and(|trip| trip.status == wanted_in(role)) {
                 let ring_m =
                     flows.fleet.city(trip.city).map_or(RING_M, |city| city.search_radius_m);
-                flows.dispatch.search(search_for(&trip, familiar, ring_m));
+                let search = search_for(&trip, familiar, ring_m);
+                flows.dispatch.search(Search { first, role, ..search });
             }
         });
     }
@@ -160,6 +173,7 @@ impl Flows {
             OfferOutcome::Revoked => (Outcome::Revoked, Some(self.revocation(trip))),
             OfferOutcome::Lost => (Outcome::Lost, Some("lost")),
             OfferOutcome::Unchosen => (Outcome::Unchosen, Some("expired")),
+            OfferOutcome::StandsBy => (Outcome::StandsBy, None),
         };
         if outcome != OfferOutcome::Accepted {
             self.fleet.release(driver, trip);
@@ -181,7 +195,9 @@ impl Flows {
     }
 
     fn take_driver(&self, trip: &Arc<Trip>, driver: DriverId) {
-        if let Err(refused) = self.fleet.assign(driver, trip.id) {
+        if let Some(behind) = trip.queued_behind {
+            self.follow_next(trip, driver, behind);
+        } else if let Err(refused) = self.fleet.assign(driver, trip.id) {
             // The commit stands: the database says he drives this trip, so the fleet must follow.
             warn!(trip.id = %trip.id, driver.id = %driver, %refused, "fleet follows the commit");
             self.fleet.adopt(driver, trip.id);
@@ -195,7 +211,9 @@ impl Flows {
             Freed::GaveBack => Finish::GaveBack,
             Freed::Cancelled | Freed::NoShow | Freed::TakenOver => Finish::Freed,
         };
-        self.fleet.finish(driver, trip.id, finish);
+        if let Some(next) = self.fleet.finish(driver, trip.id, finish) {
+            self.take_turn(next);
+        }
         match how {
             // The trip is another's from here on.
             Freed::GaveBack | Freed::TakenOver => {
@@ -208,7 +226,13 @@ impl Flows {
 
     /// At boot: the driver is on this trip, and what he drove so far comes back from history.
     fn adopt(&self, trip: Arc<Trip>, driver: DriverId) {
+        if let Some(behind) = trip.queued_behind {
+            return self.follow_next(&trip, driver, behind);
+        }
         self.fleet.adopt(driver, trip.id);
+        if trip.status == Status::Started {
+            self.fleet.drives_to(driver, trip.id, trip.destination.at);
+        }
         let (fleet, turns) = (self.fleet.clone(), Arc::clone(&self.restores));
         self.tasks.spawn("trip track", async move {
             let Ok(_turn) = turns.acquire().await else { return };
@@ -245,7 +269,7 @@ impl Flows {
         }
     }
 
-    /// Fleet first (the driver is free and now leased), then the trip (still wants one), then the
+    /// Fleet first (the driver is free, or about to be, and now leased), then the trip (still wants one), then the
     /// push: each refusal undoes what came before it.
     async fn make_offer(&self, plan: OfferPlan) {
         let (trip, driver) = (plan.trip, plan.driver);
@@ -255,7 +279,7 @@ impl Flows {
         }
         match self.trips.command(trip, asks(&plan)).await {
             // He left before the trip knew of the offer, so his leaving ended nothing.
-            Ok(_) if self.fleet.state(driver) != State::Offered => {
+            Ok(_) if !self.fleet.is_asked(driver, trip) => {
                 self.trips.command(trip, Command::Withdraw { driver }).await.ok();
             }
             Ok(snapshot) => self.push_offer(&snapshot, &plan),
@@ -267,7 +291,10 @@ impl Flows {
                     // It may still take the offer later, from a mailbox that was slow.
                     self.trips.command(trip, Command::Withdraw { driver }).await.ok();
                 }
-                self.stop_if_over(trip);
+                match plan.role {
+                    Part::Drive => self.stop_if_over(trip),
+                    Part::StandBy => self.dispatch.stop_standby(trip),
+                }
             }
         }
     }
@@ -290,6 +317,9 @@ impl Flows {
             estimated_duration: trip.quoted_duration_s,
             pickup_eta: plan.eta_s,
             expires_at: plan.answer_by(),
+            after_trip: self.fleet.ends_before(plan.driver, trip.id),
+            scheduled_at: trip.scheduled_at,
+            standby: (plan.role == Part::StandBy).then_some(true),
             bid: plan.bids.map(|terms| {
                 let (min, max) = trip.bid_range(terms.floor, terms.ceiling);
                 BidRange { min, max, until: terms.until }
@@ -343,6 +373,7 @@ impl Flows {
             }
             fleet::Effect::Silent { driver, trip } => {
                 warn!(trip.id = %trip, driver.id = %driver, "driver went silent on a trip");
+                self.trips.command(trip, AheadCommand::Silent { driver }.into()).await.ok();
             }
         }
     }
@@ -364,12 +395,23 @@ impl Flows {
 /// What the trip is told of an offer.
 const fn asks(plan: &OfferPlan) -> Command {
     let OfferPlan { offer, driver, until, round, eta_s, .. } = *plan;
+    if matches!(plan.role, Part::StandBy) {
+        return Command::Ahead(AheadCommand::AskStandby { driver, until, round });
+    }
     match plan.bids {
         None => Command::Offer { driver, until, round },
         Some(dispatch::BidTerms { until: open_until, floor, ceiling }) => {
             let terms = BidTerms { offer, open_until, floor, ceiling, eta_s };
             Command::AskBid { driver, until, round, terms }
         }
+    }
+}
+
+/// Where a trip stands while somebody is searched for this.
+const fn wanted_in(role: Part) -> Status {
+    match role {
+        Part::Drive => Status::Requested,
+        Part::StandBy => Status::Accepted,
     }
 }
 
@@ -384,11 +426,15 @@ fn search_for(trip: &Trip, familiar: Vec<DriverId>, ring_m: u32) -> Search {
         method: trip.method,
         price: trip.price,
         asked_at: trip.requested_at,
-        excluded: trip.excluded.clone(),
+        // Who drives it can't stand by.
+        excluded: trip.excluded.iter().copied().chain(trip.driver).collect(),
         familiar,
         distance_m: trip.quoted_distance_m,
         duration_s: trip.quoted_duration_s,
         ring_m,
         strategy: Strategy::parse(&trip.strategy),
+        first: None,
+        role: Part::Drive,
+        until: trip.scheduled_at.map(|pickup| pickup + SEARCHED_PAST_PICKUP),
     }
 }

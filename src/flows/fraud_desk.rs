@@ -20,6 +20,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::Flows;
+use crate::watch_conduct::misconduct;
 
 /// Was a movement looked at?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +163,11 @@ impl Flows {
     }
 
     /// What a new standing means, with the case that brought it.
-    async fn carry_out_in_tx(&self, tx: &mut Tx, turned: Option<Turned>) -> Result<(), Fault> {
+    pub(crate) async fn carry_out_in_tx(
+        &self,
+        tx: &mut Tx,
+        turned: Option<Turned>,
+    ) -> Result<(), Fault> {
         let Some(turned) = turned else { return Ok(()) };
         if let Some(barred) = barred(&turned) {
             fleet::bar_in_tx(tx, turned.account.as_driver(), barred).await?;
@@ -218,6 +223,11 @@ impl Flows {
         let decided = self.fraud.decide_in_tx(&mut tx, admin.user, id, decision, reason).await?;
         self.carry_out_in_tx(&mut tx, decided.turned).await?;
         let case = &decided.case;
+        let driving = misconduct(case.rule).map(|reason| (case.user_id.as_driver(), reason));
+        // What he was marked for is nothing any more, or bars him altogether.
+        if let Some((driver, reason)) = driving {
+            fleet::conduct_forget_in_tx(&mut tx, driver, reason).await?;
+        }
         let stops = |standing: Option<Action>| standing.is_some_and(Action::stops_money);
         if decided.turned.is_some_and(|turned| !stops(turned.after)) {
             // What was approved before and waited for this goes on.
@@ -234,6 +244,9 @@ impl Flows {
         once.mark_in_tx(&mut tx, id).await?;
         tx.commit().await?;
         self.after_turn(decided.turned).await;
+        if let Some((driver, _)) = driving {
+            self.reload_conduct(driver).await;
+        }
         Ok(decided.case)
     }
 }

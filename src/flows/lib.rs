@@ -35,6 +35,7 @@ mod fraud_watch;
 mod go_online;
 mod late_payment;
 mod money;
+mod next_trip;
 mod notifications;
 mod onboard_driver;
 mod once;
@@ -54,6 +55,7 @@ mod tell_people;
 mod trip_form;
 mod trip_news;
 mod watch_city;
+mod watch_conduct;
 mod wire;
 mod withdrawals;
 
@@ -113,6 +115,9 @@ pub use suspense::GatewayPayout;
 pub use trip_form::TripForm;
 pub use trip_news::{DOCUMENT_REMINDERS, EVERY_MORNING, TRIP_NEWS, Teller, TripNews};
 pub use watch_city::Scene;
+pub use watch_conduct::{
+    ANSWERS_ARE_WATCHED, CONDUCT_ANSWERS, CONDUCT_TRACKS, ConductWatcher, TRACKS_ARE_WATCHED,
+};
 pub use wire::{BidRange, MatchingView, OfferRevokedView, OfferView, TripLocationView};
 pub use withdrawals::{Payer, Ruling};
 

@@ -20,6 +20,8 @@ pub struct EstimateRequest {
     pub stops: Vec<Point>,
     /// Empty: every tier.
     pub tiers: Vec<Tier>,
+    /// The moment of the pickup; none: at once.
+    pub pickup_at: Option<Millis>,
 }
 
 impl Flows {
@@ -32,11 +34,13 @@ impl Flows {
         ask: EstimateRequest,
     ) -> Result<EstimateReply, Problem> {
         let now = self.clock.now();
+        self.check_moment(ask.pickup_at, now)?;
         let city = self.fleet.pickup_allowed(ask.pickup)?;
-        let route = self.route(ask.pickup, &ask.stops, ask.destination, now).await?;
-        let tiers = if ask.tiers.is_empty() { Tier::ALL.to_vec() } else { ask.tiers };
+        let at = ask.pickup_at.unwrap_or(now);
+        let route = self.route(ask.pickup, &ask.stops, ask.destination, at).await?;
+        let tiers = if ask.tiers.is_empty() { Tier::ALL.to_vec() } else { ask.tiers.clone() };
         let etas: Vec<(Tier, Option<u32>)> =
-            tiers.iter().map(|tier| (*tier, self.pickup_eta_s(ask.pickup, *tier, now))).collect();
+            tiers.iter().map(|tier| (*tier, self.pickup_eta_s(&ask, *tier, now))).collect();
         let question = Ask {
             asker,
             city: city.id,
@@ -44,11 +48,14 @@ impl Flows {
             pickup: ask.pickup,
             destination: ask.destination,
             stops: &ask.stops,
+            pickup_at: ask.pickup_at,
             route: &route,
             tiers: &etas,
         };
         let shown = self.pricing.estimate(&question, now)?;
-        self.analytics.shown(city.id, shown.surge, now);
+        if ask.pickup_at.is_none() {
+            self.analytics.shown(city.id, shown.surge, now);
+        }
         if let Some(arm) = shown.arm {
             self.analytics.exposed(arm, asker.user().as_rider(), now);
         }
@@ -104,10 +111,14 @@ impl Flows {
         Ok(self.router.route(pickup, stops, destination, now).await)
     }
 
-    /// Seconds until the nearest free car that serves `tier` could be at the pickup.
-    fn pickup_eta_s(&self, pickup: Point, tier: Tier, now: Millis) -> Option<u32> {
-        let nearest = self.fleet.nearest_free(pickup, tier, now)?;
-        Some(self.router.eta_s(nearest, pickup, now))
+    /// Seconds until the nearest free car that serves `tier` could be at the pickup; nobody knows
+    /// who will be near one that is ahead.
+    fn pickup_eta_s(&self, ask: &EstimateRequest, tier: Tier, now: Millis) -> Option<u32> {
+        if ask.pickup_at.is_some() {
+            return None;
+        }
+        let nearest = self.fleet.nearest_free(ask.pickup, tier, now)?;
+        Some(self.router.eta_s(nearest, ask.pickup, now))
     }
 
     /// Feeds the surge engine with the free drivers of each cell, and notes which surge; called

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use base::{Fault, PaymentMethod, Piasters, Role, UserId};
+use base::{Fault, Millis, PaymentMethod, Piasters, Role, UserId};
 use dispatch::OfferPlan;
 use notify::{EndedBy, Message, News, Receipt};
 use storage::{Tx, Who};
@@ -20,6 +20,12 @@ impl Flows {
     ) -> Result<(), Fault> {
         if let Some(collected) = event.cash_collected {
             self.tell_cash_in_tx(tx, trip, collected).await?;
+        }
+        if let Some((to, news)) = news_ahead(trip.rider.into(), trip.scheduled_at, event) {
+            let once = format!("{}:{}:{}", news.kind(), trip.id, event.seq);
+            let until = trip.scheduled_at;
+            let message = Message { to, news, about: Some(trip.id.0), once, until };
+            self.notify.tell_in_tx(tx, &message).await?;
         }
         for (to, news) in news_of(trip.rider.into(), trip.to_pay(), event) {
             let once = format!("{}:{}:{}", news.kind(), trip.id, event.seq);
@@ -115,11 +121,29 @@ fn offer(plan: &OfferPlan, price: Piasters) -> Message {
     }
 }
 
+/// What is news of a trip with its pickup at this time, beside what is of all: it is booked, it is
+/// searched, or its driver is asked whether he still comes.
+fn news_ahead(rider: UserId, pickup: Option<Millis>, event: &TripEvent) -> Option<(UserId, News)> {
+    let at = pickup?;
+    match event.event {
+        EventName::Scheduled => Some((rider, News::TripBooked { at })),
+        EventName::Requested if event.by == Side::System => Some((rider, News::TripSoon { at })),
+        EventName::Accepted | EventName::Queued | EventName::Reassigned => {
+            let (driver, by) = event.driver_id.zip(event.confirm_by)?;
+            Some((driver.into(), News::ConfirmTrip { at, by }))
+        }
+        _ => None,
+    }
+}
+
 /// Whom an event of a trip that costs `rider` so much is news to. Nobody is told what he did
 /// himself. The receipt is a step of what follows a completion.
 fn news_of(rider: UserId, price: Piasters, event: &TripEvent) -> Vec<(UserId, News)> {
     match event.event {
-        EventName::Scheduled | EventName::Requested | EventName::Activated => Vec::new(),
+        EventName::Scheduled
+        | EventName::Requested
+        | EventName::Activated
+        | EventName::Confirmed => Vec::new(),
         // The rider picked him, and saw that he did.
         EventName::Accepted if event.by == Side::Rider => {
             let driver = event.driver_id.map(UserId::from);
@@ -175,6 +199,15 @@ mod tests {
 
     /// `rider trip_arrived`, with what is said of a cancellation.
     fn check(event: &str, by: &str, more: Value, expected: &str) {
+        check_at(None, event, by, more, expected);
+    }
+
+    /// Of a trip that was booked ahead.
+    fn check_ahead(event: &str, by: &str, more: Value, expected: &str) {
+        check_at(Millis::parse("2026-12-03T10:15:00Z"), event, by, more, expected);
+    }
+
+    fn check_at(pickup: Option<Millis>, event: &str, by: &str, more: Value, expected: &str) {
         let mut payload = json!({
             "tripId": UserId::from_u128(9), "seq": 3, "event": event, "status": "accepted",
             "paymentStatus": "pending", "driverId": UserId::from_u128(2),
@@ -185,7 +218,8 @@ mod tests {
         }
         let event: TripEvent = serde_json::from_value(payload).expect("an event");
         let price = event.final_price.unwrap_or_default();
-        let said = news_of(RIDER, price, &event).into_iter().map(|(to, news)| {
+        let ahead = news_ahead(RIDER, pickup, &event);
+        let said = ahead.into_iter().chain(news_of(RIDER, price, &event)).map(|(to, news)| {
             let to = if to == RIDER { "rider" } else { "driver" };
             match news {
                 News::TripCancelled { by, fee } => format!("{to} cancelled by {by}, fee {fee}"),
@@ -217,6 +251,19 @@ mod tests {
         let unpaid = json!({"finalPrice": 50, "paymentStatus": "failed"});
         check("payment_failed", "system", unpaid.clone(), "rider payment_failed");
         check("completed", "driver", unpaid, "rider arrived, 50; rider payment_failed");
+    }
+
+    #[test]
+    fn a_trip_ahead_is_news_when_it_is_booked_searched_and_accepted_early() {
+        let nothing = || json!({});
+        check_ahead("scheduled", "rider", nothing(), "rider trip_booked");
+        check_ahead("requested", "system", nothing(), "rider trip_soon");
+        check_ahead("requested", "rider", nothing(), "");
+        let early = json!({"confirmBy": "2026-12-03T10:10:00Z"});
+        check_ahead("accepted", "driver", early, "driver confirm_trip; rider trip_accepted");
+        check_ahead("accepted", "driver", nothing(), "rider trip_accepted");
+        check_ahead("confirmed", "driver", nothing(), "");
+        check_ahead("driver_cancelled", "system", nothing(), "rider trip_driver_cancelled");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct TripForm {
     quote_id: Option<String>,
     /// What the rider was shown: checked against the quote.
     price: Option<Piasters>,
-    /// Trips can't be booked ahead yet: refused when present.
+    /// The moment of the pickup, from half an hour to a week ahead; at once when absent.
     scheduled_at: Option<Millis>,
     passenger: Option<PassengerForm>,
     /// The best promo that fits, when absent.
@@ -104,6 +104,7 @@ impl TripForm {
                 (None, _) => PromoWish::Best,
             },
             strategy: self.strategy,
+            pickup_at: self.scheduled_at,
         })
     }
 
@@ -122,8 +123,11 @@ impl TripForm {
         if self.quote_id.as_ref().is_some_and(|id| id.len() > QUOTE_MAX) {
             fields.wrong("quoteId", "length", "is no quote's id");
         }
-        if self.scheduled_at.is_some() {
-            fields.wrong("scheduledAt", "unsupported", "trips can't be booked ahead yet");
+        if self.strategy.is_some_and(|strategy| !strategy.is_chosen()) {
+            fields.wrong("strategy", "unsupported", "name a time in scheduledAt");
+        } else if self.strategy.is_some() && self.scheduled_at.is_some() {
+            let text = "for a trip that is booked ahead drivers are found in its own way";
+            fields.wrong("strategy", "unsupported", text);
         }
         if let Some(passenger) = &self.passenger {
             fields.text("passenger.name", &passenger.name, 1, NAME_MAX);
@@ -178,7 +182,10 @@ mod tests {
         check(r#","price":42.5,"paymentMethod":"wallet""#, r#"Some("Tahrir") None 0 stops None"#);
         check(r#","price":-1"#, "price");
         check(r#","price":10000.01"#, "price");
-        check(r#","scheduledAt":"2026-11-22T16:00:00Z""#, "scheduledAt");
+        let ahead = r#","scheduledAt":"2026-11-22T16:00:00Z""#;
+        check(ahead, r#"Some("Tahrir") None 0 stops None"#);
+        check(&format!(r#"{ahead},"strategy":"batched""#), "strategy");
+        check(r#","strategy":"scheduled""#, "strategy");
         let stop = r#"{"lat":30,"lng":31}"#;
         check(&format!(r#","stops":[{stop}]"#), r#"Some("Tahrir") None 1 stops None"#);
         check(&format!(r#","stops":[{}]"#, [stop; 6].join(",")), "stops");

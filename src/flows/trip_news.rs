@@ -10,7 +10,7 @@ use events::{
     Schedule,
 };
 use storage::Who;
-use trips::{EventName, TripError, TripEvent};
+use trips::{EventName, Side, TripError, TripEvent};
 
 use crate::Flows;
 
@@ -55,6 +55,10 @@ impl Consumer for TripNews {
             return Ok(Vec::new());
         }
         let event: TripEvent = fact.read()?;
+        // Whoever asks for a driver knows it.
+        if event.event == EventName::Requested && event.by != Side::System {
+            return Ok(Vec::new());
+        }
         let key = format!("{}:{}", event.trip_id, event.seq);
         // In a lane of its own: what is told of a trip comes in the order in which it happened.
         let job = NewJob::new(&TRIP_NEWS, &event)?.key(key).lane(event.trip_id.0);
@@ -65,6 +69,8 @@ impl Consumer for TripNews {
 /// May a fact of this kind be news to somebody?
 fn is_news(kind: &str) -> bool {
     [
+        EventName::Scheduled,
+        EventName::Requested,
         EventName::Accepted,
         EventName::Queued,
         EventName::Reassigned,

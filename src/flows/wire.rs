@@ -23,6 +23,17 @@ pub struct OfferView {
     /// Seconds until the driver could be at the pickup.
     pub pickup_eta: u32,
     pub expires_at: Millis,
+    /// The trip that the driver is ending: this one would be his next, its `pickupEta` with what is
+    /// left of that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_trip: Option<TripId>,
+    /// The pickup of a trip that was booked ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduled_at: Option<Millis>,
+    /// To stand by only: another one drives the trip, and who accepts this is free, and asked first
+    /// should that one not come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standby: Option<bool>,
     /// Where the driver bids a price, and the rider picks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bid: Option<BidRange>,
@@ -42,7 +53,7 @@ pub struct BidRange {
 #[serde(rename_all = "camelCase")]
 pub struct OfferRevokedView {
     pub trip_id: TripId,
-    /// `expired`, `taken`, `cancelled` or `lost`.
+    /// `expired`, `taken`, `cancelled` or `lost`; `standby_over` to who stood by.
     pub reason: &'static str,
 }
 

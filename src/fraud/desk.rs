@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Caller, Clock, Code, Cursor, Fault, Millis, Piasters, Problem, UserId};
+use base::{
+    Caller, Clock, Code, Cursor, DriverId, Fault, Millis, Piasters, Problem, TripId, UserId,
+};
 use metrics::{counter, gauge};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -11,13 +13,15 @@ use storage::{Db, Tx, Who};
 use tracing::warn;
 use uuid::Uuid;
 
+use crate::conduct::{self, Evidence, Replay, Spot};
 use crate::model::{
     Action, Admission, CaseFilter, Count, Decision, Facts, Known, Movement, Note, Rule, Signal,
     Status, What,
 };
+use crate::prints::{REPLAYED, prints};
 use crate::rules::{self, BUCKET, DAY, Meeting};
 use crate::store;
-use crate::thresholds::{FraudConfig, Thresholds};
+use crate::thresholds::{FraudConfig, Threshold, Thresholds};
 use crate::wire::{FraudCase, FraudPage};
 
 /// How long a phone is remembered.
@@ -25,6 +29,10 @@ const DEVICE_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long counts are kept: what rules look at, and as much again.
 const COUNTS_KEPT: Duration = Duration::from_secs(2 * 24 * 3600);
 const _: () = assert!(COUNTS_KEPT.as_secs() > DAY.as_secs() + BUCKET.as_secs());
+/// How long a track is known again.
+const TRACKS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Tracks that are compared at a time.
+const TRACKS_COMPARED: i64 = 50;
 /// With nobody.
 const NOBODY: UserId = UserId::from_u128(0);
 
@@ -59,6 +67,41 @@ pub struct Asked {
 pub struct Decided {
     pub case: FraudCase,
     pub turned: Option<Turned>,
+}
+
+/// Why a driver's score is lowered: a case about his driving that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub rule: Rule,
+    /// Hundredths of a score, all of them at `since` and none at `until`.
+    pub penalty: u8,
+    pub since: Millis,
+    pub until: Millis,
+}
+
+/// What a look at a driver came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    pub turned: Option<Turned>,
+    pub marks: Vec<Mark>,
+}
+
+/// A trip that was driven to its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drive<'a> {
+    pub trip: TripId,
+    pub driver: DriverId,
+    pub ended: Millis,
+    /// Its track, in order of time.
+    pub spots: &'a [Spot],
+}
+
+/// A driver who replayed tracks lately, and which.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replayer {
+    pub driver: DriverId,
+    /// Of the last day, oldest first.
+    pub replays: Vec<Replay>,
 }
 
 /// Why a case was not decided; the transaction is over.
@@ -251,11 +294,87 @@ impl Fraud {
         Ok(Decided { case, turned: turned(account, before, after, now) })
     }
 
+    /// Does anything in this meet a rule about driving? Asked of every driver; the others are left
+    /// alone.
+    pub fn is_conspicuous(&self, evidence: &Evidence<'_>) -> bool {
+        !conduct::judge(evidence, self.thresholds(), self.0.clock.now()).is_empty()
+    }
+
+    /// Opens cases about a driver, or renews those that are open. Of one that an operator cleared
+    /// there is no mark unless the evidence is another.
+    pub async fn look_at_driver_in_tx(
+        &self,
+        tx: &mut Tx,
+        driver: DriverId,
+        evidence: &Evidence<'_>,
+    ) -> Result<Found, Fault> {
+        let (now, account) = (self.0.clock.now(), UserId::from(driver));
+        store::account_lock_in_tx(tx, account).await?;
+        let known = store::cases_known_in_tx(tx, account).await?;
+        let before = rules::standing(&known);
+        let (mut after, mut marks) = (before, Vec::new());
+        for signal in conduct::judge(evidence, self.thresholds(), now) {
+            let case = known.iter().find(|known| known.rule == signal.rule);
+            let meeting = self.meet_in_tx(tx, account, &signal, case, now).await?;
+            let is_open = case.is_some_and(|case| case.status == Status::Open);
+            match meeting {
+                Meeting::Open | Meeting::Grow => {
+                    after = Some(after.map_or(signal.action, |after| after.or(signal.action)));
+                }
+                Meeting::Known if is_open => {
+                    store::case_renew_in_tx(tx, account, &signal, now).await?;
+                }
+                Meeting::Known => continue,
+            }
+            marks.extend(self.mark(signal.rule, now));
+        }
+        Ok(Found { turned: turned(account, before, after, now), marks })
+    }
+
+    fn mark(&self, rule: Rule, now: Millis) -> Option<Mark> {
+        let days = self.thresholds().of(Threshold::PenaltyDays);
+        let penalty = conduct::penalty(rule, self.thresholds());
+        let until = now + DAY * days;
+        (penalty > 0 && until > now).then_some(Mark { rule, penalty, since: now, until })
+    }
+
+    /// Of these trips those whose tracks nobody looked at yet.
+    pub async fn new_tracks_in_tx(
+        &self,
+        tx: &mut Tx,
+        trips: &[TripId],
+    ) -> Result<Vec<TripId>, Fault> {
+        store::new_tracks_in_tx(tx, trips).await
+    }
+
+    /// Keeps the marks of a track, to be compared with those of others.
+    pub async fn keep_track_in_tx(&self, tx: &mut Tx, drive: &Drive<'_>) -> Result<(), Fault> {
+        let prints = prints(drive.spots);
+        store::track_keep_in_tx(tx, drive, &prints).await
+    }
+
+    /// Compares some of the tracks that were kept and not compared; `None` when there are none. A
+    /// driver may come again with the next ones.
+    pub async fn compare_tracks(&self, db: &Db) -> Result<Option<Vec<Replayer>>, Fault> {
+        let now = self.0.clock.now();
+        let mut tx = db.begin(&Who::System).await?;
+        let compared = store::tracks_compare_in_tx(&mut tx, REPLAYED, TRACKS_COMPARED).await?;
+        let Some(drivers) = compared else { return Ok(None) };
+        let mut replayers = Vec::with_capacity(drivers.len());
+        for driver in drivers {
+            let replays = store::replays_in_tx(&mut tx, driver, now - DAY).await?;
+            replayers.push(Replayer { driver, replays });
+        }
+        tx.commit().await?;
+        Ok(Some(replayers))
+    }
+
     /// Forgets what no rule looks at any more, and shows how many cases wait.
     pub async fn sweep(&self) -> Result<(), Fault> {
         let now = self.0.clock.now();
         let mut tx = self.0.db.begin(&Who::System).await?;
         store::sweep_in_tx(&mut tx, now - COUNTS_KEPT, now - DEVICE_KEPT).await?;
+        store::sweep_tracks_in_tx(&mut tx, now - TRACKS_KEPT).await?;
         let open = store::cases_open_in_tx(&mut tx).await?;
         tx.commit().await?;
         for action in Action::ALL {

@@ -22,6 +22,16 @@ base::words! {
         RefusedPostings = "refused_postings",
         /// A withdrawal could not be checked, and a person has to.
         Unchecked = "unchecked",
+        /// Positions of a driver to which no car could have driven.
+        Teleports = "teleports",
+        /// The very same position for long, of a car that is said to move.
+        FrozenPosition = "frozen_position",
+        /// The track of a trip is an earlier one's, point by point.
+        ReplayedTrack = "replayed_track",
+        /// A driver takes the dear offers and leaves the cheap ones, or leaves a part of the town.
+        CherryPicking = "cherry_picking",
+        /// A driver takes far fewer offers than he used to.
+        AcceptanceDrop = "acceptance_drop",
     }
 }
 

@@ -150,7 +150,6 @@ impl Look<'_> {
         self.steps(Rule::RefusedPostings, refused, &steps, reasons)
     }
 
-    /// The first step that is reached; the sternest stands first.
     fn steps(
         &self,
         rule: Rule,
@@ -158,11 +157,8 @@ impl Look<'_> {
         steps: &[(Threshold, Action)],
         reasons: Value,
     ) -> Option<Signal> {
-        let step = steps.iter().find(|(threshold, _)| {
-            let from = self.of(*threshold);
-            from > 0 && reached >= from
-        });
-        step.map(|(_, action)| Signal { rule, action: *action, weight: reached.into(), reasons })
+        let action = step(self.thresholds, reached, steps)?;
+        Some(Signal { rule, action, weight: reached.into(), reasons })
     }
 
     fn of(&self, threshold: Threshold) -> u32 {
@@ -182,6 +178,19 @@ impl Look<'_> {
     fn amount(&self, what: What, window: Duration) -> Piasters {
         self.within(what, window).map(|count| count.amount).sum()
     }
+}
+
+/// The first step that is reached; the sternest stands first.
+pub(crate) fn step(
+    thresholds: &Thresholds,
+    reached: u32,
+    steps: &[(Threshold, Action)],
+) -> Option<Action> {
+    let is_reached = |threshold| {
+        let from = thresholds.of(threshold);
+        from > 0 && reached >= from
+    };
+    steps.iter().find(|(threshold, _)| is_reached(*threshold)).map(|(_, action)| *action)
 }
 
 /// What becomes of a signal.

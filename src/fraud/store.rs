@@ -1,6 +1,6 @@
 //! All SQL of fraud: counters, histories, phones, cases.
 
-use base::{Cursor, Fault, Millis, Piasters, UserId};
+use base::{Cursor, DriverId, Fault, Millis, Piasters, TripId, UserId};
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -8,6 +8,8 @@ use sqlx::types::Json;
 use storage::{Tx, at, fault, millis};
 use uuid::Uuid;
 
+use crate::conduct::Replay;
+use crate::desk::Drive;
 use crate::model::{
     Action, CaseFilter, Count, History, Known, Movement, Rule, Signal, Status, What,
 };
@@ -204,6 +206,27 @@ pub(crate) async fn case_grow_in_tx(
     Ok(())
 }
 
+/// An open case was seen again, with these figures and no more weight.
+pub(crate) async fn case_renew_in_tx(
+    tx: &mut Tx,
+    account: UserId,
+    signal: &Signal,
+    now: Millis,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "UPDATE fraud_cases SET reasons = $3, seen_at = $4 \
+         WHERE account = $1 AND rule = $2 AND status = 'open'",
+    )
+    .bind(account.0)
+    .bind(signal.rule.name())
+    .bind(Json(&signal.reasons))
+    .bind(at(now))
+    .execute(tx.conn())
+    .await
+    .map_err(fault)?;
+    Ok(())
+}
+
 macro_rules! cases {
     ($rest:literal) => {
         concat!(
@@ -301,6 +324,118 @@ pub(crate) async fn sweep_in_tx(
         .execute(tx.conn())
         .await
         .map_err(fault)?;
+    Ok(())
+}
+
+/// Of these trips those that were not looked at.
+pub(crate) async fn new_tracks_in_tx(tx: &mut Tx, trips: &[TripId]) -> Result<Vec<TripId>, Fault> {
+    let ids: Vec<Uuid> = trips.iter().map(|trip| trip.0).collect();
+    let new: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT a.id FROM unnest($1::uuid[]) AS a (id) \
+         WHERE NOT EXISTS (SELECT FROM fraud_tracks t WHERE t.trip_id = a.id)",
+    )
+    .bind(ids)
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    Ok(new.into_iter().map(TripId).collect())
+}
+
+/// A track is looked at once; one without marks is compared with nothing.
+pub(crate) async fn track_keep_in_tx(
+    tx: &mut Tx,
+    drive: &Drive<'_>,
+    prints: &[i64],
+) -> Result<(), Fault> {
+    sqlx::query(
+        "WITH kept AS ( \
+           INSERT INTO fraud_tracks (trip_id, driver_id, ended_at, compared) \
+           VALUES ($1, $2, $3, $4) ON CONFLICT ON CONSTRAINT one_look_per_track DO NOTHING \
+           RETURNING trip_id, ended_at) \
+         INSERT INTO fraud_prints (print, trip_id, ended_at) \
+         SELECT p.print, kept.trip_id, kept.ended_at \
+         FROM kept, unnest($5::bigint[]) AS p (print)",
+    )
+    .bind(drive.trip.0)
+    .bind(drive.driver.0)
+    .bind(at(drive.ended))
+    .bind(prints.is_empty())
+    .bind(prints)
+    .execute(tx.conn())
+    .await
+    .map_err(fault)?;
+    Ok(())
+}
+
+/// Of each track the earlier one that shares most with it, if that is much.
+pub(crate) const COMPARE: &str = "\
+    WITH due AS MATERIALIZED ( \
+      SELECT trip_id, ended_at FROM fraud_tracks WHERE NOT compared \
+      ORDER BY ended_at, trip_id LIMIT $2), \
+    alike AS ( \
+      SELECT d.trip_id, o.trip_id AS earlier, count(*)::smallint AS shared, \
+        min(o.ended_at) AS ended_at \
+      FROM due d JOIN fraud_prints p ON p.trip_id = d.trip_id \
+      JOIN fraud_prints o ON o.print = p.print \
+        AND (o.ended_at, o.trip_id) < (d.ended_at, d.trip_id) \
+      GROUP BY d.trip_id, o.trip_id HAVING count(*) >= $1), \
+    found AS ( \
+      SELECT DISTINCT ON (trip_id) trip_id, earlier, shared FROM alike \
+      ORDER BY trip_id, shared DESC, ended_at, earlier) \
+    UPDATE fraud_tracks t \
+    SET compared = true, replay_of = found.earlier, shared = found.shared \
+    FROM due LEFT JOIN found USING (trip_id) WHERE t.trip_id = due.trip_id \
+    RETURNING t.driver_id, t.replay_of IS NOT NULL";
+
+/// Compares the oldest that are due; who replayed. `None`: none was due.
+pub(crate) async fn tracks_compare_in_tx(
+    tx: &mut Tx,
+    least: i16,
+    most: i64,
+) -> Result<Option<Vec<DriverId>>, Fault> {
+    let rows: Vec<(Uuid, bool)> =
+        sqlx::query_as(COMPARE).bind(least).bind(most).fetch_all(tx.conn()).await.map_err(fault)?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let replayed = rows.into_iter().filter(|(_, replayed)| *replayed);
+    let mut drivers: Vec<DriverId> = replayed.map(|(driver, _)| DriverId(driver)).collect();
+    drivers.sort_unstable();
+    drivers.dedup();
+    Ok(Some(drivers))
+}
+
+/// What the driver replayed in trips that ended after `since`, oldest first.
+pub(crate) async fn replays_in_tx(
+    tx: &mut Tx,
+    driver: DriverId,
+    since: Millis,
+) -> Result<Vec<Replay>, Fault> {
+    let rows: Vec<(Uuid, Uuid, i16)> = sqlx::query_as(
+        "SELECT trip_id, replay_of, shared FROM fraud_tracks \
+         WHERE driver_id = $1 AND ended_at > $2 AND replay_of IS NOT NULL \
+         ORDER BY ended_at, trip_id",
+    )
+    .bind(driver.0)
+    .bind(at(since))
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    let replay = |(trip, of, shared): (Uuid, Uuid, i16)| {
+        let shared = u32::try_from(shared).unwrap_or(0);
+        Replay { trip: TripId(trip), of: TripId(of), shared }
+    };
+    Ok(rows.into_iter().map(replay).collect())
+}
+
+/// Forgets tracks that are not known again any more.
+pub(crate) async fn sweep_tracks_in_tx(tx: &mut Tx, before: Millis) -> Result<(), Fault> {
+    for sql in [
+        "DELETE FROM fraud_prints WHERE ended_at < $1",
+        "DELETE FROM fraud_tracks WHERE ended_at < $1",
+    ] {
+        sqlx::query(sql).bind(at(before)).execute(tx.conn()).await.map_err(fault)?;
+    }
     Ok(())
 }
 

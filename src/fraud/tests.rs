@@ -1,4 +1,6 @@
 //! Claims about rules, by tables, and about cases, on a real PostgreSQL.
 
 mod cases;
+mod driving;
 mod tables;
+mod tracks;

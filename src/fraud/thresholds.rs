@@ -37,13 +37,43 @@ base::words! {
         RefusedHold = "refused.hold",
         /// How long what was cleared stays cleared for the same evidence, days.
         RememberDays = "remember.days",
+        /// Minutes of an hour in which a driver was where no car could have been.
+        TeleportsFlag = "teleports.flag",
+        TeleportsHold = "teleports.hold",
+        /// Minutes at the very same position while a speed is reported.
+        FrozenFlag = "frozen.flag",
+        FrozenHold = "frozen.hold",
+        /// Minutes at the very same position on a trip, without a speed.
+        FrozenTrip = "frozen.trip",
+        /// Trips of a day whose tracks are those of earlier ones.
+        ReplayFlag = "replay.flag",
+        ReplayHold = "replay.hold",
+        ReplayBlock = "replay.block",
+        /// How much more often than a cheap offer a dear one is taken, per cent.
+        CherryPercent = "cherry.percent",
+        /// Offers of a week before they say anything of a choice.
+        CherryOffers = "cherry.offers",
+        /// By how much acceptance fell, per cent.
+        TrendPercent = "trend.percent",
+        /// Offers of two days before they say anything of a trend.
+        TrendOffers = "trend.offers",
+        /// What a score is lowered by, hundredths, for which offers a driver takes ...
+        PenaltyChoosing = "penalty.choosing",
+        /// ... for taking fewer ...
+        PenaltyTrend = "penalty.trend",
+        /// ... for positions that are not his.
+        PenaltySpoofing = "penalty.spoofing",
+        /// After so many days nothing is left of it.
+        PenaltyDays = "penalty.days",
     }
 }
 
 /// In the order of [`Threshold::ALL`]. More than ten movements an hour, ten times the average and
 /// nine tenths of the deposits are the company's own numbers.
-const DEFAULTS: [u32; Threshold::ALL.len()] =
-    [0, 11, 30, 10, 5, 90, 100, 3, 5, 300, 4, 0, 5, 20, 10, 30, 7];
+const DEFAULTS: [u32; Threshold::ALL.len()] = [
+    0, 11, 30, 10, 5, 90, 100, 3, 5, 300, 4, 0, 5, 20, 10, 30, 7, 5, 15, 5, 20, 20, 1, 2, 5, 30,
+    40, 25, 20, 10, 5, 30, 14,
+];
 
 /// How accounts are looked at on this deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +181,13 @@ mod tests {
             (Threshold::FailuresHold, 5),
             (Threshold::RefusedFlag, 10),
             (Threshold::RememberDays, 7),
+            (Threshold::TeleportsHold, 15),
+            (Threshold::FrozenTrip, 20),
+            (Threshold::ReplayBlock, 5),
+            (Threshold::CherryOffers, 40),
+            (Threshold::TrendOffers, 20),
+            (Threshold::PenaltySpoofing, 30),
+            (Threshold::PenaltyDays, 14),
         ];
         for (threshold, expected) in said {
             assert_eq!(defaults.of(threshold), expected, "{threshold}");

@@ -45,6 +45,12 @@ base::words! {
 base::words! {
     Kind {
         Offer = "offer",
+        /// A trip was booked ahead.
+        TripBooked = "trip_booked",
+        /// Its driver is searched now.
+        TripSoon = "trip_soon",
+        /// For its driver, who accepted early: he must say again that he comes.
+        ConfirmTrip = "confirm_trip",
         TripAccepted = "trip_accepted",
         TripArrived = "trip_arrived",
         TripStarted = "trip_started",
@@ -134,6 +140,16 @@ pub enum News {
         #[serde(with = "whole")]
         price: Piasters,
         pickup_eta_s: u32,
+    },
+    TripBooked {
+        at: Millis,
+    },
+    TripSoon {
+        at: Millis,
+    },
+    ConfirmTrip {
+        at: Millis,
+        by: Millis,
     },
     TripAccepted,
     TripArrived,
@@ -253,6 +269,9 @@ impl News {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Offer { .. } => Kind::Offer,
+            Self::TripBooked { .. } => Kind::TripBooked,
+            Self::TripSoon { .. } => Kind::TripSoon,
+            Self::ConfirmTrip { .. } => Kind::ConfirmTrip,
             Self::TripAccepted => Kind::TripAccepted,
             Self::TripArrived => Kind::TripArrived,
             Self::TripStarted => Kind::TripStarted,

@@ -62,6 +62,9 @@ pub(crate) const fn rule(kind: Kind) -> Rule {
     let (group, urgency, ladder, letter, ttl) = match kind {
         // Its frame goes over the socket by itself, and its life is the lease's.
         Kind::Offer => (Group::Offers, Urgency::Live, &[Push] as &[Channel], false, 30),
+        Kind::TripBooked => (Group::Trips, Urgency::Live, SCREEN, false, DAY),
+        Kind::TripSoon => (Group::Trips, Urgency::Live, SCREEN, false, 10 * MINUTE),
+        Kind::ConfirmTrip => (Group::Trips, Urgency::Critical, ALL, false, 5 * MINUTE),
         Kind::TripAccepted => (Group::Trips, Urgency::Live, SCREEN, false, 10 * MINUTE),
         Kind::TripArrived => (Group::Trips, Urgency::Critical, ALL, false, 10 * MINUTE),
         Kind::TripStarted => (Group::Trips, Urgency::Live, SCREEN, false, 10 * MINUTE),

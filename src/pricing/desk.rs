@@ -48,6 +48,8 @@ pub struct Ask<'a> {
     pub pickup: Point,
     pub destination: Point,
     pub stops: &'a [Point],
+    /// The moment of the pickup; none: at once.
+    pub pickup_at: Option<Millis>,
     pub route: &'a Route,
     /// The tiers asked for, each with the seconds until a car could be at the pickup.
     pub tiers: &'a [(Tier, Option<u32>)],
@@ -90,6 +92,8 @@ pub struct Booking<'a> {
     pub destination: Point,
     pub stops: &'a [Point],
     pub tier: Tier,
+    /// The moment of the pickup; none: at once.
+    pub pickup_at: Option<Millis>,
     /// What the rider's app showed; checked, never taken.
     pub price: Option<Piasters>,
 }
@@ -229,6 +233,7 @@ impl Pricing {
                 destination: ask.destination,
                 stops: ask.stops,
                 tier: *tier,
+                pickup_at: ask.pickup_at,
                 price: None,
             };
             match self.price(&book, &booking, ask.route, drawn, now) {
@@ -253,7 +258,7 @@ impl Pricing {
         }
     }
 
-    /// The price at this moment, as a fresh quote for the rider who books.
+    /// The price of the booking, as a fresh quote for the rider who books.
     pub fn quote_now(
         &self,
         booking: &Booking<'_>,
@@ -274,7 +279,10 @@ impl Pricing {
     ) -> Result<Quote, QuoteRefused> {
         let way = way(booking);
         let promise = Promise::open(id, way, &self.0.key).ok_or(QuoteRefused::Invalid)?;
-        if promise.rider != booking.rider || promise.tier != booking.tier {
+        if promise.rider != booking.rider
+            || promise.tier != booking.tier
+            || promise.pickup_at != booking.pickup_at
+        {
             return Err(QuoteRefused::Invalid);
         }
         if now >= promise.expires {
@@ -284,7 +292,11 @@ impl Pricing {
             return Err(QuoteRefused::PriceChanged);
         }
         let cap = promise.trial.map_or(Factor::CAP, |trial| trial.surge_cap);
-        let surge = self.factor_at(booking.pickup).min(cap);
+        // What is charged ahead is not of today's demand.
+        let surge = match booking.pickup_at {
+            Some(_) => Factor::ONE,
+            None => self.factor_at(booking.pickup).min(cap),
+        };
         if surge.0 * 2 >= promise.surge.0 * SURGE_ROSE_HALVES {
             return Err(QuoteRefused::SurgeRose);
         }
@@ -296,6 +308,7 @@ impl Pricing {
             duration_s: promise.duration_s,
             surge: promise.surge.as_f32(),
             commission: promise.commission,
+            pickup_at: promise.pickup_at,
             arm: promise.trial.map(|trial| trial.arm),
             expires: promise.expires,
         })
@@ -378,16 +391,20 @@ impl Pricing {
         now: Millis,
     ) -> Result<Priced, PricingError> {
         let (city, tier) = (booking.city, booking.tier);
+        let at = booking.pickup_at.unwrap_or(now);
         let tariff = book
             .tariffs
             .iter()
-            .find(|tariff| tariff.city == city && tariff.tier == tier && tariff.is_valid(now))
+            .find(|tariff| tariff.city == city && tariff.tier == tier && tariff.is_valid(at))
             .ok_or(PricingError::NotServed { city, tier })?;
         let local =
-            calendar::local(now, booking.time_zone).ok_or(PricingError::NoTimeZone { city })?;
-        let (surge, area) = self.surge_in(book, booking.pickup);
+            calendar::local(at, booking.time_zone).ok_or(PricingError::NoTimeZone { city })?;
+        let (surge, area) = match booking.pickup_at {
+            Some(_) => (Factor::ONE, None),
+            None => self.surge_in(book, booking.pickup),
+        };
         let window = calendar::time_of_day(&book.windows, city, local);
-        let event = calendar::event(&book.events, city, booking.pickup, now);
+        let event = calendar::event(&book.events, city, booking.pickup, at);
         let factors = Factors {
             surge,
             time_of_day: window.map_or(Factor::ONE, |window| window.factor),
@@ -414,6 +431,7 @@ impl Pricing {
             surge: charged,
             commission: tariff.commission,
             expires: now + limits::QUOTE_TTL,
+            pickup_at: booking.pickup_at,
             trial: drawn.map(|(trial, _)| trial),
         };
         let quote = promise.quote(way(booking), &self.0.key);

@@ -1,11 +1,12 @@
 //! Quotes: prices as signed promises that nobody has to store.
 //!
-//! A quote's id is its content, signed: rider, way, tier, price, end of validity, and the variant
-//! of an experiment that the price is of.
+//! A quote's id is its content, signed: rider, way, tier, price, end of validity, the moment of a
+//! pickup that is ahead, and the variant of an experiment that the price is of.
 //!
 //! Guarantees:
 //! - an id that this key didn't make is refused (test: `an_altered_quote_is_refused`);
-//! - a redeemed quote is for this rider, pickup (within 100 m), stops, destination and tier.
+//! - a redeemed quote is for this rider, pickup (within 100 m), stops, destination, tier and
+//!   moment.
 
 use base::{BasisPoints, Millis, Piasters, Point, Tier, UserId};
 use base64::Engine as _;
@@ -18,11 +19,13 @@ use crate::experiments::Arm;
 use crate::tariff::Factor;
 use crate::wire::QuoteView;
 
-/// First byte of every quote; another form gets another number.
+/// First byte of every quote, and one more for each thing that it says behind the rest. What says
+/// nothing more keeps the first form: a program that knows none of them redeems it.
 const FORM: u8 = 1;
-/// Of a quote by a variant of an experiment, which says so behind the rest. All others keep the
-/// first form: a program that knows no experiments redeems them. Two is of trips booked ahead.
-const FORM_OF_TRIAL: u8 = 3;
+/// It says for which moment the price is.
+const AHEAD: u8 = 1;
+/// It says which variant of an experiment set the price.
+const OF_TRIAL: u8 = 2;
 /// Half of the hash, as RFC 2104 allows: 128 bits can't be guessed within ten minutes.
 const TAG_BYTES: usize = 16;
 /// How far the pickup may move, metres.
@@ -62,6 +65,8 @@ pub struct Quote {
     /// The surge inside the price, 1 is none.
     pub surge: f32,
     pub commission: BasisPoints,
+    /// The moment it is for; none: at once.
+    pub pickup_at: Option<Millis>,
     /// The variant of an experiment that set the price.
     pub arm: Option<Arm>,
     /// The first moment at which it is over.
@@ -75,6 +80,7 @@ impl Quote {
             vehicle_type: self.tier,
             price: self.price,
             surge_multiplier: self.surge,
+            scheduled_at: self.pickup_at,
             expires_at: self.expires,
         }
     }
@@ -112,6 +118,7 @@ pub(crate) struct Promise {
     pub surge: Factor,
     pub commission: BasisPoints,
     pub expires: Millis,
+    pub pickup_at: Option<Millis>,
     pub trial: Option<Trial>,
 }
 
@@ -134,14 +141,16 @@ impl Promise {
             duration_s: self.duration_s,
             surge: self.surge.as_f32(),
             commission: self.commission,
+            pickup_at: self.pickup_at,
             arm: self.trial.map(|trial| trial.arm),
             expires: self.expires,
         }
     }
 
     fn sign(&self, way: Way<'_>, key: &QuoteKey) -> String {
-        let form = if self.trial.is_some() { FORM_OF_TRIAL } else { FORM };
-        let mut bytes = vec![form, self.tier.index() as u8];
+        let ahead = if self.pickup_at.is_some() { AHEAD } else { 0 };
+        let of_trial = if self.trial.is_some() { OF_TRIAL } else { 0 };
+        let mut bytes = vec![FORM + ahead + of_trial, self.tier.index() as u8];
         bytes.extend(self.rider.0.as_bytes());
         bytes.extend(self.price.0.to_be_bytes());
         bytes.extend(self.distance_m.to_be_bytes());
@@ -149,6 +158,9 @@ impl Promise {
         bytes.extend(self.surge.0.to_be_bytes());
         bytes.extend(self.commission.0.to_be_bytes());
         bytes.extend(self.expires.0.to_be_bytes());
+        if let Some(pickup_at) = self.pickup_at {
+            bytes.extend(pickup_at.0.to_be_bytes());
+        }
         if let Some(Trial { arm, surge_cap }) = self.trial {
             bytes.extend(arm.experiment.as_bytes());
             bytes.push(arm.variant);
@@ -177,9 +189,7 @@ impl Promise {
 
         let mut body = Reader(body);
         let [form, tier] = body.take()?;
-        if form != FORM && form != FORM_OF_TRIAL {
-            return None;
-        }
+        let says = form.checked_sub(FORM).filter(|says| *says <= AHEAD | OF_TRIAL)?;
         let mut promise = Self {
             tier: *Tier::ALL.get(usize::from(tier))?,
             rider: UserId(Uuid::from_bytes(body.take()?)),
@@ -189,9 +199,13 @@ impl Promise {
             surge: Factor(u32::from_be_bytes(body.take()?)),
             commission: BasisPoints(i64::from_be_bytes(body.take()?)),
             expires: Millis(i64::from_be_bytes(body.take()?)),
+            pickup_at: None,
             trial: None,
         };
-        if form == FORM_OF_TRIAL {
+        if says & AHEAD != 0 {
+            promise.pickup_at = Some(Millis(i64::from_be_bytes(body.take()?)));
+        }
+        if says & OF_TRIAL != 0 {
             promise.trial = Some(body.trial()?);
         }
         let pickup = body.place()?;
@@ -257,6 +271,7 @@ mod tests {
             surge: Factor(13_000),
             commission: BasisPoints(1800),
             expires: Millis(1_700_000_000_000),
+            pickup_at: None,
             trial: None,
         }
     }
@@ -265,6 +280,10 @@ mod tests {
         let arm = Arm { experiment: Uuid::from_u128(0xE), variant: 3 };
         let trial = Some(Trial { arm, surge_cap: Factor(12_000) });
         Promise { surge: Factor(12_000), trial, ..promise() }
+    }
+
+    fn ahead(promise: Promise) -> Promise {
+        Promise { pickup_at: Some(Millis(1_700_000_555_000)), ..promise }
     }
 
     #[test]
@@ -284,6 +303,15 @@ mod tests {
         let quote = tried().quote(way, &key);
         assert_eq!(Promise::open(&quote.id, way, &key), Some(tried()));
         assert_eq!(quote.arm.map(|arm| (arm.experiment.as_u128(), arm.variant)), Some((0xE, 3)));
+        let forms = [promise(), ahead(promise()), tried(), ahead(tried())].map(|promise| {
+            let quote = promise.clone().quote(way, &key);
+            assert_eq!((Promise::open(&quote.id, way, &key), quote.pickup_at), {
+                let pickup_at = promise.pickup_at;
+                (Some(promise), pickup_at)
+            });
+            URL_SAFE_NO_PAD.decode(quote.id).expect("base64url")[0]
+        });
+        assert_eq!(forms, [1, 2, 3, 4]);
     }
 
     #[test]
@@ -291,7 +319,7 @@ mod tests {
         let key = QuoteKey::derive(b"secret");
         let way = Way { pickup: point(30.0, 31.0), stops: &[], destination: point(30.1, 31.1) };
         let id = promise().quote(way, &key).id;
-        for id in [&id, &tried().quote(way, &key).id] {
+        for id in [&id, &tried().quote(way, &key).id, &ahead(tried()).quote(way, &key).id] {
             let bytes = URL_SAFE_NO_PAD.decode(id).expect("base64url");
             for place in 0..bytes.len() {
                 for bit in 0..8 {

@@ -63,6 +63,7 @@ pub(crate) fn booking() -> Booking<'static> {
         destination: point(30.10, 31.30),
         stops: &[],
         tier: Tier::Economy,
+        pickup_at: None,
         price: None,
     }
 }
@@ -134,6 +135,26 @@ fn a_quote_is_refused_once_surge_rose_by_half() {
 }
 
 #[test]
+fn a_trip_ahead_is_priced_for_its_moment_and_only_for_that() {
+    let desk = desk();
+    // The next evening's rush hour, while surge is at its highest.
+    let rush = noon() + Duration::from_secs(30 * 3600);
+    let ahead = || Booking { pickup_at: Some(rush), ..booking() };
+    let now = crowd(&desk, noon());
+    let quote = desk.quote_now(&ahead(), &route(10_000, 1200), now).expect("a quote");
+    let calm = Piasters::pounds(55);
+    assert!(quote.price > calm && quote.price < calm + calm, "{quote:?}");
+    assert_eq!((quote.surge, quote.pickup_at), (1.0, Some(rush)));
+    assert_eq!(quote.expires, now + limits::QUOTE_TTL);
+    assert_eq!(desk.redeem(&quote.id, &ahead(), now), Ok(quote.clone()));
+    let later = Booking { pickup_at: Some(rush + Duration::from_secs(60)), ..booking() };
+    let at_once = desk.quote_now(&booking(), &route(10_000, 1200), now).expect("a quote");
+    for (id, booking) in [(&quote.id, later), (&quote.id, booking()), (&at_once.id, ahead())] {
+        assert_eq!(desk.redeem(id, &booking, now), Err(QuoteRefused::Invalid));
+    }
+}
+
+#[test]
 fn an_estimate_shows_each_served_tier() {
     let desk = desk();
     let way = route(10_000, 1201);
@@ -144,6 +165,7 @@ fn an_estimate_shows_each_served_tier() {
         pickup: booking().pickup,
         destination: booking().destination,
         stops: &[],
+        pickup_at: None,
         route: &way,
         tiers: &[(Tier::Economy, Some(61)), (Tier::Premium, None)],
     };

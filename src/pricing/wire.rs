@@ -113,6 +113,9 @@ pub struct QuoteView {
     pub vehicle_type: Tier,
     pub price: Piasters,
     pub surge_multiplier: f32,
+    /// The pickup that it is for; absent: at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduled_at: Option<Millis>,
     pub expires_at: Millis,
 }
 

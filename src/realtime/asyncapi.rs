@@ -109,6 +109,10 @@ Where a city is overloaded, a rider whose search stands in line gets a `matching
 `queuePosition` whenever it has changed enough to matter, every three seconds at most, and one \
 without when it is his turn.
 
+A trip may be booked ahead (`scheduledAt`). Who accepts it early has a `confirmBy`: he loses it \
+unless he says `trip.confirm` by then. An `offer` with `standby` asks for one who comes should he \
+not; who accepts that is free, and told by `offer.revoked` when he is not needed any more.
+
 `live.update` shows admins a whole city once a second: drivers, requests and trips that are new or \
 changed, who left, what ended. The first frame, and any after one that was not read in time, is \
 `whole`: what it lists is all there is.
@@ -139,6 +143,7 @@ impl Book {
             Kind::Status => (self.schema::<StatusData>(), self.schema::<StateView>()),
             Kind::OfferRespond => (self.schema::<OfferRespondData>(), self.schema::<Answered>()),
             Kind::TripStatus => (self.schema::<TripStatusData>(), self.schema::<TripView>()),
+            Kind::TripConfirm => (self.schema::<TripRef>(), self.schema::<TripView>()),
             Kind::TripSubscribe => (self.schema::<TripSubscribeData>(), self.schema::<RoomView>()),
             Kind::TripUnsubscribe => (self.schema::<TripRef>(), self.schema::<NoData>()),
             Kind::TripRequest => (self.schema::<TripForm>(), self.schema::<TripRequested>()),

@@ -40,6 +40,7 @@ pub(crate) enum Kind {
     Status,
     OfferRespond,
     TripStatus,
+    TripConfirm,
     TripSubscribe,
     TripUnsubscribe,
     TripRequest,
@@ -55,12 +56,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Location,
         Self::LocationBatch,
         Self::Status,
         Self::OfferRespond,
         Self::TripStatus,
+        Self::TripConfirm,
         Self::TripSubscribe,
         Self::TripUnsubscribe,
         Self::TripRequest,
@@ -82,6 +84,7 @@ impl Kind {
             Self::Status => "status",
             Self::OfferRespond => "offer.respond",
             Self::TripStatus => "trip.status",
+            Self::TripConfirm => "trip.confirm",
             Self::TripSubscribe => "trip.subscribe",
             Self::TripUnsubscribe => "trip.unsubscribe",
             Self::TripRequest => "trip.request",
@@ -108,7 +111,8 @@ impl Kind {
             | Self::LocationBatch
             | Self::Status
             | Self::OfferRespond
-            | Self::TripStatus => &[Role::Driver],
+            | Self::TripStatus
+            | Self::TripConfirm => &[Role::Driver],
             Self::TripRequest | Self::BidAccept => &[Role::Rider],
             Self::NearbySubscribe | Self::NearbyUnsubscribe => &[Role::Rider, Role::Admin],
             Self::LiveSubscribe | Self::LiveUnsubscribe => &[Role::Admin],
@@ -187,6 +191,7 @@ impl FlowsDesk {
             Kind::Status => self.status(asked),
             Kind::OfferRespond => self.offer_respond(asked),
             Kind::TripStatus => self.trip_status(asked),
+            Kind::TripConfirm => self.trip_confirm(asked),
             Kind::TripSubscribe => {
                 let data: TripSubscribeData = asked.message.data()?;
                 Ok(self.follow(asked, data.trip_id, data.after_seq))
@@ -285,6 +290,16 @@ impl FlowsDesk {
             let advance = Advance { step, pin: data.pin, cash: data.cash_collected };
             let driver = caller.user.as_driver();
             let trip = flows.advance_trip(driver, data.trip_id, advance, once).await?;
+            Ok(flows.view(&caller, &trip))
+        })
+    }
+
+    fn trip_confirm(&self, asked: &Asked<'_>) -> Result<Taken, Problem> {
+        let data: TripRef = asked.message.data()?;
+        let (flows, caller) = (self.flows.clone(), asked.socket.caller());
+        let deed = Deed::to_trip(data.trip_id, "confirm");
+        asked.later_once(deed, Some(Limit::TripStatus), move |once| async move {
+            let trip = flows.confirm_trip(caller.user.as_driver(), data.trip_id, once).await?;
             Ok(flows.view(&caller, &trip))
         })
     }

@@ -62,6 +62,8 @@ const FILES: &[File] = &[
     file!(26, "experiments", "0026_experiments"),
     file!(27, "airport_queue", "0027_airport_queue"),
     file!(28, "shadows", "0028_shadows"),
+    file!(29, "scheduled", "0029_scheduled"),
+    file!(30, "conduct", "0030_conduct"),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use tracing::{error, warn};
 
 use crate::effect::Effect;
 use crate::event::TripEvent;
-use crate::model::Trip;
+use crate::model::{CancelReason, Party, Trip};
 use crate::offers::Lease;
 use crate::pins::PinGuard;
 use crate::pulse::Pulse;
@@ -163,17 +163,22 @@ impl Actor {
         let result = if self.doubt.is_some() {
             self.resolve().await.map(|_| ())
         } else {
-            // One of the two is a step at a time: offers exist only while the trip is requested.
-            let command = match self.state.offers.is_empty() {
-                true => Command::Activate,
-                false => Command::Expire,
-            };
-            self.handle(&command, Once::NONE).await.map(|_| ())
+            self.on_time().await
         };
         self.troubled = result.is_err();
         if let Err(problem) = result {
             warn!(trip.id = %self.state.trip.id, "a trip's timer has to try again: {problem}");
         }
+    }
+
+    async fn on_time(&mut self) -> Result<(), TripError> {
+        let done = self.handle(&self.state.on_time(), Once::NONE).await;
+        let Err(TripError::Refused(Refusal::Unfunded { .. })) = done else {
+            return done.map(|_| ());
+        };
+        // Nobody is sent to a rider who can't pay.
+        let (by, reason) = (Party::System, CancelReason::NotCovered);
+        self.handle(&Command::Cancel { by, reason }, Once::NONE).await.map(|_| ())
     }
 
     async fn handle(&mut self, command: &Command, once: Once) -> Answer {
@@ -331,7 +336,9 @@ impl Actor {
         let trip = self.state.trip.clone();
         Some(match tell {
             Tell::Event => Effect::Event { trip, event: event?.clone() },
-            Tell::NeedsDriver => Effect::NeedsDriver { trip },
+            Tell::NeedsDriver => Effect::NeedsDriver { trip, first: self.state.standby },
+            Tell::NeedsStandby => Effect::NeedsStandby { trip },
+            Tell::StandbyOver { driver } => Effect::StandbyOver { trip: trip.id, driver },
             Tell::OfferEnded { driver, outcome } => {
                 Effect::OfferEnded { trip: trip.id, driver, outcome }
             }

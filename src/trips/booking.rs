@@ -4,6 +4,7 @@ pub(crate) mod store;
 
 use base::{Caller, Millis, Piasters, Role};
 
+use crate::ahead::Ahead;
 use crate::model::{NewTrip, PaymentStatus, Side, Status, Trip};
 
 /// How a trip begins.
@@ -13,11 +14,12 @@ pub(crate) struct Begin {
     /// Of this node's lease.
     pub(crate) epoch: i64,
     pub(crate) now: Millis,
+    pub(crate) ahead: Ahead,
 }
 
 /// A booked trip that is in no table yet.
 pub(crate) fn draft(new: NewTrip, begin: Begin, hold: Piasters) -> Trip {
-    let Begin { status, epoch, now } = begin;
+    let Begin { status, epoch, now, .. } = begin;
     Trip {
         id: new.id,
         city: new.city,
@@ -54,6 +56,7 @@ pub(crate) fn draft(new: NewTrip, begin: Begin, hold: Piasters) -> Trip {
         cancel_reason: None,
         cancel_fee: Piasters::ZERO,
         scheduled_at: new.scheduled_at,
+        confirm_by: None,
         requested_at: now,
         accepted_at: None,
         arrived_at: None,

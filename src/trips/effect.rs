@@ -20,6 +20,17 @@ pub enum Effect {
     /// The trip wants a driver: created, searched again, or found waiting at boot.
     NeedsDriver {
         trip: Arc<Trip>,
+        /// Who stood by and is asked before all others.
+        first: Option<DriverId>,
+    },
+    /// The trip has a driver and wants one more who would come should he not.
+    NeedsStandby {
+        trip: Arc<Trip>,
+    },
+    /// Who stood by is not needed any more.
+    StandbyOver {
+        trip: TripId,
+        driver: DriverId,
     },
     OfferEnded {
         trip: TripId,
@@ -32,7 +43,7 @@ pub enum Effect {
         bid: Bid,
         stands: BidStatus,
     },
-    /// Nobody is searched any more.
+    /// Nobody is searched any more, neither to drive it nor to stand by.
     SearchOver {
         trip: TripId,
     },

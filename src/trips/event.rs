@@ -25,6 +25,8 @@ pub enum EventName {
     Queued,
     /// A queued trip's turn has come.
     Activated,
+    /// The driver, who accepted early, says again that he comes.
+    Confirmed,
     Arrived,
     Started,
     Completed,
@@ -33,7 +35,7 @@ pub enum EventName {
     /// The card of a completed trip did not pay.
     PaymentFailed,
     Cancelled,
-    /// The driver gave the trip back; another is searched.
+    /// The driver gave the trip back, or it was taken from him (`reason`); another is searched.
     DriverCancelled,
     /// The trip has another driver.
     Reassigned,
@@ -41,12 +43,13 @@ pub enum EventName {
 }
 
 impl EventName {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Scheduled,
         Self::Requested,
         Self::Accepted,
         Self::Queued,
         Self::Activated,
+        Self::Confirmed,
         Self::Arrived,
         Self::Started,
         Self::Completed,
@@ -66,6 +69,7 @@ impl EventName {
             Self::Accepted => "accepted",
             Self::Queued => "queued",
             Self::Activated => "activated",
+            Self::Confirmed => "confirmed",
             Self::Arrived => "arrived",
             Self::Started => "started",
             Self::Completed => "completed",
@@ -86,6 +90,7 @@ impl EventName {
             Self::Accepted => "TRIP_MATCHED",
             Self::Queued => "TRIP_QUEUED",
             Self::Activated => "TRIP_ACTIVATED",
+            Self::Confirmed => "TRIP_CONFIRMED",
             Self::Arrived => "TRIP_DRIVER_ARRIVED",
             Self::Started => "TRIP_STARTED",
             Self::Completed => "TRIP_COMPLETED",
@@ -145,6 +150,9 @@ pub struct TripEvent {
     pub previous_driver_id: Option<DriverId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_behind: Option<TripId>,
+    /// Until then the driver must say again that he comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_by: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounds: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,6 +201,7 @@ impl TripEvent {
             reason: None,
             previous_driver_id: None,
             queued_behind: None,
+            confirm_by: None,
             rounds: None,
             final_price: None,
             distance_m: None,
@@ -250,13 +259,18 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
         EventName::Accepted | EventName::Queued => {
             trip.accepted_at = Some(event.at);
             trip.queued_behind = event.queued_behind;
+            trip.confirm_by = event.confirm_by;
             if let Some(bid) = event.price {
                 trip.quoted_price = Some(before.quoted_price.unwrap_or(before.price));
                 trip.price = bid;
             }
         }
         EventName::Activated => trip.queued_behind = None,
-        EventName::Arrived => trip.arrived_at = Some(event.at),
+        EventName::Confirmed => trip.confirm_by = None,
+        EventName::Arrived => {
+            trip.arrived_at = Some(event.at);
+            trip.confirm_by = None;
+        }
         EventName::Started => trip.started_at = Some(event.at),
         EventName::Completed => {
             trip.final_price = event.final_price;
@@ -272,6 +286,7 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
             trip.accepted_at = None;
             trip.arrived_at = None;
             trip.queued_behind = None;
+            trip.confirm_by = None;
             trip.excluded.extend(event.previous_driver_id);
             if let Some(quoted) = event.price {
                 trip.price = quoted;
@@ -281,6 +296,7 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
         EventName::Reassigned => {
             trip.accepted_at = Some(event.at);
             trip.queued_behind = None;
+            trip.confirm_by = event.confirm_by;
             trip.excluded.extend(event.previous_driver_id);
         }
         EventName::NoDrivers => {}
@@ -289,6 +305,7 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
         // What is paid late has ended long before.
         trip.ended_at = trip.ended_at.or(Some(event.at));
         trip.queued_behind = None;
+        trip.confirm_by = None;
         trip.hold = Piasters::ZERO;
     }
     trip

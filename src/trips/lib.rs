@@ -9,10 +9,13 @@
 //! - T3, T7: one accept wins, of an asked driver, before his offer's deadline;
 //! - T4, T5: status moves along the graph, event numbers have no gap, the events make the row;
 //! - T6: every live trip has an actor, also after a crash;
+//! - a trip booked ahead is searched in time, by a driver who says again that he comes (`ahead`);
 //! - what is answered is committed, and nothing is told before.
 
 mod actor;
+mod ahead;
 mod booking;
+mod cancel;
 mod card;
 mod cash;
 mod effect;
@@ -34,6 +37,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::{Ahead, AheadCommand};
 pub use card::{CardDue, CardSettled, card_settle_in_tx, trip_in_tx};
 pub use cash::{CASH_OVER_MAX, CASH_WITHIN_MS};
 pub use effect::Effect;
@@ -48,5 +52,6 @@ pub use pulse::PulseView;
 pub use refusal::{Refusal, TripError};
 pub use registry::{Filter, Page, Trips, TripsConfig};
 pub use replay::{Replayed, replay, replay_all};
-pub use rules::{ARRIVED_WITHIN_M, Command, SEARCH_AHEAD_MS};
+pub use rules::{ARRIVED_WITHIN_M, Command};
+pub use store::{DrivenTrip, driven_in_tx};
 pub use wire::{DriverCard, StatusView, TripEventView, TripList, TripView, VehicleCard};

@@ -48,6 +48,14 @@ words! {
         VehicleProblem = "vehicle_problem",
         Unsafe = "unsafe",
         Other = "other",
+        /// Said by the program of a driver who did not confirm in time that he comes.
+        NotConfirmed = "not_confirmed",
+        /// Said by the program of a driver who went silent, where another one stands by.
+        DriverSilent = "driver_silent",
+        /// Said by the program: the wallet did not cover the trip when its search began.
+        NotCovered = "not_covered",
+        /// Said by the program: nobody searched in time.
+        Missed = "missed",
     }
 }
 
@@ -69,6 +77,8 @@ words! {
         Lost = "lost",
         /// He bid a price, and the rider let it pass.
         Unchosen = "unchosen",
+        /// He stands by should the driver not come, and is free meanwhile.
+        StandsBy = "stands_by",
     }
 }
 
@@ -83,6 +93,13 @@ words! {
         NoShow = "no_show",
         /// The trip was given to another driver.
         TakenOver = "taken_over",
+    }
+}
+
+impl CancelReason {
+    /// Is it a word of people, and not of the program about them?
+    pub const fn is_said(self) -> bool {
+        !matches!(self, Self::NotConfirmed | Self::DriverSilent | Self::NotCovered | Self::Missed)
     }
 }
 
@@ -231,7 +248,10 @@ pub struct Trip {
     pub cancel_reason: Option<CancelReason>,
     /// What the cancellation cost the rider.
     pub cancel_fee: Piasters,
+    /// The pickup of a trip that was booked ahead; none: at once.
     pub scheduled_at: Option<Millis>,
+    /// Until then its driver, who accepted early, must say again that he comes.
+    pub confirm_by: Option<Millis>,
     pub requested_at: Millis,
     pub accepted_at: Option<Millis>,
     pub arrived_at: Option<Millis>,

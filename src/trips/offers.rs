@@ -1,4 +1,4 @@
-//! Whom a trip is shown to while its driver is searched: leases with deadlines, and the prices that
+//! Whom a trip is shown to while a driver is searched: leases with deadlines, and the prices that
 //! are bid where the rider picks among them.
 //!
 //! Part of the rules: decides, stores nothing, reads no clock.
@@ -135,7 +135,7 @@ impl State {
         self.offers.iter().filter_map(Lease::bid)
     }
 
-    fn lease_of(&self, driver: DriverId) -> Result<&Lease, Refusal> {
+    pub(crate) fn lease_of(&self, driver: DriverId) -> Result<&Lease, Refusal> {
         let lease = self.offers.iter().find(|lease| lease.driver == driver);
         lease.ok_or_else(|| self.not_asked(driver))
     }
@@ -183,6 +183,7 @@ pub(crate) fn end_offer(state: &State, driver: DriverId, outcome: OfferOutcome) 
         OfferOutcome::Accepted
         | OfferOutcome::Expired
         | OfferOutcome::Unchosen
+        | OfferOutcome::StandsBy
         | OfferOutcome::Revoked => BidStatus::Expired,
     };
     step.over(lease, outcome, stands);
@@ -231,6 +232,7 @@ pub(crate) fn accept(
     let event = TripEvent {
         driver_id: Some(driver),
         queued_behind: behind,
+        confirm_by: state.confirm_by(now),
         rounds: Some(lease.round.max(state.trip.rounds)),
         ..state.event(name, Status::Accepted, Side::Driver, now)
     };
@@ -304,5 +306,6 @@ fn matched(state: &State, event: TripEvent, by: Party, driver: DriverId) -> Step
     step.tells.push(Tell::OfferEnded { driver, outcome: OfferOutcome::Accepted });
     step.tells.extend(state.revoked(Some(driver)));
     step.tells.extend([Tell::SearchOver, Tell::Matched { driver }]);
+    step.tells.extend(step.next.trip.confirm_by.map(|_| Tell::NeedsStandby));
     step
 }

@@ -4,6 +4,7 @@
 use base::{PaymentMethod, Piasters, TripId};
 use ledger::{Journal, RiderFunds};
 
+use crate::ahead;
 use crate::event::TripEvent;
 use crate::model::Trip;
 use crate::refusal::Refusal;
@@ -13,6 +14,11 @@ impl Record {
     /// Does a bid change what the trip costs?
     pub(crate) const fn picks_bid(&self) -> bool {
         self.event.price.is_some() && self.event.offer_id.is_some()
+    }
+
+    /// Does it ask what its rider has?
+    pub(crate) fn asks_funds(&self, trip: &Trip) -> bool {
+        self.money.is_some() || self.picks_bid() || ahead::begins_search(trip, &self.event)
     }
 
     /// The trip whose card has to be asked how much it is good for.

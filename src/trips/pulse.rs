@@ -60,6 +60,7 @@ impl Pulse {
             EventName::Scheduled
             | EventName::Requested
             | EventName::Activated
+            | EventName::Confirmed
             | EventName::Arrived
             | EventName::Started
             | EventName::DriverCancelled

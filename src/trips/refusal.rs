@@ -1,6 +1,6 @@
 //! Why a trip doesn't do what it was asked: refusals of the rules, and failures around them.
 
-use base::{Code, DriverId, Fault, Piasters, Problem};
+use base::{Code, DriverId, Fault, Millis, Piasters, Problem};
 
 use crate::cash::CASH_OVER_MAX;
 use crate::model::Status;
@@ -27,6 +27,9 @@ pub enum Refusal {
     BidUncovered { available: Piasters, price: Piasters },
     #[error("the card was authorised for {authorised}, the bid costs {price}")]
     BidOverCard { authorised: Piasters, price: Piasters },
+    /// A trip booked ahead, when its search would begin.
+    #[error("the wallet has {available}, the trip costs {price}")]
+    Unfunded { available: Piasters, price: Piasters },
     #[error("another driver has the trip")]
     TripTaken,
     #[error("the driver is on another trip")]
@@ -75,6 +78,11 @@ pub enum TripError {
     /// What was authorised on a card does not pay for this trip.
     #[error("the card does not pay for it: {why}")]
     CardUnfit { why: String },
+    /// Another pickup that the rider booked ahead is about then.
+    #[error("the rider has booked a pickup at {at}")]
+    Overlaps { at: Millis },
+    #[error("the rider has {limit} trips ahead of him")]
+    TooManyAhead { limit: u32 },
     /// Between choosing it and booking with it.
     #[error("the promo is used up")]
     PromoGone,
@@ -106,7 +114,7 @@ impl From<Refusal> for Problem {
                 Self::new(Code::PriceChanged, "the driver bids another price now")
                     .with("price", price)
             }
-            Refusal::BidUncovered { available, price } => {
+            Refusal::BidUncovered { available, price } | Refusal::Unfunded { available, price } => {
                 TripError::InsufficientBalance { available, price }.into()
             }
             Refusal::BidOverCard { authorised, price } => {
@@ -182,6 +190,14 @@ impl From<TripError> for Problem {
             TripError::CardUnfit { why } => {
                 let text = "authorise the trip's price on the card first, each trip anew";
                 Self::new(Code::CardNotAuthorised, text).with("reason", why)
+            }
+            TripError::Overlaps { at } => {
+                let text = "you have booked a pickup about that time already";
+                Self::new(Code::TripOverlaps, text).with("scheduledAt", at)
+            }
+            TripError::TooManyAhead { limit } => {
+                let text = "no more trips can be booked ahead before one of them is over";
+                Self::new(Code::TooManyScheduled, text).with("limit", limit)
             }
             TripError::PromoGone => {
                 Self::new(Code::PromoUnfit, "the promo is used up").with("reason", "used_up")

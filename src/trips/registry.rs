@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::actor::{Actor, Answer, Entry, Gone, Message, World};
+use crate::ahead::Ahead;
 use crate::booking::{self, Begin};
 use crate::card::CardSettled;
 use crate::effect::Effect;
@@ -31,7 +32,7 @@ use crate::model::{NewTrip, Party, Status, Trip};
 use crate::offers::{Bid, Lease};
 use crate::pulse::{Pulse, PulseView};
 use crate::refusal::TripError;
-use crate::rules::{self, Command, SEARCH_AHEAD_MS, State};
+use crate::rules::{self, Command, State};
 use crate::store;
 use crate::writer::{Group, Writer};
 
@@ -54,6 +55,8 @@ pub struct TripsConfig {
     pub group_wait: Duration,
     /// How long a command may take before it is answered with 503.
     pub deadline: Duration,
+    /// Of trips that are booked ahead.
+    pub ahead: Ahead,
 }
 
 impl Default for TripsConfig {
@@ -64,6 +67,7 @@ impl Default for TripsConfig {
             group_items: 100,
             group_wait: Duration::from_millis(5),
             deadline: Duration::from_secs(5),
+            ahead: Ahead::default(),
         }
     }
 }
@@ -157,12 +161,13 @@ impl Trips {
     ) -> Result<Arc<Trip>, TripError> {
         let inner = &self.0;
         let now = inner.world.clock.now();
+        let ahead = inner.config.ahead;
         let status = match new.scheduled_at {
-            Some(at) if at.since(now) > SEARCH_AHEAD_MS => Status::Scheduled,
+            Some(at) if now < at - ahead.search => Status::Scheduled,
             Some(_) | None => Status::Requested,
         };
         let id = new.id;
-        let begin = Begin { status, epoch: self.epoch()?, now };
+        let begin = Begin { status, epoch: self.epoch()?, now, ahead };
         let (trip, event) =
             match booking::store::create(&inner.db, caller, new.clone(), begin, once).await {
                 Err(TripError::Fault(Fault::Unknown(why))) => {
@@ -172,11 +177,11 @@ impl Trips {
             };
         counter!("smartline_trip_requests_total", "status" => status.name()).increment(1);
         let trip = Arc::new(trip);
-        self.adopt(State::new(trip.clone()));
+        self.adopt(State { ahead, ..State::new(trip.clone()) });
         info!(trip.id = %id, status = %status, "trip booked");
         self.tell(Effect::Event { trip: trip.clone(), event: Arc::new(event) }).await;
         if status == Status::Requested {
-            self.tell(Effect::NeedsDriver { trip: trip.clone() }).await;
+            self.tell(Effect::NeedsDriver { trip: trip.clone(), first: None }).await;
         }
         Ok(trip)
     }
@@ -283,6 +288,11 @@ impl Trips {
         let entry = self.0.live.get(&id);
         let view = entry.map(|entry| entry.view.load_full());
         view.iter().flat_map(|view| view.offers.iter().filter_map(Lease::bid)).collect()
+    }
+
+    /// What holds for trips that are booked ahead.
+    pub fn ahead(&self) -> Ahead {
+        self.0.config.ahead
     }
 
     /// The newest snapshots of a city's live trips: a walk over all of them.
@@ -400,13 +410,20 @@ impl Trips {
         if let Some((_, old)) = old {
             old.mailbox.send(Message::Retire).await.ok();
         }
-        if !self.adopt(State { asked, ..State::new(trip.clone()) }) {
+        let ahead = inner.config.ahead;
+        if !self.adopt(State { asked, ahead, ..State::new(trip.clone()) }) {
             // Booked under this lease while the others were read.
             return;
         }
         match (trip.status, trip.driver) {
-            (Status::Requested, _) => self.tell(Effect::NeedsDriver { trip }).await,
-            (_, Some(driver)) => self.tell(Effect::Adopted { trip, driver }).await,
+            (Status::Requested, _) => self.tell(Effect::NeedsDriver { trip, first: None }).await,
+            (_, Some(driver)) => {
+                self.tell(Effect::Adopted { trip: trip.clone(), driver }).await;
+                // Who stood by was known in memory only.
+                if trip.confirm_by.is_some() {
+                    self.tell(Effect::NeedsStandby { trip }).await;
+                }
+            }
             (_, None) => {}
         }
     }

@@ -78,6 +78,7 @@ fn compare(row: &Trip, events: &[TripEvent]) -> Replayed {
     check("cancel reason", text(&row.cancel_reason), text(&made.cancel_reason));
     check("cancel fee", text(&row.cancel_fee), text(&made.cancel_fee));
     check("times", times(row), times(&made));
+    check("confirm by", text(&row.confirm_by), text(&made.confirm_by));
     Replayed { trip: row.id, events: events.len(), differences }
 }
 
@@ -105,6 +106,7 @@ fn blank(row: &Trip, events: &[TripEvent]) -> Trip {
         arrived_at: None,
         started_at: None,
         ended_at: None,
+        confirm_by: None,
         ..row.clone()
     }
 }

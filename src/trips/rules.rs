@@ -10,9 +10,11 @@
 
 use std::sync::Arc;
 
-use base::{DriverId, Millis, OfferId, PaymentMethod, Piasters, Point, RiderId, TripId};
+use base::{DriverId, Millis, OfferId, Piasters, Point, RiderId, TripId};
 use ledger::{CashTaken, TripMoney};
 
+use crate::ahead::{self, Ahead, AheadCommand, activate, answer, is_answer};
+use crate::cancel::{call_off, cancel, cancel_search, driver_cancels};
 use crate::event::{EventName, TripEvent, evolve};
 use crate::model::{CancelReason, Freed, OfferOutcome, Party, PaymentStatus, Side, Status, Trip};
 use crate::offers::{
@@ -27,8 +29,6 @@ use Status::{Accepted, Arrived, Cancelled, Completed, NoDrivers, Requested, Sche
 
 /// A driver has arrived when he is this near to the pickup, metres.
 pub const ARRIVED_WITHIN_M: f64 = 200.0;
-/// How long before its time a scheduled trip is searched, milliseconds.
-pub const SEARCH_AHEAD_MS: i64 = 15 * 60 * 1000;
 
 /// What may be asked of a trip.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,16 +104,20 @@ pub enum Command {
     Reassign {
         driver: DriverId,
     },
+    Ahead(AheadCommand),
 }
 
 /// A live trip as its owner holds it: the stored row and what needs no storing.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub trip: Arc<Trip>,
-    /// Open offers; empty unless the trip is requested.
+    /// Open offers: of a trip that is requested, or has a driver and wants one who stands by.
     pub offers: Vec<Lease>,
     /// Drivers whose offer of this search ended: a late answer of theirs is told so.
     pub asked: Vec<DriverId>,
+    /// Who would come should the driver not.
+    pub standby: Option<DriverId>,
+    pub ahead: Ahead,
 }
 
 /// What the world has to be told once the step is safe, in this order.
@@ -122,6 +126,10 @@ pub(crate) enum Tell {
     /// The recorded event itself.
     Event,
     NeedsDriver,
+    NeedsStandby,
+    StandbyOver {
+        driver: DriverId,
+    },
     OfferEnded {
         driver: DriverId,
         outcome: OfferOutcome,
@@ -163,16 +171,19 @@ pub(crate) struct Step {
 
 impl State {
     pub(crate) fn new(trip: Arc<Trip>) -> Self {
-        Self { trip, offers: Vec::new(), asked: Vec::new() }
+        let ahead = Ahead::default();
+        Self { trip, offers: Vec::new(), asked: Vec::new(), standby: None, ahead }
     }
 
-    /// When something is due by itself: the earliest offer's end, or a scheduled trip's search.
+    /// When something is due by itself: the earliest offer's end, a scheduled trip's search, or the
+    /// end of its driver's time to confirm.
     pub(crate) fn due(&self) -> Option<Millis> {
+        let offers = self.offers.iter().map(Lease::ends);
         match self.trip.status {
-            Status::Requested => self.offers.iter().map(Lease::ends).min(),
-            Status::Scheduled => self.trip.scheduled_at.map(|at| Millis(at.0 - SEARCH_AHEAD_MS)),
-            Status::Accepted
-            | Status::Arrived
+            Status::Requested => offers.min(),
+            Status::Scheduled => self.trip.scheduled_at.map(|at| at - self.ahead.search),
+            Status::Accepted => offers.chain(self.trip.confirm_by).min(),
+            Status::Arrived
             | Status::Started
             | Status::Completed
             | Status::Cancelled
@@ -180,7 +191,17 @@ impl State {
         }
     }
 
-    fn illegal(&self) -> Refusal {
+    /// What is asked then.
+    pub(crate) fn on_time(&self) -> Command {
+        let confirms = self.trip.confirm_by.filter(|by| self.due() == Some(*by));
+        match self.trip.status {
+            Status::Scheduled => C::Activate,
+            Status::Accepted if confirms.is_some() => C::Ahead(AheadCommand::Unconfirmed),
+            _ => C::Expire,
+        }
+    }
+
+    pub(crate) fn illegal(&self) -> Refusal {
         Refusal::InvalidTransition { current: self.trip.status }
     }
 
@@ -213,16 +234,22 @@ impl State {
             Status::Requested => Vec::new(),
             _ => self.ever_asked().collect(),
         };
+        let mut tells = vec![Tell::Event];
+        let (offers, standby) = self.leaves(&event, &mut tells);
         Step {
-            next: Self { trip, offers: Vec::new(), asked },
+            next: Self { trip, offers, asked, standby, ahead: self.ahead },
             record: Some(Record { event, actor, money, cash: None }),
-            tells: vec![Tell::Event],
+            tells,
         }
     }
 
     /// Drivers who were asked in this search, whatever became of it.
     fn ever_asked(&self) -> impl Iterator<Item = DriverId> {
         self.asked.iter().copied().chain(self.offers.iter().map(|lease| lease.driver))
+    }
+
+    pub(crate) fn was_asked(&self, driver: DriverId) -> bool {
+        self.ever_asked().any(|asked| asked == driver)
     }
 
     /// Open offers that end because there is nothing left to accept.
@@ -252,8 +279,11 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
         (Requested, C::Accept { driver }) => accept(state, *driver, None, now),
         (Requested, C::AcceptNext { driver, behind }) => accept(state, *driver, Some(*behind), now),
         (Requested, C::NoDrivers) => Ok(no_drivers(state, now)),
+        // While a driver is on his way, offers are to stand by should he not come.
+        (Accepted, command) if is_answer(state, command) => answer(state, command, now),
+        (_, C::Ahead(command)) => ahead::step(state, *command, now),
         // The way of a trip.
-        (Scheduled, C::Activate) => Ok(search_scheduled(state, now)),
+        (Scheduled, C::Activate) => activate(state, now),
         (Accepted, C::Activate) => take_turn(state, now),
         (Accepted, C::Arrive { driver, at }) => arrive(state, *driver, *at, now),
         (Arrived, C::Start { driver, pin }) => start(state, *driver, pin.as_deref(), now),
@@ -321,9 +351,12 @@ fn out_of_place(state: &State, command: &Command) -> Result<Step, Refusal> {
             Err(out_of_order(state, Party::Driver(*driver)))
         }
         C::Cancel { by, .. } => Err(out_of_order(state, *by)),
-        C::Offer { .. } | C::AskBid { .. } | C::NoDrivers | C::Reassign { .. } | C::Activate => {
-            Err(state.illegal())
-        }
+        C::Offer { .. }
+        | C::AskBid { .. }
+        | C::NoDrivers
+        | C::Reassign { .. }
+        | C::Activate
+        | C::Ahead(_) => Err(state.illegal()),
     }
 }
 
@@ -331,7 +364,7 @@ fn too_late(state: &State, driver: DriverId) -> Refusal {
     match state.trip.driver {
         // The winner asks again.
         Some(winner) if winner == driver => state.illegal(),
-        _ if state.ever_asked().all(|asked| asked != driver) => Refusal::NotOffered(driver),
+        _ if !state.was_asked(driver) => Refusal::NotOffered(driver),
         Some(_) => Refusal::TripTaken,
         None => state.illegal(),
     }
@@ -345,13 +378,6 @@ fn no_drivers(state: &State, now: Millis) -> Step {
     let mut step = state.recorded(event, Party::System, released(&state.trip));
     step.tells.extend(state.revoked(None));
     step.tells.extend([Tell::SearchOver, Tell::Ended]);
-    step
-}
-
-fn search_scheduled(state: &State, now: Millis) -> Step {
-    let event = state.event(EventName::Requested, Status::Requested, Side::System, now);
-    let mut step = state.recorded(event, Party::System, None);
-    step.tells.push(Tell::NeedsDriver);
     step
 }
 
@@ -369,14 +395,14 @@ fn concerned(trip: &Trip, party: Party) -> bool {
     trip.concerns(party) || gave_back
 }
 
-fn out_of_order(state: &State, party: Party) -> Refusal {
+pub(crate) fn out_of_order(state: &State, party: Party) -> Refusal {
     match concerned(&state.trip, party) {
         true => state.illegal(),
         false => Refusal::NotYours,
     }
 }
 
-fn drives(state: &State, driver: DriverId) -> Result<(), Refusal> {
+pub(crate) fn drives(state: &State, driver: DriverId) -> Result<(), Refusal> {
     match state.trip.driver == Some(driver) {
         true => Ok(()),
         false => Err(out_of_order(state, Party::Driver(driver))),
@@ -455,6 +481,7 @@ fn reassign(state: &State, driver: DriverId, now: Millis) -> Result<Step, Refusa
     let event = TripEvent {
         driver_id: Some(driver),
         previous_driver_id: previous,
+        confirm_by: state.confirm_by(now),
         ..state.event(EventName::Reassigned, Status::Accepted, Side::System, now)
     };
     let mut step = state.recorded(event, Party::System, None);
@@ -463,117 +490,7 @@ fn reassign(state: &State, driver: DriverId, now: Millis) -> Result<Step, Refusa
     Ok(step)
 }
 
-fn cancel_search(state: &State, rider: RiderId, now: Millis) -> Result<Step, Refusal> {
-    match matches!(state.trip.status, Status::Scheduled | Status::Requested) {
-        true => call_off(state, Party::Rider(rider), CancelReason::ChangedMind, now),
-        // Found meanwhile: the rider cancels the trip itself if he still wants to.
-        false => Err(out_of_order(state, Party::Rider(rider))),
-    }
-}
-
-/// Cancelled before anyone drives: costs nothing.
-fn call_off(state: &State, by: Party, reason: CancelReason, now: Millis) -> Result<Step, Refusal> {
-    if !state.trip.concerns(by) {
-        return Err(out_of_order(state, by));
-    }
-    let event = TripEvent {
-        reason: Some(reason),
-        card_due: card::due(&state.trip, Piasters::ZERO),
-        ..state.event(EventName::Cancelled, Status::Cancelled, by.side(), now)
-    };
-    let mut step = state.recorded(event, by, released(&state.trip));
-    step.tells.extend(state.revoked(None));
-    if state.trip.status == Status::Requested {
-        step.tells.push(Tell::SearchOver);
-    }
-    step.tells.push(Tell::Ended);
-    Ok(step)
-}
-
-/// Cancelled by the rider, an admin or the program while a driver is on his way or waits.
-fn cancel(state: &State, by: Party, reason: CancelReason, now: Millis) -> Result<Step, Refusal> {
-    if !state.trip.concerns(by) {
-        return Err(Refusal::NotYours);
-    }
-    let fee = match by {
-        Party::Rider(_) => state.trip.late_fee(now),
-        Party::Driver(_) | Party::Admin(_) | Party::System => Piasters::ZERO,
-    };
-    Ok(end_with_fee(state, by, reason, fee, Freed::Cancelled, now))
-}
-
-fn driver_cancels(
-    state: &State,
-    driver: DriverId,
-    reason: CancelReason,
-    now: Millis,
-) -> Result<Step, Refusal> {
-    drives(state, driver)?;
-    if reason == CancelReason::RiderNoShow {
-        return no_show(state, driver, now);
-    }
-    let event = TripEvent {
-        driver_id: None,
-        previous_driver_id: Some(driver),
-        reason: Some(reason),
-        // The bid was his own: whoever is searched now starts from the quote.
-        price: state.trip.quoted_price,
-        ..state.event(EventName::DriverCancelled, Status::Requested, Side::Driver, now)
-    };
-    let mut step = state.recorded(event, Party::Driver(driver), None);
-    step.tells.push(Tell::DriverFreed { driver, how: Freed::GaveBack });
-    step.tells.push(Tell::NeedsDriver);
-    Ok(step)
-}
-
-/// The rider didn't come: the driver may say so once he has waited long enough at the pickup.
-fn no_show(state: &State, driver: DriverId, now: Millis) -> Result<Step, Refusal> {
-    let wait_ms = i64::from(state.trip.terms.no_show_wait_s) * 1000;
-    let waited_ms = state.trip.arrived_at.map_or(0, |at| now.since(at).max(0));
-    if state.trip.arrived_at.is_none() || waited_ms < wait_ms {
-        let left_ms = (wait_ms - waited_ms).max(0) as u64;
-        let wait_s = u32::try_from(left_ms.div_ceil(1000)).unwrap_or(u32::MAX);
-        return Err(Refusal::NoShowTooEarly { wait_s });
-    }
-    let fee = state.trip.terms.no_show_fee;
-    let by = Party::Driver(driver);
-    Ok(end_with_fee(state, by, CancelReason::RiderNoShow, fee, Freed::NoShow, now))
-}
-
-fn end_with_fee(
-    state: &State,
-    by: Party,
-    reason: CancelReason,
-    fee: Piasters,
-    how: Freed,
-    now: Millis,
-) -> Step {
-    let trip = &state.trip;
-    let event = TripEvent {
-        reason: Some(reason),
-        cancel_fee: (fee > Piasters::ZERO).then_some(fee),
-        card_due: card::due(trip, fee),
-        ..state.event(EventName::Cancelled, Status::Cancelled, by.side(), now)
-    };
-    // A card pays its fee once the gateway has answered.
-    let money = if fee > Piasters::ZERO && trip.method != PaymentMethod::Card {
-        Some(TripMoney::CancelFee {
-            trip: trip.id,
-            rider: trip.rider,
-            driver: trip.driver,
-            fee,
-            hold: trip.hold,
-        })
-    } else {
-        released(trip)
-    };
-    let mut step = state.recorded(event, by, money);
-    step.tells.extend(trip.driver.map(|driver| Tell::DriverFreed { driver, how }));
-    step.tells.push(Tell::Ended);
-    step
-}
-
-fn released(trip: &Trip) -> Option<TripMoney> {
+pub(crate) fn released(trip: &Trip) -> Option<TripMoney> {
     let (rider, hold) = (trip.rider, trip.hold);
     (hold > Piasters::ZERO).then_some(TripMoney::ReleaseHold { trip: trip.id, rider, hold })
 }

@@ -2,6 +2,8 @@
 //!
 //! Writes go through the functions of migration 0003, which check actor, version and lease again.
 
+use std::time::Duration;
+
 use std::collections::HashMap;
 
 use base::{
@@ -323,6 +325,48 @@ pub(crate) async fn drivers_of(db: &Db, rider: RiderId) -> Result<Vec<DriverId>,
     Ok(ids.into_iter().map(DriverId).collect())
 }
 
+/// A trip that was driven to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrivenTrip {
+    pub trip: TripId,
+    pub driver: DriverId,
+    pub started: Millis,
+    pub ended: Millis,
+}
+
+/// The longest from a booking to the end of its trip that is looked back for.
+const BOOKED_BEFORE: Duration = Duration::from_secs(24 * 3600);
+
+/// Trips of these drivers that were driven to their end since then, oldest first.
+pub async fn driven_in_tx(
+    tx: &mut Tx,
+    drivers: &[DriverId],
+    since: Millis,
+) -> Result<Vec<DrivenTrip>, Fault> {
+    let ids: Vec<Uuid> = drivers.iter().map(|driver| driver.0).collect();
+    let rows = sqlx::query(
+        "SELECT t.id, t.driver_id, t.started_at, t.ended_at \
+         FROM unnest($1::uuid[]) AS a (id) JOIN trips t ON t.driver_id = a.id \
+           AND t.created_at >= $2 AND t.status = 'completed' AND t.ended_at >= $3 \
+         WHERE t.started_at IS NOT NULL ORDER BY t.ended_at, t.id",
+    )
+    .bind(ids)
+    .bind(at(since - BOOKED_BEFORE))
+    .bind(at(since))
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    let driven = |row: &PgRow| {
+        Ok(DrivenTrip {
+            trip: TripId(row.try_get("id")?),
+            driver: DriverId(row.try_get("driver_id")?),
+            started: millis(row.try_get("started_at")?),
+            ended: millis(row.try_get("ended_at")?),
+        })
+    };
+    rows.iter().map(|row| driven(row).map_err(fault)).collect()
+}
+
 /// Pickups of trips that were made in `[from, to)` for at once.
 pub(crate) async fn asked_between(
     db: &Db,
@@ -436,6 +480,7 @@ fn trip(row: &PgRow) -> Result<Trip, sqlx::Error> {
         cancel_reason: word_if(row, "cancel_reason", CancelReason::parse)?,
         cancel_fee: money(row, "cancel_fee")?,
         scheduled_at: moment(row, "scheduled_at")?,
+        confirm_by: moment(row, "confirm_by")?,
         requested_at: moment(row, "requested_at")?.unwrap_or(created_at),
         accepted_at: moment(row, "accepted_at")?,
         arrived_at: moment(row, "arrived_at")?,

@@ -1,6 +1,7 @@
 //! Claims about trips: the rules as tables and as random walks, the actor on paused time, and the
 //! whole room against a real database.
 
+mod ahead;
 mod bids;
 mod database;
 mod money;
@@ -119,6 +120,7 @@ pub(crate) fn trip() -> Trip {
         cancel_reason: None,
         cancel_fee: Piasters::ZERO,
         scheduled_at: None,
+        confirm_by: None,
         requested_at: at_s(0),
         accepted_at: None,
         arrived_at: None,

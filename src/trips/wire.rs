@@ -129,6 +129,9 @@ pub struct TripView {
     pub cancel_fee: Option<Piasters>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_at: Option<Millis>,
+    /// Until then the driver must say again that he comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_by: Option<Millis>,
     pub requested_at: Millis,
     pub accepted_at: Option<Millis>,
     pub arrived_at: Option<Millis>,
@@ -170,6 +173,7 @@ impl TripView {
             cancel_reason: trip.cancel_reason,
             cancel_fee: (trip.cancel_fee > Piasters::ZERO).then_some(trip.cancel_fee),
             scheduled_at: trip.scheduled_at,
+            confirm_by: trip.confirm_by,
             requested_at: trip.requested_at,
             accepted_at: trip.accepted_at,
             arrived_at: trip.arrived_at,
@@ -210,6 +214,9 @@ pub struct TripEventView {
     /// What the trip costs from here on, where the event changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Piasters>,
+    /// Until then the driver must say again that he comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_by: Option<Millis>,
 }
 
 impl From<&TripEvent> for TripEventView {
@@ -223,6 +230,7 @@ impl From<&TripEvent> for TripEventView {
             at: event.at,
             reason: event.reason,
             price: event.price,
+            confirm_by: event.confirm_by,
         }
     }
 }

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+use crate::ahead;
 use crate::event::{TripEvent, evolve};
 use crate::model::{CancelReason, PaymentStatus, Side, Status, Trip};
 use crate::pick;
@@ -127,6 +128,7 @@ pub(crate) struct Move<'a> {
     arrived_at: Option<Millis>,
     started_at: Option<Millis>,
     ended_at: Option<Millis>,
+    confirm_by: Option<Millis>,
 }
 
 /// An item with its money decided: the row as it will be, and the journals of the same commit.
@@ -138,7 +140,7 @@ struct Planned {
 
 impl Planned {
     /// A wallet that is too short turns `paid` into `failed`; the trip is completed all the same. A
-    /// bid that is not covered is not picked.
+    /// bid that is not covered is not picked, a trip booked ahead that is not covered not searched.
     /// Cash that is so short that it may not be owed completes nothing.
     fn of(
         item: &Item,
@@ -159,6 +161,7 @@ impl Planned {
             journals.extend(cash_journals(cash, &of_rider)?);
         }
         journals.extend(pick::cover(&item.before, &mut event, &of_rider, card)?);
+        journals.extend(ahead::set_aside(&item.before, &mut event, &of_rider)?);
         let trip = Arc::new(evolve(&item.before, &event));
         Ok(Self { trip, event: Arc::new(event), journals })
     }
@@ -215,6 +218,7 @@ impl Planned {
             arrived_at: trip.arrived_at,
             started_at: trip.started_at,
             ended_at: trip.ended_at,
+            confirm_by: trip.confirm_by,
         }
     }
 }
@@ -364,7 +368,7 @@ impl Desk {
         let mut tx = self.db.begin_writer().await?;
         let riders: Vec<UserId> = items
             .iter()
-            .filter(|item| item.record.money.is_some() || item.record.picks_bid())
+            .filter(|item| item.record.asks_funds(&item.before))
             .map(|item| item.before.rider.into())
             .collect::<HashSet<_>>()
             .into_iter()

@@ -15,11 +15,12 @@ use std::sync::Arc;
 
 use events::{Handlers, Relay, SagaRunner, WorkerConfig};
 use flows::{
-    AFTERMATH, Aftermath, BOOKS_ARE_CLOSED, BOOKS_ARE_COMPARED, Bookkeeper, CARD_TRIP, CLOSE_DAYS,
-    CardCashier, CardTrips, Cashier, Completions, DOCUMENT_REMINDERS, EVERY_MORNING, EVERY_QUARTER,
-    EVERY_SIX_HOURS, FORECAST_DEMAND, FRAUD_SWEEP, FRAUD_SWEEPS, FRAUD_WATCH, Flows, Forecaster,
-    FraudWatch, LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer, Payer, RECONCILE_DAYS, Refunder,
-    TRIP_NEWS, Teller, TripNews, Watcher,
+    AFTERMATH, ANSWERS_ARE_WATCHED, Aftermath, BOOKS_ARE_CLOSED, BOOKS_ARE_COMPARED, Bookkeeper,
+    CARD_TRIP, CLOSE_DAYS, CONDUCT_ANSWERS, CONDUCT_TRACKS, CardCashier, CardTrips, Cashier,
+    Completions, ConductWatcher, DOCUMENT_REMINDERS, EVERY_MORNING, EVERY_QUARTER, EVERY_SIX_HOURS,
+    FORECAST_DEMAND, FRAUD_SWEEP, FRAUD_SWEEPS, FRAUD_WATCH, Flows, Forecaster, FraudWatch,
+    LATE_PAYMENTS, LATE_PAYMENTS_OF_ALL, LatePayer, Payer, RECONCILE_DAYS, Refunder,
+    TRACKS_ARE_WATCHED, TRIP_NEWS, Teller, TripNews, Watcher,
 };
 use notify::{CALM_NOTIFICATION, NOTIFICATION};
 use ops::Tasks;
@@ -44,6 +45,7 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
     let (payouts, refunder) = (Arc::new(Payer(flows.clone())), Arc::new(Refunder(flows.clone())));
     let cards = Arc::new(CardCashier(flows.clone()));
     let watcher = Arc::new(Watcher(flows.clone()));
+    let conduct = Arc::new(ConductWatcher(flows.clone()));
     let seal_days = upkeep::SealDays { db: flows.slow.clone(), clock: flows.clock.clone() };
     let forecaster = Arc::new(Forecaster(flows.clone()));
     let bookkeeper = Arc::new(Bookkeeper(flows.clone()));
@@ -79,6 +81,10 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
         .on(&FRAUD_WATCH, Arc::clone(&watcher) as _)
         .on(&FRAUD_SWEEP, watcher)
         .every(&FRAUD_SWEEPS)
+        .on(&CONDUCT_TRACKS, Arc::clone(&conduct) as _)
+        .on(&CONDUCT_ANSWERS, conduct)
+        .every(&TRACKS_ARE_WATCHED)
+        .every(&ANSWERS_ARE_WATCHED)
         .on(&FORECAST_DEMAND, forecaster)
         .every(&EVERY_QUARTER)
         .on(&CLOSE_DAYS, Arc::clone(&bookkeeper) as _)

@@ -43,7 +43,16 @@ impl Check for ChooseBody {
         if self.allowed.as_ref().is_some_and(|list| list.len() > Strategy::ALL.len()) {
             fields.wrong("allowed", "too_many", "each strategy once");
         }
+        is_citys(fields, "strategy", Some(self.strategy));
+        is_citys(fields, "allowed", self.allowed.iter().flatten().copied());
         fields.text("reason", &self.reason, 1, REASON_MAX);
+    }
+}
+
+/// A strategy of trips that are booked ahead is no city's.
+fn is_citys(fields: &mut Fields, field: &str, named: impl IntoIterator<Item = Strategy>) {
+    if named.into_iter().any(|strategy| !strategy.is_chosen()) {
+        fields.wrong(field, "unsupported", "it is of trips that are booked ahead");
     }
 }
 
@@ -60,6 +69,7 @@ struct ShadowBody {
 
 impl Check for ShadowBody {
     fn check(&self, fields: &mut Fields) {
+        is_citys(fields, "strategy", self.strategy);
         fields.text("reason", &self.reason, 1, REASON_MAX);
     }
 }

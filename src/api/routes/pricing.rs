@@ -1,7 +1,7 @@
 //! `/pricing`: what a trip would cost.
 
 use axum::extract::State;
-use base::{Point, Tier};
+use base::{Millis, Point, Tier};
 use flows::{EstimateRequest, Flows};
 use pricing::{EstimateReply, SurgeZone};
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,9 @@ struct EstimateBody {
     /// Every tier when absent.
     #[serde(default)]
     vehicle_types: Vec<Tier>,
+    /// The moment of the pickup, from half an hour to a week ahead: the price is of that moment,
+    /// without the surge of now. At once when absent.
+    scheduled_at: Option<Millis>,
 }
 
 impl Check for EstimateBody {
@@ -101,7 +104,8 @@ async fn estimate(
     let mut tiers = body.vehicle_types;
     tiers.sort_unstable();
     tiers.dedup();
-    let ask = EstimateRequest { pickup, destination, stops, tiers };
+    let pickup_at = body.scheduled_at;
+    let ask = EstimateRequest { pickup, destination, stops, tiers, pickup_at };
     Ok(Reply::ok(flows.estimate(asker, ask).await?))
 }
 

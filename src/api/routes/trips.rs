@@ -29,6 +29,7 @@ pub(crate) fn routes() -> OpenApiRouter<Flows> {
         .routes(routes!(read))
         .routes(routes!(matching_status))
         .routes(routes!(driver_response))
+        .routes(routes!(confirm))
         .routes(routes!(advance))
         .routes(routes!(cancel))
         .routes(routes!(cancel_search))
@@ -145,7 +146,7 @@ impl TripsAsked {
     }
 }
 
-/// Asks for a trip; a driver is searched at once. Riders only.
+/// Asks for a trip; a driver is searched at once, or in time for `scheduledAt`. Riders only.
 #[utoipa::path(
     post, path = "/trips/request", tag = "trips", request_body = TripForm,
     responses((status = 201, body = Success<'static, TripRequested>)),
@@ -220,6 +221,29 @@ async fn driver_response(
 ) -> Answer<Answered> {
     let said = Said::of(body.action, body.price)?;
     Ok(Reply::ok(flows.answer_offer(driver.id, trip, said, once).await?))
+}
+
+/// Says again that the driver comes to a trip that was booked ahead, where the trip has a
+/// `confirmBy`: who doesn't by then loses it. The trip's driver only.
+#[utoipa::path(
+    post, path = "/trips/{id}/confirm", tag = "trips", params(("id" = TripId, Path)),
+    request_body = Option<Nothing>,
+    responses(
+        (status = 200, body = Success<'static, TripView>),
+        (status = 409, body = Failure<'static>,
+            description = "the time is over, or the trip is not one to confirm")
+    ),
+    security(("bearer" = []))
+)]
+async fn confirm(
+    driver: Driver,
+    State(flows): State<Flows>,
+    Id(trip): Id<TripId>,
+    Attempt(once): Attempt,
+    Valid(Nothing {}): Valid<Nothing>,
+) -> Answer<TripView> {
+    let trip = flows.confirm_trip(driver.id, trip, once).await?;
+    Ok(Reply::ok(flows.view(&driver.caller, &trip)))
 }
 
 /// Moves the trip along. The trip's driver only.

@@ -8,36 +8,42 @@
 //! - bytes that were cut off or mixed up are no snapshot, never a panic.
 
 use base::{CityId, DriverId, Millis, PaymentMethod, Piasters, Point, RiderId, Tier, TripId};
+use fleet::{Conduct, Misconduct};
 use uuid::Uuid;
 
 use super::{Decided, Glance, Snapshot};
 use crate::board::{Hunt, Memory, Promised};
 use crate::eligibility::Standing;
 use crate::load::Step;
-use crate::model::{Search, Seen};
+use crate::model::{Part, Search, Seen};
 use crate::strategy::Strategy;
 
 /// Of a snapshot in which nobody stands in a queue: every program reads it.
 const PLAIN: u8 = 1;
 /// Of one in which somebody does.
 const QUEUED: u8 = 2;
-/// Of one that did without something, which it names.
-const STEPPED: u8 = 3;
+/// Of one that did without something, or in which somebody's score is lowered for his conduct: it
+/// names its step.
+const WHOLE: u8 = 3;
+/// Beside the standing, of a driver whose score is lowered.
+const HAS_CONDUCT: u8 = 8;
 /// More than any list of a snapshot has: a length beyond it is no length.
 const LONGEST: usize = 1 << 22;
 
 pub(crate) fn encode(snapshot: &Snapshot) -> Vec<u8> {
     let mut out = Pen { bytes: Vec::with_capacity(256 + snapshot.drivers.len() * 72), now: 0 };
     let is_queued = snapshot.drivers.iter().any(|seen| seen.in_line.is_some());
-    out.byte(match snapshot.step {
-        Step::Normal if is_queued => QUEUED,
-        Step::Normal => PLAIN,
-        Step::LongerWindows | Step::SimpleDistance | Step::Queued => STEPPED,
+    let is_marked = snapshot.drivers.iter().any(|seen| seen.conduct.is_some());
+    let is_whole = is_marked || snapshot.step != Step::Normal;
+    out.byte(match (is_whole, is_queued) {
+        (true, _) => WHOLE,
+        (false, true) => QUEUED,
+        (false, false) => PLAIN,
     });
     out.signed(snapshot.now.0);
     out.now = snapshot.now.0;
     out.word(snapshot.way);
-    if snapshot.step != Step::Normal {
+    if is_whole {
         out.text(snapshot.step.name());
     }
     out.list(&snapshot.hunts, Pen::hunt);
@@ -59,13 +65,13 @@ pub(crate) fn encode(snapshot: &Snapshot) -> Vec<u8> {
 pub(crate) fn decode(bytes: &[u8]) -> Option<Snapshot> {
     let mut from = Eye { bytes, now: 0 };
     let version = from.byte()?;
-    if !matches!(version, PLAIN | QUEUED | STEPPED) {
+    if !matches!(version, PLAIN | QUEUED | WHOLE) {
         return None;
     }
     let now = from.signed()?;
     from.now = now;
     let way = from.way()?;
-    let step = if version == STEPPED { Step::parse(&from.text()?)? } else { Step::Normal };
+    let step = if version == WHOLE { Step::parse(&from.text()?)? } else { Step::Normal };
     let snapshot = Snapshot {
         now: Millis(now),
         way,
@@ -162,12 +168,21 @@ impl Pen {
         self.time(hunt.since);
         self.number(hunt.ring as u64);
         self.number(hunt.ring_rounds.into());
-        // The second bit is young: what an older program wrote has it unset.
-        self.number(u64::from(hunt.refused) | (u64::from(hunt.promised.is_some()) << 1));
+        // Bits but the first are young: what an older program wrote has them unset. Those after the
+        // second are of SCHEDULED alone, a word that it can't read.
+        self.number(
+            u64::from(hunt.refused)
+                | (u64::from(hunt.promised.is_some()) << 1)
+                | (u64::from(search.first.is_some()) << 2)
+                | (u64::from(search.role == Part::StandBy) << 3)
+                | (u64::from(search.until.is_some()) << 4),
+        );
         if let Some(Promised { driver, due }) = hunt.promised {
             self.id(driver.0);
             self.time(due);
         }
+        search.first.into_iter().for_each(|driver| self.id(driver.0));
+        search.until.into_iter().for_each(|until| self.time(until));
         self.number(hunt.round.into());
         let mut memory: Vec<_> = hunt.memory.iter().collect();
         memory.sort_unstable_by_key(|(driver, _)| **driver);
@@ -199,9 +214,14 @@ impl Pen {
             | flag(seen.fraud, 2)
             | flag(seen.in_debt, 4)
             | flag(seen.in_line.is_some(), 8);
-        self.byte(standing | flags << 4);
+        let marked = flag(seen.conduct.is_some(), HAS_CONDUCT);
+        self.byte(standing | marked | flags << 4);
         left_s.into_iter().for_each(|left_s| self.number(left_s.into()));
         seen.in_line.into_iter().for_each(|place| self.number(place.into()));
+        if let Some(Conduct { reason, penalty }) = seen.conduct {
+            self.text(reason.name());
+            self.byte(penalty);
+        }
         self.byte(seen.tier.index() as u8);
         for number in [seen.rating, seen.acceptance, seen.completion] {
             self.single(number);
@@ -328,6 +348,9 @@ impl Eye<'_> {
             duration_s: self.small()?,
             ring_m: self.small()?,
             strategy: self.maybe_way()?,
+            first: None,
+            role: Part::Drive,
+            until: None,
         };
         let way = self.maybe_way()?;
         let since = self.time()?;
@@ -339,6 +362,13 @@ impl Eye<'_> {
         hunt.refused = flags & 1 == 1;
         if flags & 2 == 2 {
             hunt.promised = Some(Promised { driver: DriverId(self.id()?), due: self.time()? });
+        }
+        hunt.search.role = if flags & 8 == 8 { Part::StandBy } else { Part::Drive };
+        if flags & 4 == 4 {
+            hunt.search.first = Some(DriverId(self.id()?));
+        }
+        if flags & 16 == 16 {
+            hunt.search.until = Some(self.time()?);
         }
         hunt.round = self.short()?;
         let memory = self.list(|from| {
@@ -356,7 +386,7 @@ impl Eye<'_> {
     fn seen(&mut self) -> Option<Seen> {
         let (driver, at) = (DriverId(self.id()?), self.point()?);
         let byte = self.byte()?;
-        let standing = match byte & 15 {
+        let standing = match byte & (HAS_CONDUCT - 1) {
             0 => Standing::Offline,
             1 => Standing::Available,
             2 => Standing::Offered,
@@ -367,6 +397,7 @@ impl Eye<'_> {
         };
         let flags = byte >> 4;
         let in_line = if flags & 8 == 0 { None } else { Some(self.small()?) };
+        let conduct = if byte & HAS_CONDUCT == 0 { None } else { Some(self.conduct()?) };
         Some(Seen {
             driver,
             at,
@@ -382,9 +413,14 @@ impl Eye<'_> {
             documents_until: self.time()?,
             approved: flags & 1 != 0,
             fraud: flags & 2 != 0,
+            conduct,
             in_debt: flags & 4 != 0,
             in_line,
         })
+    }
+
+    fn conduct(&mut self) -> Option<Conduct> {
+        Some(Conduct { reason: Misconduct::parse(&self.text()?)?, penalty: self.byte()? })
     }
 
     fn glance(&mut self) -> Option<Glance> {

@@ -1,6 +1,7 @@
 //! Makes a decision again, by the same code, from what was kept of it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use base::{DriverId, Fault, Millis, OfferId, Point, TripId};
 use storage::{Db, Who};
@@ -10,7 +11,7 @@ use super::{Decided, Snapshot};
 use crate::board::{Board, Key, Rules, key_of};
 use crate::engine::{Go, decide};
 use crate::load::Step;
-use crate::model::{Considered, Decision, OfferPlan, Seen, View};
+use crate::model::{Considered, Decision, OfferPlan, Part, Seen, View};
 use crate::strategy::Strategy;
 
 /// A round of a trip, decided again.
@@ -140,6 +141,7 @@ fn held_elsewhere(driver: DriverId, now: Millis) -> OfferPlan {
         eta_s: 0,
         bids: None,
         bid: None,
+        role: Part::Drive,
     }
 }
 
@@ -171,7 +173,14 @@ impl<'a> Playback<'a> {
 }
 
 impl View for Playback<'_> {
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
+    fn drivers(
+        &self,
+        at: Point,
+        radius_m: f64,
+        limit: usize,
+        _ahead: Duration,
+        out: &mut Vec<Seen>,
+    ) {
         let place = self.glances.fetch_add(1, Ordering::Relaxed);
         let Some(glance) = self.snapshot.glances.get(place) else { return self.stray() };
         if glance.radius_m.to_bits() != radius_m.to_bits() || glance.limit != limit {

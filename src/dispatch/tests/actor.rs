@@ -18,9 +18,16 @@ use crate::store::{OfferRecord, Records};
 struct Streets(Mutex<City>, Clock);
 
 impl View for Streets {
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
+    fn drivers(
+        &self,
+        at: Point,
+        radius_m: f64,
+        limit: usize,
+        ahead: Duration,
+        out: &mut Vec<Seen>,
+    ) {
         let first = out.len();
-        self.0.lock().drivers(at, radius_m, limit, out);
+        self.0.lock().drivers(at, radius_m, limit, ahead, out);
         for seen in &mut out[first..] {
             seen.heard = self.1.now();
         }

@@ -8,7 +8,7 @@ use base::{CityId, DriverId, Millis, PaymentMethod, Piasters, Point, Tier, TripI
 use crate::board::{Board, Rules};
 use crate::eligibility::Standing;
 use crate::engine::tick;
-use crate::model::{Decision, OfferPlan, Outcome, Said, Search, Seen, View};
+use crate::model::{Decision, OfferPlan, Outcome, Part, Said, Search, Seen, View};
 use crate::strategy::Strategy;
 
 /// When every test begins.
@@ -45,6 +45,9 @@ pub(super) fn search(number: u128, asked_at: Millis) -> Search {
         duration_s: 1_200,
         ring_m: 5_000,
         strategy: None,
+        first: None,
+        role: Part::Drive,
+        until: None,
     }
 }
 
@@ -65,6 +68,7 @@ pub(super) fn seen(number: u128, metres: f64) -> Seen {
         documents_until: START + Duration::from_secs(86_400),
         approved: true,
         fraud: false,
+        conduct: None,
         in_debt: false,
         in_line: None,
     }
@@ -99,7 +103,14 @@ impl City {
 }
 
 impl View for City {
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
+    fn drivers(
+        &self,
+        at: Point,
+        radius_m: f64,
+        limit: usize,
+        _ahead: Duration,
+        out: &mut Vec<Seen>,
+    ) {
         let mut near: Vec<Seen> = self.drivers.clone();
         let has_line = self.airports.is_empty() || self.airports.contains(&at);
         for seen in &mut near {

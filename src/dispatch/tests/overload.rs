@@ -44,10 +44,17 @@ impl<'a> Slow<'a> {
 }
 
 impl View for Slow<'_> {
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
+    fn drivers(
+        &self,
+        at: Point,
+        radius_m: f64,
+        limit: usize,
+        ahead: Duration,
+        out: &mut Vec<Seen>,
+    ) {
         self.spend(self.look);
         self.looks.lock().expect("nobody panics with it").push(at);
-        self.city.drivers(at, radius_m, limit, out);
+        self.city.drivers(at, radius_m, limit, ahead, out);
     }
 
     fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32 {

@@ -7,7 +7,7 @@ use base::{CityId, DriverId, OfferId, Piasters};
 use super::city::{Play, START, Ways, driver, search, seen, trip};
 use crate::board::Rules;
 use crate::eligibility::Standing;
-use crate::model::{Decision, Outcome, Seen};
+use crate::model::{Decision, Outcome, Part, Seen};
 use crate::strategy::Strategy;
 use crate::wire::MatchingStatus;
 
@@ -371,4 +371,65 @@ fn the_same_board_and_view_decide_the_same() {
     let offers: std::collections::BTreeSet<OfferId> =
         run().into_iter().map(|(offer, _)| offer).collect();
     assert_eq!(offers.len(), run().len(), "ids of offers are unique");
+}
+
+/// A trip that is booked ahead, and searched until a minute after the start at least.
+fn ahead(play: &mut Play, first: Option<u128>, role: Part) -> &mut Play {
+    let (strategy, until) = (Some(Strategy::Scheduled), Some(START + Duration::from_secs(600)));
+    let first = first.map(driver);
+    let asked = crate::Search { strategy, first, role, until, ..search(1, play.now) };
+    play.board.search(asked, play.now);
+    play
+}
+
+#[test]
+fn a_trip_ahead_asks_one_after_the_other_until_after_its_pickup() {
+    let mut play = Play::new(queue(2));
+    assert_eq!(ahead(&mut play, None, Part::Drive).tick(), "1: 1");
+    assert_eq!(play.open[0].until, START + Duration::from_secs(20));
+    assert_eq!(play.at(20.0).end_all(Outcome::Expired).tick(), "1: 2");
+    assert_eq!(play.at(30.0).end_all(Outcome::Declined).tick(), "");
+    // Who comes later is asked, too.
+    play.city.drivers.push(seen(3, 9_000.0));
+    assert_eq!(play.at(599.0).tick(), "1: 3");
+    assert_eq!(play.at(599.5).end_all(Outcome::Declined).tick(), "");
+    assert_eq!(play.at(600.0).tick(), "1: no drivers");
+}
+
+#[test]
+fn after_five_noes_three_are_asked_at_once() {
+    let mut play = Play::new(queue(9));
+    ahead(&mut play, None, Part::Drive);
+    for number in 1..=5 {
+        assert_eq!(play.tick(), format!("1: {number}"));
+        play.end_all(Outcome::Declined);
+    }
+    assert_eq!(play.tick(), "1: 6 7 8");
+}
+
+#[test]
+fn who_stood_by_is_asked_alone_and_first() {
+    let mut play = Play::new(queue(9));
+    assert_eq!(ahead(&mut play, Some(7), Part::Drive).tick(), "1: 7");
+    assert_eq!(play.end_all(Outcome::Declined).tick(), "1: 1");
+    // He drives another meanwhile: then it is as for everybody.
+    let mut play = Play::new(queue(9));
+    play.city.of(7).standing = Standing::Busy;
+    assert_eq!(ahead(&mut play, Some(7), Part::Drive).tick(), "1: 1");
+}
+
+#[test]
+fn one_yes_is_enough_to_stand_by_and_a_driver_is_more_urgent() {
+    let mut play = Play::new(queue(9));
+    assert_eq!(ahead(&mut play, None, Part::StandBy).tick(), "1: 1");
+    assert_eq!(play.open[0].role, Part::StandBy);
+    assert_eq!(play.end_all(Outcome::Declined).tick(), "1: 2");
+    assert_eq!(play.end_all(Outcome::StandsBy).at(30.0).tick(), "");
+    assert_eq!(play.board.status(trip(1)), None);
+    // The driver gives it back while somebody is asked to stand by.
+    assert_eq!(ahead(&mut play, None, Part::StandBy).tick(), "1: 1");
+    assert_eq!(ahead(&mut play, Some(2), Part::Drive).tick(), "1: 2");
+    ahead(&mut play, None, Part::StandBy).end(1, Outcome::Revoked);
+    assert_eq!(play.end(2, Outcome::Declined).tick(), "1: 1", "the search for a driver goes on");
+    assert_eq!(play.open[0].role, Part::Drive);
 }

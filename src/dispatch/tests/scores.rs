@@ -15,6 +15,7 @@ fn merits(km: f64, radius_km: f64, rating: f32, acceptance: f32) -> Merits {
         acquaintance: Acquaintance::Stranger,
         waiting: Duration::ZERO,
         recent_trips: 0,
+        penalty: 0,
     }
 }
 
@@ -78,6 +79,16 @@ fn waiting_lifts_and_recent_trips_lower_up_to_a_limit() {
     assert!(total(&drove(3)) < total(&plain));
     check(&drove(10), total(&plain) - 0.15);
     check(&drove(60_000), total(&plain) - 0.15);
+}
+
+#[test]
+fn conduct_lowers_a_score_by_what_is_left_of_it() {
+    let plain = merits(1.0, 5.0, 4.5, 0.8);
+    let marked = |penalty| Merits { penalty, ..plain };
+    check(&marked(0), total(&plain));
+    check(&marked(10), total(&plain) - 0.1);
+    check(&marked(30), total(&plain) - 0.3);
+    check(&marked(255), total(&plain) - 1.0);
 }
 
 #[test]

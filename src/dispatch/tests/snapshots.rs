@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use base::{Caller, CityId, Millis, Point, Role, SessionId, TripId, UserId};
+use fleet::{Conduct, Misconduct};
 use proptest::prelude::*;
 use storage::Who;
 
@@ -11,7 +12,7 @@ use super::city::{City, Play, START, driver, north, search, seen, trip};
 use crate::board::Rules;
 use crate::eligibility::Standing;
 use crate::engine::tick_and_keep;
-use crate::model::{Decision, Outcome, Search, Seen, View};
+use crate::model::{Decision, Outcome, Part, Search, Seen, View};
 use crate::snapshot::store::{Kept, Row, of_trip, write};
 use crate::snapshot::{Snapshot, decode, rounds_of};
 use crate::strategy::{Strategy as Way, Swap};
@@ -113,9 +114,16 @@ fn a_batch_is_one_snapshot_and_holds_each_driver_once() {
 struct Restless<'a>(&'a City, AtomicI64);
 
 impl View for Restless<'_> {
-    fn drivers(&self, at: Point, radius_m: f64, limit: usize, out: &mut Vec<Seen>) {
+    fn drivers(
+        &self,
+        at: Point,
+        radius_m: f64,
+        limit: usize,
+        ahead: Duration,
+        out: &mut Vec<Seen>,
+    ) {
         let first = out.len();
-        self.0.drivers(at, radius_m, limit, out);
+        self.0.drivers(at, radius_m, limit, ahead, out);
         let later = self.1.fetch_add(1, Ordering::Relaxed);
         for seen in &mut out[first..] {
             seen.heard.0 -= later;
@@ -166,10 +174,12 @@ fn other_rules_decide_otherwise_and_that_is_seen() {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Ask(u128, f64),
+    Ahead(u128, u128, Part),
     End(u128, Outcome),
     Move(u128, f64, Standing),
     Choose(Way),
     Queue(u128, Option<u32>),
+    Mark(u128, Option<Conduct>),
     Wait(u64),
 }
 
@@ -184,12 +194,20 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (1_u128..=6, 0.0..4_000.0).prop_map(|(n, at)| Step::Ask(n, at)),
         2 => (1_u128..=6, 0_u16..4).prop_map(|(n, at)| Step::Ask(n, f64::from(at) * 1_000.0)),
+        2 => (1_u128..=6, 0_u128..=12, prop::sample::select(vec![Part::Drive, Part::StandBy]))
+            .prop_map(|(n, first, part)| Step::Ahead(n, first, part)),
         4 => (1_u128..=12, outcome).prop_map(|(n, outcome)| Step::End(n, outcome)),
         2 => (1_u128..=12, 0.0..9_000.0, standing).prop_map(|(n, at, how)| Step::Move(n, at, how)),
         1 => prop::sample::select(Way::ALL.to_vec()).prop_map(Step::Choose),
         1 => (1_u128..=12, prop::option::of(1_u32..9)).prop_map(|(n, place)| Step::Queue(n, place)),
+        1 => (1_u128..=12, prop::option::of(conduct())).prop_map(|(n, mark)| Step::Mark(n, mark)),
         4 => (1_u64..9_000).prop_map(Step::Wait),
     ]
+}
+
+fn conduct() -> impl Strategy<Value = Conduct> {
+    let reason = prop::sample::select(Misconduct::ALL.to_vec());
+    (reason, 1_u8..=100).prop_map(|(reason, penalty)| Conduct { reason, penalty })
 }
 
 proptest! {
@@ -209,6 +227,13 @@ proptest! {
                     let asked = Search { pickup: north(at), ..search(number, START) };
                     play.board.search(asked, play.now);
                 }
+                Step::Ahead(number, first, role) => {
+                    let (strategy, until) = (Some(Way::Scheduled), Some(play.now));
+                    let first = (first > 0).then(|| driver(first));
+                    let asked = search(number, START);
+                    let asked = Search { strategy, first, role, until, ..asked };
+                    play.board.search(asked, play.now);
+                }
                 Step::End(number, outcome) => {
                     play.end(number, outcome);
                 }
@@ -218,6 +243,7 @@ proptest! {
                 }
                 Step::Choose(way) => play.board.choose(CityId(1), way),
                 Step::Queue(number, place) => play.city.of(number).in_line = place,
+                Step::Mark(number, conduct) => play.city.of(number).conduct = conduct,
                 Step::Wait(ms) => play.now = play.now + Duration::from_millis(ms),
             }
             let (_, snapshots) = keep(&mut play);
@@ -264,6 +290,8 @@ fn what_is_written_is_read() {
     play.city.of(5).documents_until = Millis(i64::MAX);
     play.city.of(6).waiting_since = Millis(i64::MIN);
     play.city.of(7).in_line = Some(u32::MAX);
+    play.city.of(7).conduct = Some(Conduct { reason: Misconduct::Teleports, penalty: 255 });
+    play.city.of(8).conduct = Some(Conduct { reason: Misconduct::AcceptanceDrop, penalty: 0 });
     for _ in 0..3 {
         let (_, snapshots) = keep(&mut play);
         let bytes = Row::of(&snapshots[0]).body;
@@ -274,6 +302,49 @@ fn what_is_written_is_read() {
         play.now = play.now + Duration::from_secs(3);
         play.end_all(Outcome::Lost);
     }
+}
+
+#[test]
+fn a_driver_of_bad_conduct_is_asked_after_the_others_and_the_trace_says_why() {
+    let mut play = Play::new((1..=8).map(|number| seen(number, 300.0)).collect());
+    play.city.of(1).conduct = Some(Conduct { reason: Misconduct::Teleports, penalty: 30 });
+    play.city.of(2).conduct = Some(Conduct { reason: Misconduct::CherryPicking, penalty: 1 });
+    play.ask(1);
+    let (_, snapshots) = keep(&mut play);
+    assert_eq!(again(1, &snapshots[0]), "3 4 5 6 7 | 3 4 5 6 7 same");
+    let rounds = rounds_of(trip(1), &[kept(&snapshots[0], &Rules::default())]);
+    let of = |number| rounds[0].lines.iter().find(|line| line.driver == driver(number));
+    let (bad, good) = (of(1).expect("a line"), of(3).expect("a line"));
+    assert_eq!((bad.conduct, good.conduct), (Some(Misconduct::Teleports), None));
+    let (bad, good) = (bad.parts.expect("parts"), good.parts.expect("parts"));
+    assert!((bad.conduct + 0.3).abs() < 1e-6 && good.conduct.abs() < 1e-6);
+    assert!((good.total() - bad.total() - 0.3).abs() < 1e-5);
+}
+
+/// A round as the program before there was conduct wrote it: version 1, two drivers, one search.
+const OLD: &str = "\
+     0180a0abfef9620c66697273745f616363657074010000000000000000000000000000000102000000000000\
+     000000000000000000010000000000003e400000000000003f4002b75c076b123e400000000000003f400765\
+     636f6e6f6d790463617368904e000000c03eb009882700000000000000000002000000000000000000000000\
+     00000001190b36593a003e400000000000003f40110000009040cdcc4c3f6666663f00000080f0b252000000\
+     0000000000000000000000000232166cb274003e400000000000003f40110000009040cdcc4c3f6666663f00\
+     000080f0b25201000000000088b3408002020001021326010000000000000000000000000000000102000000\
+     00000000000000000000000001ffcf613f00000000000000000000000000000002f3c85f3f";
+
+#[test]
+fn what_an_older_program_wrote_is_read() {
+    let mut play = Play::new(queue(2));
+    play.ask(1);
+    let (_, snapshots) = keep(&mut play);
+    // It is written as before while nobody is marked: the program before reads it, too.
+    let written: String =
+        Row::of(&snapshots[0]).body.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(written, OLD);
+    let digits = |at: usize| u8::from_str_radix(&OLD[at..at + 2], 16).expect("two digits");
+    let old: Vec<u8> = (0..OLD.len()).step_by(2).map(digits).collect();
+    let read = decode(&old).expect("it is read");
+    assert_eq!(read, snapshots[0]);
+    assert_eq!(again(1, &read), "1 2 | 1 2 same");
 }
 
 #[tokio::test]

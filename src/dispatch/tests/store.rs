@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use base::{Caller, DriverId, Millis, Piasters, Role, SessionId, TripId, UserId};
+use fleet::Misconduct;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 use storage::{Db, Who};
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use super::city::START;
 use crate::board::Ended;
 use crate::eligibility::Gate;
-use crate::model::{Considered, OfferPlan, Outcome, Verdict};
+use crate::model::{Considered, OfferPlan, Outcome, Part, Verdict};
 use crate::score::Parts;
 use crate::store::{OfferRecord, write_lines, write_offers};
 use crate::trace::read as trace;
@@ -81,6 +82,7 @@ impl Books {
             eta_s: 240,
             bids: None,
             bid: None,
+            role: Part::Drive,
         }
     }
 
@@ -153,7 +155,8 @@ async fn the_trace_shows_verdict_score_parts_and_answer_to_admins_only() {
     books.write(&[OfferRecord::made(&plan)]).await;
     let plan = OfferPlan { bid: Some(Piasters(4_250)), ..plan };
     books.write(&[OfferRecord::made(&plan), end(&plan, Outcome::Accepted)]).await;
-    let parts = Parts { distance: 0.3, rating: 0.2, recent: -0.05, ..Parts::default() };
+    let parts =
+        Parts { distance: 0.3, rating: 0.2, recent: -0.05, conduct: -0.1, ..Parts::default() };
     let line = |driver, verdict, at: Millis| Considered {
         trip: plan.trip,
         at,
@@ -165,9 +168,11 @@ async fn the_trace_shows_verdict_score_parts_and_answer_to_admins_only() {
         eta_s: None,
         parts: None,
         in_line: None,
+        conduct: None,
     };
     let offered = Considered {
         in_line: Some(3),
+        conduct: Some(Misconduct::CherryPicking),
         score: Some(parts.total()),
         eta_s: Some(240),
         parts: Some(parts),
@@ -190,8 +195,12 @@ async fn the_trace_shows_verdict_score_parts_and_answer_to_admins_only() {
         })
         .collect();
     assert_eq!(words, ["offered 900 Some(240) accepted", "busy 900 None -"]);
-    assert_eq!((rows[0].at, rows[0].parts, rows[0].score), (START, Some(parts), Some(0.45)));
+    assert_eq!(
+        (rows[0].at, rows[0].parts, rows[0].score),
+        (START, Some(parts), Some(parts.total()))
+    );
     assert_eq!((rows[0].queue_place, rows[1].queue_place), (Some(3), None));
+    assert_eq!((rows[0].conduct, rows[1].conduct), (Some(Misconduct::CherryPicking), None));
     assert_eq!(rows[0].answered_at, Some(START + Duration::from_secs(5)));
     assert_eq!((rows[0].bid, rows[1].bid), (Some(Piasters(4_250)), None));
     assert!(trace(&books.db, &who(Role::Rider), plan.trip).await.expect("none").trace.is_empty());

@@ -9,9 +9,8 @@ use proptest::prelude::*;
 use super::city::{Play, driver, search, seen, trip};
 use crate::board::Rules;
 use crate::eligibility::Standing;
-use crate::model::{Decision, OfferPlan, Outcome};
+use crate::model::{Decision, OfferPlan, Outcome, Part, Search};
 use crate::strategy::Strategy as Way;
-use crate::wire::MatchingStatus;
 
 const DRIVERS: u128 = 9;
 const TRIPS: u128 = 5;
@@ -19,6 +18,8 @@ const TRIPS: u128 = 5;
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Search(u128),
+    /// Booked ahead, for a driver or one who stands by; somebody stood by before, or driver 0 did.
+    Ahead(u128, u128, Part),
     Stop(u128),
     /// The driver's open offer ends.
     End(u128, Outcome),
@@ -40,6 +41,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]);
     prop_oneof![
         3 => (1..=TRIPS).prop_map(Step::Search),
+        2 => (1..=TRIPS, 0..=DRIVERS, prop::sample::select(vec![Part::Drive, Part::StandBy]))
+            .prop_map(|(trip, first, part)| Step::Ahead(trip, first, part)),
         1 => (1..=TRIPS).prop_map(Step::Stop),
         6 => (1..=DRIVERS, outcome()).prop_map(|(d, o)| Step::End(d, o)),
         1 => (1..=TRIPS, 1..=DRIVERS, outcome()).prop_map(|(t, d, o)| Step::Rumour(t, d, o)),
@@ -72,17 +75,37 @@ impl Asked {
     }
 }
 
+/// Begins or updates a search of a trip. The last driver gave every trip back before.
+fn begin(play: &mut Play, asked: &mut Asked, mut search: Search) {
+    search.excluded.push(driver(DRIVERS));
+    let running = play.board.hunts.values().find(|hunt| hunt.search.trip == search.trip);
+    let anew = running.is_some_and(|hunt| {
+        let (was, is) = (hunt.search.role, search.role);
+        let over = hunt.over.is_some() && was == is;
+        over || (was, is) == (Part::StandBy, Part::Drive)
+    });
+    if anew {
+        asked.forget(play, search.trip);
+    }
+    play.board.search(search, play.now);
+}
+
+/// Is somebody wanted who stands by?
+fn wants_standby(play: &Play, trip: TripId) -> bool {
+    let mut hunts = play.board.hunts.values();
+    hunts.any(|hunt| hunt.search.trip == trip && hunt.search.role == Part::StandBy)
+}
+
 fn act(play: &mut Play, asked: &mut Asked, step: Step) {
     match step {
         Step::Search(number) => {
-            let mut search = search(number, super::city::START);
-            // The last driver gave every trip back before.
-            search.excluded.push(driver(DRIVERS));
-            let over = play.board.status(trip(number)) == Some(MatchingStatus::no_drivers());
-            if over {
-                asked.forget(play, trip(number));
-            }
-            play.board.search(search, play.now);
+            begin(play, asked, search(number, super::city::START));
+        }
+        Step::Ahead(number, first, role) => {
+            let strategy = Some(Way::Scheduled);
+            let (first, until) = ((first > 0).then(|| driver(first)), Some(play.now));
+            let asks = search(number, super::city::START);
+            begin(play, asked, Search { strategy, first, role, until, ..asks });
         }
         Step::Stop(number) => {
             play.board.stop(trip(number));
@@ -94,8 +117,10 @@ fn act(play: &mut Play, asked: &mut Asked, step: Step) {
             if matches!(outcome, Outcome::Declined | Outcome::Expired) {
                 asked.refuse(&plan);
             }
+            let found = outcome == Outcome::Accepted
+                || outcome == Outcome::StandsBy && wants_standby(play, plan.trip);
             play.end(number, outcome);
-            if outcome == Outcome::Accepted {
+            if found {
                 asked.forget(play, plan.trip);
             }
         }
@@ -104,8 +129,10 @@ fn act(play: &mut Play, asked: &mut Asked, step: Step) {
             if play.open.iter().any(known) {
                 return;
             }
+            let found = outcome == Outcome::Accepted
+                || outcome == Outcome::StandsBy && wants_standby(play, trip(of));
             play.board.offer_ended(trip(of), driver(number), outcome, play.now);
-            if outcome == Outcome::Accepted {
+            if found {
                 asked.forget(play, trip(of));
             }
         }

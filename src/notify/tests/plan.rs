@@ -51,6 +51,9 @@ fn each_kind_takes_its_ways() {
     let all = wishes(true, &[]);
     let everywhere = |kind, expected| check(kind, NOON, (2, true, &all), ALL, expected);
     everywhere(Kind::Offer, "push");
+    everywhere(Kind::TripBooked, "socket push");
+    everywhere(Kind::TripSoon, "socket push");
+    everywhere(Kind::ConfirmTrip, "socket push sms");
     everywhere(Kind::TripAccepted, "socket push");
     everywhere(Kind::TripArrived, "socket push sms");
     everywhere(Kind::TripStarted, "socket push");

@@ -35,6 +35,9 @@ fn all() -> Vec<News> {
     let (price, day) = (Piasters(4250), at("2026-12-03T19:05:00Z"));
     vec![
         News::Offer { price, pickup_eta_s: 170 },
+        News::TripBooked { at: day },
+        News::TripSoon { at: day },
+        News::ConfirmTrip { at: day, by: day },
         News::TripAccepted,
         News::TripArrived,
         News::TripStarted,
@@ -131,6 +134,30 @@ fn news_reads_well_in_both_languages() {
         document(at("2026-12-01T12:00:00Z")),
         "Your driving licence runs out today.",
         "تنتهي رخصة قيادتك اليوم.",
+    );
+}
+
+#[test]
+fn news_of_trips_ahead_names_their_time() {
+    let check = |news: News, english: &str, arabic: &str| {
+        assert_eq!(say(&news, &faces(), Language::En).1, english);
+        assert_eq!(say(&news, &faces(), Language::Ar).1, arabic);
+    };
+    let pickup = at("2026-12-03T19:05:00Z");
+    check(
+        News::TripBooked { at: pickup },
+        "We look for a driver shortly before your pickup on 3 December 2026 at 9:05 PM.",
+        "سنبحث لك عن سائق قبيل موعدك يوم ٣ ديسمبر ٢٠٢٦ الساعة ٩:٠٥ م.",
+    );
+    check(
+        News::TripSoon { at: pickup },
+        "Your pickup is at 9:05 PM. We are looking for your driver.",
+        "موعد رحلتك الساعة ٩:٠٥ م. نبحث لك عن سائق الآن.",
+    );
+    check(
+        News::ConfirmTrip { at: pickup, by: at("2026-12-03T19:00:00Z") },
+        "Confirm your pickup at 9:05 PM until 9:00 PM, or another driver gets it.",
+        "أكّد حضورك لرحلة الساعة ٩:٠٥ م قبل ٩:٠٠ م، وإلا ذهبت إلى سائق آخر.",
     );
 }
 

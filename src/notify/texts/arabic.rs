@@ -13,6 +13,21 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
             let away = speech.count(pickup_eta_s.div_ceil(60), Counted::Minutes);
             Text::new("رحلة جديدة", format!("{}، نقطة الالتقاء بعد {away}.", money(price)))
         }
+        News::TripBooked { at } => {
+            let (date, time) = (speech.date(*at), speech.time(*at));
+            let body = format!("سنبحث لك عن سائق قبيل موعدك يوم {date} الساعة {time}.");
+            Text::new("تم حجز رحلتك", body)
+        }
+        News::TripSoon { at } => {
+            let time = speech.time(*at);
+            let body = format!("موعد رحلتك الساعة {time}. نبحث لك عن سائق الآن.");
+            Text::new("اقترب موعد رحلتك", body)
+        }
+        News::ConfirmTrip { at, by } => {
+            let (time, until) = (speech.time(*at), speech.time(*by));
+            let body = format!("أكّد حضورك لرحلة الساعة {time} قبل {until}، وإلا ذهبت إلى سائق آخر.");
+            Text::new("هل ما زلت قادمًا؟", body)
+        }
         News::TripAccepted => accepted(faces),
         News::TripArrived => arrived(faces),
         News::TripStarted => Text::new("بدأت رحلتك", format!("{} يقود رحلتك الآن.", driver(faces))),

@@ -13,6 +13,23 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
             let away = speech.count(pickup_eta_s.div_ceil(60), Counted::Minutes);
             Text::new("New trip", format!("{}, pickup {away} away.", money(price)))
         }
+        News::TripBooked { at } => {
+            let (date, time) = (speech.date(*at), speech.time(*at));
+            let body =
+                format!("We look for a driver shortly before your pickup on {date} at {time}.");
+            Text::new("Your trip is booked", body)
+        }
+        News::TripSoon { at } => {
+            let time = speech.time(*at);
+            let body = format!("Your pickup is at {time}. We are looking for your driver.");
+            Text::new("Your trip is soon", body)
+        }
+        News::ConfirmTrip { at, by } => {
+            let (time, until) = (speech.time(*at), speech.time(*by));
+            let body =
+                format!("Confirm your pickup at {time} until {until}, or another driver gets it.");
+            Text::new("Do you still come?", body)
+        }
         News::TripAccepted => accepted(faces),
         News::TripArrived => arrived(faces),
         News::TripStarted => {

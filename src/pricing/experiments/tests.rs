@@ -120,6 +120,7 @@ fn a_rider_is_shown_booked_and_noted_at_one_variants_price() {
             pickup: booking.pickup,
             destination: booking.destination,
             stops: &[],
+            pickup_at: None,
             route: &way,
             tiers: &[(Tier::Economy, None)],
         };

@@ -32,6 +32,10 @@ INSERT INTO geofences (id, city_id, kind, name, corners)
 VALUES (gen_random_uuid(), 1, 'airport', 'Airport', '[[30, 31], [30, 32], [31, 31]]');
 INSERT INTO airport_queue (driver_id, fence_id, since)
 SELECT d.id, g.id, now() FROM (SELECT id FROM drivers LIMIT 1) d, geofences g;
+INSERT INTO driver_conduct (driver_id, reason, penalty, since, until)
+SELECT id, 'teleports', 30, now(), now() + interval '1 day' FROM drivers;
+INSERT INTO fraud_tracks (trip_id, driver_id, ended_at) SELECT id, driver_id, now() FROM trips;
+INSERT INTO fraud_prints (print, trip_id, ended_at) SELECT 1, id, now() FROM trips;
 INSERT INTO event_store SELECT 'trip', id, 1, 'TRIP_REQUESTED', '{}', now() FROM trips;
 INSERT INTO outbox (aggregate_type, aggregate_id, seq, event_type, payload, created_at)
 SELECT aggregate_type, aggregate_id, seq, event_type, payload, created_at FROM event_store;

@@ -85,6 +85,46 @@ async fn an_applied_migration_that_changed_is_refused() {
     assert!(migrate(&owner, "smartline_node").await.is_err());
 }
 
+/// The program before trips ahead knows one live trip per rider.
+#[tokio::test]
+async fn the_way_back_from_trips_ahead_waits_until_nobody_has_two() {
+    let db = testing::database().await;
+    let mut conn = testing::owner(&db).await;
+    conn.execute(
+        "INSERT INTO users (id, phone, name, role, password_hash)
+         VALUES ('00000000-0000-0000-0000-000000000001', '+201000000001', 'n', 'rider', 'x');
+         INSERT INTO trips (id, city_id, rider_id, status, payment_method, tier, strategy, version,
+           pickup_lat, pickup_lng, destination_lat, destination_lng, price, commission_bp,
+           quoted_distance_m, quoted_duration_s, requested_at, created_at, scheduled_at)
+         SELECT gen_random_uuid(), 1, '00000000-0000-0000-0000-000000000001', 'requested', 'cash',
+           'economy', way, 1, 30, 31, 30.1, 31, 5000, 1500, 8000, 1200, now(), now(), pickup
+         FROM (VALUES ('city', NULL), ('scheduled', now()), ('scheduled', now())) t (way, pickup)",
+    )
+    .await
+    .unwrap();
+    let again = conn.execute(
+        "INSERT INTO trips (id, city_id, rider_id, status, payment_method, tier, strategy, version,
+           pickup_lat, pickup_lng, destination_lat, destination_lng, price, commission_bp,
+           quoted_distance_m, quoted_duration_s, requested_at, created_at)
+         SELECT gen_random_uuid(), city_id, rider_id, status, payment_method, tier, strategy, 1,
+           30, 31, 30.1, 31, 5000, 1500, 8000, 1200, now(), now()
+         FROM trips WHERE scheduled_at IS NULL",
+    );
+    assert!(again.await.unwrap_err().to_string().contains("one_live_trip_per_rider"));
+    let owner = testing::owner_address(&db).await;
+    let refused = migrate_down(&owner, 28).await.unwrap_err().to_string();
+    assert!(refused.contains("end those first"), "{refused}");
+    conn.execute("UPDATE trips SET status = 'cancelled' WHERE scheduled_at IS NOT NULL")
+        .await
+        .unwrap();
+    migrate_down(&owner, 28).await.unwrap();
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM trips WHERE strategy = 'city'")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(left, 3);
+}
+
 async fn history_days(conn: &mut PgConnection) -> Vec<String> {
     sqlx::query_scalar(
         "SELECT right(relname, 8) FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
@@ -254,6 +294,15 @@ async fn hot_queries_use_their_indexes() {
          AND (created_at, id) < (now(), '00000000-0000-0000-0000-000000000fff') \
          ORDER BY created_at DESC, id DESC LIMIT 20",
         "trips_by_driver",
+    )
+    .await;
+    check(
+        Some(rider),
+        "SELECT scheduled_at FROM trips \
+         WHERE rider_id = '00000000-0000-0000-0000-000000000001' AND scheduled_at IS NOT NULL \
+         AND status IN ('scheduled', 'requested', 'accepted', 'arrived', 'started') \
+         ORDER BY scheduled_at",
+        "trips_ahead",
     )
     .await;
     check(

@@ -3,10 +3,11 @@
 use base::{Caller, CityId, Fault, Millis, PaymentMethod, Piasters, RiderId, Tier, TripId};
 use events::Once;
 use serde::Serialize;
-use storage::{Db, Tx, Who, at, breaks, fault, raised};
+use storage::{Db, Tx, Who, at, breaks, fault, millis, raised};
 use uuid::Uuid;
 
 use super::{Begin, draft, side};
+use crate::ahead::Ahead;
 use crate::event::TripEvent;
 use crate::model::{NewTrip, Passenger, Place, PriceArm, Status, Trip};
 use crate::refusal::{Refusal, TripError};
@@ -118,12 +119,17 @@ pub(crate) async fn create(
     }
     let (promo, card, arm) = (new.promo, new.card, new.arm);
     let rest = new.price - promo.map_or(Piasters::ZERO, |offer| offer.amount);
+    if let Some(pickup) = new.scheduled_at {
+        has_room_ahead_in_tx(&mut tx, new.rider, pickup, &begin.ahead).await?;
+    }
     let hold = match new.method {
         PaymentMethod::Wallet => ledger::hold_for(rest, funds.wallet).map_err(|short| {
             TripError::InsufficientBalance { available: short.available, price: short.price }
         })?,
         PaymentMethod::Cash | PaymentMethod::Card => Piasters::ZERO,
     };
+    // Nothing is held for days: that is done when the search begins.
+    let hold = if begin.status == Status::Scheduled { Piasters::ZERO } else { hold };
     let trip = draft(new, begin, hold);
     let event = TripEvent::first(&trip, side(caller));
     create_in_tx(&mut tx, &trip, &event).await?;
@@ -158,6 +164,33 @@ async fn unpaid_in_tx(tx: &mut Tx, rider: RiderId) -> Result<Piasters, Fault> {
     .await
     .map(Piasters)
     .map_err(fault)
+}
+
+/// Has the rider few enough trips ahead of him, and none about this time? Asked under his lock.
+async fn has_room_ahead_in_tx(
+    tx: &mut Tx,
+    rider: RiderId,
+    pickup: Millis,
+    ahead: &Ahead,
+) -> Result<(), TripError> {
+    let rows: Vec<jiff_sqlx::Timestamp> = sqlx::query_scalar(
+        "SELECT scheduled_at FROM trips WHERE rider_id = $1 AND scheduled_at IS NOT NULL \
+         AND status IN ('scheduled', 'requested', 'accepted', 'arrived', 'started') \
+         ORDER BY scheduled_at",
+    )
+    .bind(rider.0)
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    let mut booked = rows.into_iter().map(millis);
+    let near = |at: &Millis| at.after(pickup).max(pickup.after(*at)) < ahead.apart;
+    if let Some(at) = booked.clone().find(near) {
+        return Err(TripError::Overlaps { at });
+    }
+    match booked.nth(ahead.per_rider.saturating_sub(1) as usize) {
+        Some(_) => Err(TripError::TooManyAhead { limit: ahead.per_rider }),
+        None => Ok(()),
+    }
 }
 
 /// What the rider authorised pays for this trip from here on, and for no other.

@@ -205,7 +205,7 @@ async fn after_a_restart_every_live_trip_goes_on() {
     let mut adopted = HashSet::new();
     while let Ok(effect) = stand.effects.try_recv() {
         match effect {
-            Effect::NeedsDriver { trip } => needs.push(trip.id),
+            Effect::NeedsDriver { trip, .. } => needs.push(trip.id),
             Effect::Adopted { driver, .. } => {
                 adopted.insert(driver);
             }

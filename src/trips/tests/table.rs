@@ -78,6 +78,8 @@ fn show_tell(tell: &Tell) -> String {
     match tell {
         Tell::Event => "event".to_owned(),
         Tell::NeedsDriver => "needs_driver".to_owned(),
+        Tell::NeedsStandby => "needs_standby".to_owned(),
+        Tell::StandbyOver { driver } => format!("standby_over({})", driver.as_u128()),
         Tell::OfferEnded { driver, outcome } => format!("offer({} {outcome})", driver.as_u128()),
         Tell::Bid { bid, stands } => {
             format!("bid({} {} {stands})", bid.driver.as_u128(), bid.price)
@@ -362,10 +364,8 @@ fn a_queued_trip_waits_for_its_turn() {
 }
 
 #[test]
-fn a_scheduled_trip_is_searched_in_time() {
+fn a_scheduled_trip_is_called_off_and_not_offered() {
     let scheduled = after(Status::Scheduled);
-    assert_eq!(scheduled.due(), Some(at_s(3600 - 900)));
-    check(&scheduled, Command::Activate, 2700, "2 requested requested [event needs_driver]");
     check(&scheduled, cancel(Party::Rider(RIDER)), 10, "2 cancelled cancelled [event ended]");
     check(&scheduled, offer(1, 30).1, 10, "INVALID_TRANSITION {\"current\":\"scheduled\"}");
     check(&scheduled, accept(1), 10, "NOT_FOUND");

@@ -105,6 +105,10 @@ impl Scene {
                     format!("{}#{}@{}", event.event, event.seq, trip.version)
                 }
                 Effect::NeedsDriver { .. } => "needs_driver".to_owned(),
+                Effect::NeedsStandby { .. } => "needs_standby".to_owned(),
+                Effect::StandbyOver { driver, .. } => {
+                    format!("standby_over({})", driver.as_u128())
+                }
                 Effect::OfferEnded { driver, outcome, .. } => {
                     format!("offer({} {outcome})", driver.as_u128())
                 }

@@ -6,7 +6,8 @@ use base::{BasisPoints, OfferId, Piasters, RiderId, TripId, UserId};
 use proptest::prelude::*;
 
 use super::{RIDER, at_s, driver, pickup, point, state, trip};
-use crate::event::{TripEvent, evolve};
+use crate::AheadCommand;
+use crate::event::{EventName, TripEvent, evolve};
 use crate::model::{CancelReason, OfferOutcome, Party, PaymentStatus, Status, Trip};
 use crate::offers::BidTerms;
 use crate::rules::{Command, State, Step, Tell, step};
@@ -53,8 +54,19 @@ fn commands() -> impl Strategy<Value = Command> {
             driver: driver(n), distance_m, cash: None
         }),
         1 => (party, reason).prop_map(|(by, reason)| Command::Cancel { by, reason }),
-        1 => who.prop_map(|n| Command::Reassign { driver: driver(n) }),
+        1 => who.clone().prop_map(|n| Command::Reassign { driver: driver(n) }),
+        4 => (who, 0i64..4000, 0u8..4).prop_map(|(n, until, which)| ahead(n, until, which)),
     ]
+}
+
+fn ahead(n: u128, until_s: i64, which: u8) -> Command {
+    let driver = driver(n);
+    Command::Ahead(match which {
+        0 => AheadCommand::AskStandby { driver, until: at_s(until_s), round: 1 },
+        1 => AheadCommand::Confirm { driver },
+        2 => AheadCommand::Unconfirmed,
+        _ => AheadCommand::Silent { driver },
+    })
 }
 
 /// The offer of driver `n` is always called `n`.
@@ -94,7 +106,13 @@ fn lawful(
     prop_assert_eq!(new.version, old.version + 1);
     prop_assert_eq!(done.tells.first(), Some(&Tell::Event));
     prop_assert_eq!(done.tells.contains(&Tell::Ended), !new.status.is_live());
-    prop_assert!(new.status == Status::Requested || done.next.offers.is_empty());
+    let confirmed = record.event.event == EventName::Confirmed;
+    prop_assert!(new.status == Status::Requested || done.next.offers.is_empty() || confirmed);
+    // Who drives a trip does not stand by for it, and after its drive nobody does.
+    prop_assert!(done.next.standby.is_none_or(|driver| new.driver != Some(driver)));
+    prop_assert!(
+        done.next.standby.is_none() || matches!(new.status, Status::Requested | Status::Accepted)
+    );
     // T7: who is new on the trip was asked in time, or put there by name.
     if let (Some(winner), true) = (new.driver, new.driver != old.driver) {
         let reassigned = matches!(command, Command::Reassign { driver } if *driver == winner);
@@ -119,7 +137,11 @@ fn lawful(
             prop_assert_eq!((new.price, new.quoted_price), (old.price, old.quoted_price));
         }
     }
-    // Every open offer ends when the search ends.
+    // Every open offer ends when the search ends, and when who stands by is of no use.
+    if confirmed {
+        prop_assert_eq!(&done.next.offers, &before.offers);
+        return Ok(());
+    }
     let ended = done.tells.iter().filter(|tell| matches!(tell, Tell::OfferEnded { .. })).count();
     prop_assert_eq!(ended, before.offers.len());
     let winners = done

@@ -20,7 +20,7 @@ const RULES: &[(&str, &str)] = &[
     (
         "T2 a rider is on at most one immediate trip",
         "SELECT rider_id::text FROM trips WHERE status IN ('requested', 'accepted', 'arrived', 'started') \
-         GROUP BY rider_id HAVING count(*) > 1",
+         AND scheduled_at IS NULL GROUP BY rider_id HAVING count(*) > 1",
     ),
     (
         "T3 the winner of a trip changes only by an event that says so",
