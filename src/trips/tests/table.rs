@@ -364,7 +364,7 @@ fn a_queued_trip_waits_for_its_turn() {
     let lost = "3 driver_cancelled requested [event freed(1 gave_back) needs_driver]";
     check(&queued, silent(), 60, lost);
     let active = tell(queued, &[(200, Command::Activate)]);
-    check(&active, silent(), 230, "[]");
+    check(&active, silent(), 230, "3 - accepted by 1 []");
     // The free window begins now, however long it was queued.
     check(
         &active,
