@@ -453,6 +453,15 @@ impl Board {
         }
     }
 
+    /// The trip has this driver: its search is over, unless it goes on for one who is nearer than
+    /// him.
+    pub fn matched(&mut self, trip: TripId, driver: DriverId) {
+        let hunt = self.keys.get(&trip).and_then(|key| self.hunts.get(key));
+        if hunt.is_some_and(|hunt| hunt.promised.is_none_or(|found| found.driver != driver)) {
+            self.stop(trip);
+        }
+    }
+
     /// Takes an offer off the board. An accepted one ends the search, also when the offer itself
     /// had lapsed here: what is committed counts. So does a yes of one who stands by. Where drivers
     /// are swapped before the pickup the search goes on for a nearer one, until that one accepts,

@@ -93,18 +93,20 @@ pub(crate) fn look(
 ) -> Look {
     let search = &hunt.search;
     let radius_m = hunt.radius_m(preset, now);
+    // Who takes over from another is free now.
+    let chain = if hunt.promised.is_some() { Duration::ZERO } else { preset.chain };
     let verdict = |seen: &Seen| {
         let hold = match hunt.hold(seen.driver, now) {
             Hold::None if leases.holds(seen.driver) => Hold::Offer,
-            Hold::None if u64::from(left_s(seen)) > preset.chain.as_secs() => Hold::Driving,
+            Hold::None if u64::from(left_s(seen)) > chain.as_secs() => Hold::Driving,
             hold => hold,
         };
         gate(search, radius_m, seen, hold, now)
     };
-    gather(view, search, radius_m, rules.considered, preset.chain, seen);
+    gather(view, search, radius_m, rules.considered, chain, seen);
     if seen.len() >= rules.considered && !seen.iter().any(|seen| verdict(seen).is_ok()) {
         // The near ones all drive: in a busy city the free one is behind them.
-        gather(view, search, radius_m, rules.considered * 4, preset.chain, seen);
+        gather(view, search, radius_m, rules.considered * 4, chain, seen);
     }
     let can_be_asked = |seen: &Seen| seen.in_line.is_some() && verdict(seen).is_ok();
     // A rider who has a driver leaves the queue to the others.

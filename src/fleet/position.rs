@@ -251,11 +251,11 @@ impl Inner {
     }
 
     /// The meter of a trip that is over for its driver: stored soon. One who gave the trip back
-    /// leaves no track, the next driver begins his own; nor does one that was over before, unless it
+    /// leaves no track, nor who was taken over: the next driver begins his own; nor does one that was over before, unless it
     /// was driven after all.
     pub(crate) fn put_away(&self, trip: TripId, how: Finish) {
         if let Some((trip, meter)) = self.meters.remove(&trip)
-            && how != Finish::GaveBack
+            && !matches!(how, Finish::GaveBack | Finish::TakenOver)
             && (how != Finish::Stale || meter.lock().is_started())
         {
             self.closing.insert(trip, meter);

@@ -263,7 +263,11 @@ fn finish(
         }
         Phase::Busy { trip: driven, after: After::Nothing } if driven == trip => match how {
             Finish::Completed if rest_until > now => (Phase::Cooldown { until: rest_until }, None),
-            Finish::Completed | Finish::Freed | Finish::GaveBack | Finish::Stale => FREE,
+            Finish::Completed
+            | Finish::Freed
+            | Finish::TakenOver
+            | Finish::GaveBack
+            | Finish::Stale => FREE,
         },
         Phase::Offline
         | Phase::Available

@@ -208,7 +208,11 @@ impl Fleet {
         if drove && matches!(how, Finish::Completed | Finish::GaveBack) {
             inner.forget_place(&entry, &mut core, now);
         }
+        let waiting_since = core.waiting_since;
         inner.apply(&entry, &mut core, Command::Finish { trip, how, rest_until }, now).ok();
+        if drove && how == Finish::TakenOver {
+            core.waiting_since = waiting_since;
+        }
         if drove {
             inner.put_away(trip, how);
             inner.score(&entry, &mut core, Scored::Trip(how));

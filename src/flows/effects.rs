@@ -114,6 +114,10 @@ impl Flows {
                     self.pricing.requested(trip.pickup.at, event.at);
                 }
                 self.publish(&trip, &event);
+                // Nobody can be nearer than a driver who is there.
+                if matches!(trip.status, Status::Arrived | Status::Cancelled) {
+                    self.dispatch.stop(trip.id);
+                }
             }
             trips::Effect::NeedsDriver { trip, first } => self.search(trip, first, Part::Drive),
             trips::Effect::NeedsStandby { trip } => self.search(trip, None, Part::StandBy),
@@ -125,7 +129,7 @@ impl Flows {
                 self.end_offer(trip, driver, outcome);
             }
             trips::Effect::Bid { trip, bid, stands } => self.on_bid(&trip, &bid, stands),
-            trips::Effect::SearchOver { trip } => self.dispatch.stop(trip),
+            trips::Effect::SearchOver { trip } => self.end_search(trip),
             trips::Effect::Matched { trip, driver } => self.take_driver(&trip, driver),
             trips::Effect::Adopted { trip, driver } => self.adopt(trip, driver),
             trips::Effect::DriverFreed { trip, driver, how } => {
@@ -205,14 +209,26 @@ impl Flows {
             warn!(trip.id = %trip.id, driver.id = %driver, %refused, "fleet follows the commit");
             self.fleet.adopt(driver, trip.id);
         }
-        self.dispatch.stop(trip.id);
+        self.dispatch.matched(trip.id, driver);
+    }
+
+    /// Of a trip that has a driver dispatch is told which: it may look on for one who is nearer.
+    fn end_search(&self, trip: TripId) {
+        let live = self.trips.live(trip);
+        let is_matched = |trip: &Trip| {
+            trip.status == Status::Accepted && trip.scheduled_at.is_none() && !trip.is_queued()
+        };
+        if !live.is_some_and(|trip| is_matched(&trip)) {
+            self.dispatch.stop(trip);
+        }
     }
 
     fn free_driver(&self, trip: &Trip, driver: DriverId, how: Freed) {
         let finish = match how {
             Freed::Completed => Finish::Completed,
             Freed::GaveBack => Finish::GaveBack,
-            Freed::Cancelled | Freed::NoShow | Freed::TakenOver => Finish::Freed,
+            Freed::Cancelled | Freed::NoShow => Finish::Freed,
+            Freed::TakenOver => Finish::TakenOver,
         };
         if let Some(next) = self.fleet.finish(driver, trip.id, finish) {
             self.take_turn(next, driver);
@@ -413,6 +429,9 @@ const fn asks(plan: &OfferPlan) -> Command {
     let OfferPlan { offer, driver, until, round, eta_s, .. } = *plan;
     if matches!(plan.role, Part::StandBy) {
         return Command::Ahead(AheadCommand::AskStandby { driver, until, round });
+    }
+    if let Some(from) = plan.instead_of {
+        return Command::AskTakeOver { driver, from, until, round };
     }
     match plan.bids {
         None => Command::Offer { driver, until, round },

@@ -31,6 +31,7 @@ mod registry;
 mod replay;
 mod rules;
 mod store;
+mod swap;
 mod wire;
 mod writer;
 

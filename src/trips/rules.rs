@@ -21,7 +21,7 @@ use crate::offers::{
     Bid, BidStatus, BidTerms, Lease, accept, bid, decline, end_offer, expire, offer, pick,
 };
 use crate::refusal::Refusal;
-use crate::{card, cash};
+use crate::{card, cash, swap};
 
 // The table of `step` is read side by side: short names, for this file.
 use Command as C;
@@ -45,6 +45,13 @@ pub enum Command {
         until: Millis,
         round: u16,
         terms: BidTerms,
+    },
+    /// A driver who is nearer than `from`, whose trip it is, and may take it over.
+    AskTakeOver {
+        driver: DriverId,
+        from: DriverId,
+        until: Millis,
+        round: u16,
     },
     /// An asked driver's price, or another one in its place. Declining takes it back.
     Bid {
@@ -279,7 +286,10 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
         (Requested, C::Accept { driver }) => accept(state, *driver, None, now),
         (Requested, C::AcceptNext { driver, behind }) => accept(state, *driver, Some(*behind), now),
         (Requested, C::NoDrivers) => Ok(no_drivers(state, now)),
-        // While a driver is on his way, offers are to stand by should he not come.
+        // While a driver is on his way, offers are to stand by should he not come, or to take over.
+        (Accepted, C::AskTakeOver { driver, from, until, round }) => {
+            swap::ask(state, *driver, *from, *until, *round)
+        }
         (Accepted, command) if is_answer(state, command) => answer(state, command, now),
         (_, C::Ahead(command)) => ahead::step(state, *command, now),
         // The way of a trip.
@@ -317,7 +327,7 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
         | (Started | Completed | Cancelled | NoDrivers, C::Cancel { .. })
         | (
             Scheduled | Requested | Arrived | Started | Completed | Cancelled | NoDrivers,
-            C::Arrive { .. } | C::Reassign { .. },
+            C::Arrive { .. } | C::Reassign { .. } | C::AskTakeOver { .. },
         )
         | (
             Scheduled | Requested | Accepted | Started | Completed | Cancelled | NoDrivers,
@@ -353,6 +363,7 @@ fn out_of_place(state: &State, command: &Command) -> Result<Step, Refusal> {
         C::Cancel { by, .. } => Err(out_of_order(state, *by)),
         C::Offer { .. }
         | C::AskBid { .. }
+        | C::AskTakeOver { .. }
         | C::NoDrivers
         | C::Reassign { .. }
         | C::Activate
@@ -475,19 +486,28 @@ fn complete(
 
 fn reassign(state: &State, driver: DriverId, now: Millis) -> Result<Step, Refusal> {
     let previous = state.trip.driver;
+    let mut step = state.recorded(reassigned(state, driver, now)?, Party::System, None);
+    step.tells.extend(previous.map(|driver| Tell::DriverFreed { driver, how: Freed::TakenOver }));
+    step.tells.push(Tell::Matched { driver });
+    Ok(step)
+}
+
+/// The event by which the trip goes to another driver.
+pub(crate) fn reassigned(
+    state: &State,
+    driver: DriverId,
+    now: Millis,
+) -> Result<TripEvent, Refusal> {
+    let previous = state.trip.driver;
     if previous == Some(driver) || state.trip.excluded.contains(&driver) {
         return Err(Refusal::NotOfferable(driver));
     }
-    let event = TripEvent {
+    Ok(TripEvent {
         driver_id: Some(driver),
         previous_driver_id: previous,
         confirm_by: state.confirm_by(now),
         ..state.event(EventName::Reassigned, Status::Accepted, Side::System, now)
-    };
-    let mut step = state.recorded(event, Party::System, None);
-    step.tells.extend(previous.map(|driver| Tell::DriverFreed { driver, how: Freed::TakenOver }));
-    step.tells.push(Tell::Matched { driver });
-    Ok(step)
+    })
 }
 
 pub(crate) fn released(trip: &Trip) -> Option<TripMoney> {

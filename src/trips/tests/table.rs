@@ -16,7 +16,7 @@ pub(super) fn accept(n: u128) -> Command {
     Command::Accept { driver: driver(n) }
 }
 
-fn arrive(n: u128) -> Command {
+pub(super) fn arrive(n: u128) -> Command {
     Command::Arrive { driver: driver(n), at: Some(pickup()) }
 }
 
