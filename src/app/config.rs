@@ -161,8 +161,8 @@ pub struct ServeArgs {
     #[arg(long, env = "SMARTLINE_BID_CEILING", default_value_t = 150,
         value_parser = clap::value_parser!(u16).range(100..=500))]
     pub bid_ceiling: u16,
-    /// A rider who waits for his driver is given another one who is at least so many seconds nearer,
-    /// once, where drivers are found by batched; 0: never.
+    /// A rider who waits for his driver is given another one who is so many seconds nearer at
+    /// least, once, where drivers are found by batched; 0: never.
     #[arg(long, env = "SMARTLINE_SWAP_GAIN_S", default_value_t = 0,
         value_parser = clap::value_parser!(u16).range(0..=3_600))]
     pub swap_gain_s: u16,

@@ -263,6 +263,11 @@ impl Hunt {
         }
     }
 
+    /// How far ahead it plans with drivers who are busy: who takes over from another is free now.
+    pub(crate) fn chain(&self, preset: &Preset) -> Duration {
+        if self.promised.is_some() { Duration::ZERO } else { preset.chain }
+    }
+
     /// Is there somebody to look for: a driver, or one who is nearer than the one on his way?
     pub(crate) fn wants(&self, swap: Option<Swap>, now: Millis) -> Want {
         match (self.promised, swap) {

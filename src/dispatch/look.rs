@@ -92,9 +92,7 @@ pub(crate) fn look(
     now: Millis,
 ) -> Look {
     let search = &hunt.search;
-    let radius_m = hunt.radius_m(preset, now);
-    // Who takes over from another is free now.
-    let chain = if hunt.promised.is_some() { Duration::ZERO } else { preset.chain };
+    let (radius_m, chain) = (hunt.radius_m(preset, now), hunt.chain(preset));
     let verdict = |seen: &Seen| {
         let hold = match hunt.hold(seen.driver, now) {
             Hold::None if leases.holds(seen.driver) => Hold::Offer,

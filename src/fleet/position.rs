@@ -250,9 +250,9 @@ impl Inner {
         self.history.push(HistoryRow { driver, fix: *fix, trip, suspect });
     }
 
-    /// The meter of a trip that is over for its driver: stored soon. One who gave the trip back
-    /// leaves no track, nor who was taken over: the next driver begins his own; nor does one that was over before, unless it
-    /// was driven after all.
+    /// The meter of a trip that is over for its driver: stored soon. One who gave the trip back, or
+    /// was taken over, leaves no track: the next driver begins his own. Nor does one that was over
+    /// before, unless it was driven after all.
     pub(crate) fn put_away(&self, trip: TripId, how: Finish) {
         if let Some((trip, meter)) = self.meters.remove(&trip)
             && !matches!(how, Finish::GaveBack | Finish::TakenOver)

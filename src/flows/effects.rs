@@ -20,8 +20,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use trips::{
-    AheadCommand, BidTerms, Command, EventName, Freed, OfferOutcome, Side, Status, Trip, TripError,
-    TripEvent, TripEventView,
+    AheadCommand, BidTerms, Command, EventName, Freed, OfferOutcome, Side, Status, TakeOver, Trip,
+    TripError, TripEvent, TripEventView,
 };
 
 use crate::Flows;
@@ -299,8 +299,8 @@ impl Flows {
         }
     }
 
-    /// Fleet first (the driver is free, or about to be, and now leased), then the trip (still wants one), then the
-    /// push: each refusal undoes what came before it.
+    /// Fleet first (the driver is free, or about to be, and now leased), then the trip (still wants
+    /// one), then the push: each refusal undoes what came before it.
     async fn make_offer(&self, plan: OfferPlan) {
         let (trip, driver) = (plan.trip, plan.driver);
         if self.fleet.offer(driver, trip).is_err() {
@@ -431,7 +431,7 @@ const fn asks(plan: &OfferPlan) -> Command {
         return Command::Ahead(AheadCommand::AskStandby { driver, until, round });
     }
     if let Some(from) = plan.instead_of {
-        return Command::AskTakeOver { driver, from, until, round };
+        return Command::AskTakeOver(TakeOver { driver, from, until, round });
     }
     match plan.bids {
         None => Command::Offer { driver, until, round },

@@ -21,7 +21,8 @@ use crate::offers::{
     Bid, BidStatus, BidTerms, Lease, accept, bid, decline, end_offer, expire, offer, pick,
 };
 use crate::refusal::Refusal;
-use crate::{card, cash, swap};
+use crate::swap::{self, TakeOver};
+use crate::{card, cash};
 
 // The table of `step` is read side by side: short names, for this file.
 use Command as C;
@@ -46,13 +47,8 @@ pub enum Command {
         round: u16,
         terms: BidTerms,
     },
-    /// A driver who is nearer than `from`, whose trip it is, and may take it over.
-    AskTakeOver {
-        driver: DriverId,
-        from: DriverId,
-        until: Millis,
-        round: u16,
-    },
+    /// Dispatch asks a driver who is nearer than the one on his way.
+    AskTakeOver(TakeOver),
     /// An asked driver's price, or another one in its place. Declining takes it back.
     Bid {
         driver: DriverId,
@@ -287,9 +283,7 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
         (Requested, C::AcceptNext { driver, behind }) => accept(state, *driver, Some(*behind), now),
         (Requested, C::NoDrivers) => Ok(no_drivers(state, now)),
         // While a driver is on his way, offers are to stand by should he not come, or to take over.
-        (Accepted, C::AskTakeOver { driver, from, until, round }) => {
-            swap::ask(state, *driver, *from, *until, *round)
-        }
+        (_, C::AskTakeOver(asked)) => swap::ask(state, *asked),
         (Accepted, command) if is_answer(state, command) => answer(state, command, now),
         (_, C::Ahead(command)) => ahead::step(state, *command, now),
         // The way of a trip.
@@ -301,7 +295,6 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
             complete(state, *driver, *distance_m, *cash, now)
         }
         (Accepted, C::Reassign { driver }) => reassign(state, *driver, now),
-
         // Ends before the ride.
         (Scheduled | Requested, C::Cancel { by, reason }) => call_off(state, *by, *reason, now),
         (_, C::CancelSearch { rider }) => cancel_search(state, *rider, now),
@@ -327,7 +320,7 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
         | (Started | Completed | Cancelled | NoDrivers, C::Cancel { .. })
         | (
             Scheduled | Requested | Arrived | Started | Completed | Cancelled | NoDrivers,
-            C::Arrive { .. } | C::Reassign { .. } | C::AskTakeOver { .. },
+            C::Arrive { .. } | C::Reassign { .. },
         )
         | (
             Scheduled | Requested | Accepted | Started | Completed | Cancelled | NoDrivers,
@@ -363,7 +356,7 @@ fn out_of_place(state: &State, command: &Command) -> Result<Step, Refusal> {
         C::Cancel { by, .. } => Err(out_of_order(state, *by)),
         C::Offer { .. }
         | C::AskBid { .. }
-        | C::AskTakeOver { .. }
+        | C::AskTakeOver(_)
         | C::NoDrivers
         | C::Reassign { .. }
         | C::Activate

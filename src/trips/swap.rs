@@ -1,12 +1,12 @@
-//! A rider who waits for his driver is given one who is nearer: the other one is asked like anybody,
-//! and his yes takes the trip over.
+//! A rider who waits for his driver is given one who is nearer: that one is asked like anybody, and
+//! his yes takes the trip over.
 //!
 //! Part of the rules: decides, stores nothing, reads no clock. Who is worth asking, and how often,
 //! is dispatch's business.
 //!
 //! Guarantees:
-//! - the trip is its driver's until another one has said yes, and that one's from the same commit on;
-//! - once the driver is at the pickup, or has lost the trip, nobody can take it over (`swap` tests).
+//! - the trip is its driver's until another one has said yes, and that one's from that commit on;
+//! - once the driver is at the pickup, or has lost the trip, nobody takes it over (`swap` tests).
 
 use base::{DriverId, Millis};
 
@@ -15,6 +15,17 @@ use crate::offers;
 use crate::refusal::Refusal;
 use crate::rules::{State, Step, Tell, reassigned};
 
+/// Who is asked to take a trip over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakeOver {
+    pub driver: DriverId,
+    /// Whose trip it is.
+    pub from: DriverId,
+    /// The lease ends then, whatever happens.
+    pub until: Millis,
+    pub round: u16,
+}
+
 /// May it have another driver while one is on his way? A trip ahead has somebody who stands by
 /// instead, and one that waits for the end of another is nobody's way yet.
 pub(crate) fn may_change(state: &State) -> bool {
@@ -22,16 +33,12 @@ pub(crate) fn may_change(state: &State) -> bool {
     trip.status == Status::Accepted && trip.scheduled_at.is_none() && !trip.is_queued()
 }
 
-/// Dispatch asks a driver who is nearer than `from`.
-pub(crate) fn ask(
-    state: &State,
-    driver: DriverId,
-    from: DriverId,
-    until: Millis,
-    round: u16,
-) -> Result<Step, Refusal> {
-    let is_his = state.trip.driver == Some(from) && from != driver;
-    if !may_change(state) || !is_his {
+pub(crate) fn ask(state: &State, asked: TakeOver) -> Result<Step, Refusal> {
+    let TakeOver { driver, from, until, round } = asked;
+    if state.trip.status != Status::Accepted {
+        return Err(state.illegal());
+    }
+    if !may_change(state) || state.trip.driver != Some(from) || from == driver {
         return Err(Refusal::NotOfferable(driver));
     }
     offers::offer(state, driver, until, round, None)

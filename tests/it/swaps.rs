@@ -1,4 +1,4 @@
-//! Swap before pickup: a rider whose driver is far gets one who has come up nearer, once, and whoever
+//! Swap before pickup: a rider whose driver is far gets one who has come up nearer, once, and who
 //! loses a trip that way is free and as far ahead in line as before.
 
 use serde_json::{Value, json};

@@ -1,16 +1,15 @@
 //! A nearer driver takes a trip over, as a table.
 
-use base::DriverId;
-
 use super::table::{accept, after, cancel, check, tell};
 use super::{RIDER, at_s, driver};
 use crate::AheadCommand;
 use crate::model::{Party, Status};
 use crate::rules::{Command, State};
+use crate::swap::TakeOver;
 
 fn ask(n: u128, from: u128) -> Command {
-    let (driver, from): (DriverId, DriverId) = (driver(n), driver(from));
-    Command::AskTakeOver { driver, from, until: at_s(90), round: 2 }
+    let (driver, from) = (driver(n), driver(from));
+    Command::AskTakeOver(TakeOver { driver, from, until: at_s(90), round: 2 })
 }
 
 /// Accepted by 1, and 7 is asked to take over.
