@@ -418,7 +418,9 @@ impl Board {
         let mut hunt = match running {
             Some(hunt) if hunt.search.role != search.role && search.role == Part::StandBy => hunt,
             Some(hunt) if hunt.search.role != search.role => Hunt::new(search, now),
-            Some(hunt) if hunt.over.is_none() => Hunt { search, promised: None, ..hunt },
+            // Its driver is gone: what was asked for one who is nearer than him counts for nothing.
+            Some(hunt) if hunt.promised.is_some() => Hunt::new(search, now),
+            Some(hunt) if hunt.over.is_none() => Hunt { search, ..hunt },
             Some(_) | None => Hunt::new(search, now),
         };
         let way = self.ways.of(&hunt.search);
@@ -465,6 +467,19 @@ impl Board {
         if hunt.is_some_and(|hunt| hunt.promised.is_none_or(|found| found.driver != driver)) {
             self.stop(trip);
         }
+    }
+
+    /// Ends searches for a nearer driver that have nothing to gain any more.
+    pub(crate) fn end_late_swaps(&mut self, now: Millis) {
+        let swap = self.rules.presets.batched.swap;
+        let is_late = |hunt: &Hunt| {
+            hunt.promised.is_some()
+                && hunt.open.is_empty()
+                && hunt.wants(swap, now) == Want::Nothing
+        };
+        let late: Vec<TripId> =
+            self.hunts.values().filter(|hunt| is_late(hunt)).map(|hunt| hunt.search.trip).collect();
+        late.into_iter().for_each(|trip| self.stop(trip));
     }
 
     /// Takes an offer off the board. An accepted one ends the search, also when the offer itself

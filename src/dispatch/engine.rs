@@ -42,6 +42,7 @@ pub fn tick_timed(
     let mut out = Vec::new();
     if !board.is_mid_sweep() {
         out.extend(board.lapse(now).into_iter().map(Decision::Lapsed));
+        board.end_late_swaps(now);
         board.begin_sweep(now);
     }
     let mut slice = board.rules.slice.max(1);

@@ -167,7 +167,8 @@ impl Shadows {
     pub(crate) fn compare(&mut self, decision: &Decision, board: &Board) -> Option<Compared> {
         match decision {
             Decision::Offers { plans, .. } => {
-                let first = plans.first()?;
+                // A shadow looks for those who have nobody.
+                let first = plans.first().filter(|plan| plan.instead_of.is_none())?;
                 let shadow = self.0.get_mut(&board.city_of(first.trip)?)?;
                 Some(shadow.beside(first, plans.len()))
             }

@@ -303,7 +303,7 @@ impl Flows {
     /// one), then the push: each refusal undoes what came before it.
     async fn make_offer(&self, plan: OfferPlan) {
         let (trip, driver) = (plan.trip, plan.driver);
-        if self.fleet.offer(driver, trip).is_err() {
+        if self.is_as_near(&plan) || self.fleet.offer(driver, trip).is_err() {
             self.dispatch.offer_ended(trip, driver, Outcome::Lost);
             return;
         }
@@ -329,11 +329,26 @@ impl Flows {
         }
     }
 
-    /// A search that outlived its trip ends here; one whose trip could not be asked goes on.
+    /// Has the driver whom this one would take the trip over from come as near to the pickup
+    /// meanwhile? When he will be there was reckoned when he was asked.
+    fn is_as_near(&self, plan: &OfferPlan) -> bool {
+        let from = plan.instead_of.and_then(|from| self.fleet.position(from));
+        let pickup = self.trips.live(plan.trip).map(|trip| trip.pickup.at);
+        from.zip(pickup)
+            .is_some_and(|((at, _), pickup)| at.distance_m(pickup) <= f64::from(plan.distance_m))
+    }
+
+    /// A search that outlived its trip ends here; one whose trip could not be asked goes on, and so
+    /// does one for a driver who is nearer.
     fn stop_if_over(&self, trip: TripId) {
-        let live = self.trips.live(trip);
-        if live.is_none_or(|trip| trip.status != Status::Requested) {
-            self.dispatch.stop(trip);
+        match self.trips.live(trip) {
+            Some(live) if live.status == Status::Requested => {}
+            Some(live) if live.status == Status::Accepted => {
+                if let Some(driver) = live.driver {
+                    self.dispatch.matched(trip, driver);
+                }
+            }
+            Some(_) | None => self.dispatch.stop(trip),
         }
     }
 

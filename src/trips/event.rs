@@ -301,7 +301,6 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
             trip.accepted_at = Some(event.at);
             trip.queued_behind = None;
             trip.confirm_by = event.confirm_by;
-            trip.excluded.extend(event.previous_driver_id);
         }
         EventName::NoDrivers => {}
     }

@@ -480,6 +480,9 @@ fn complete(
 fn reassign(state: &State, driver: DriverId, now: Millis) -> Result<Step, Refusal> {
     let previous = state.trip.driver;
     let mut step = state.recorded(reassigned(state, driver, now)?, Party::System, None);
+    let was_asked = state.offers.iter().any(|lease| lease.driver == driver);
+    let outcome = OfferOutcome::Revoked;
+    step.tells.extend(was_asked.then_some(Tell::OfferEnded { driver, outcome }));
     step.tells.extend(previous.map(|driver| Tell::DriverFreed { driver, how: Freed::TakenOver }));
     step.tells.push(Tell::Matched { driver });
     Ok(step)

@@ -27,10 +27,12 @@ pub struct TakeOver {
 }
 
 /// May it have another driver while one is on his way? A trip ahead has somebody who stands by
-/// instead, and one that waits for the end of another is nobody's way yet.
+/// instead, one that waits for the end of another is nobody's way yet, and where its rider picked a
+/// bid he chose who drives him.
 pub(crate) fn may_change(state: &State) -> bool {
     let trip = &state.trip;
-    trip.status == Status::Accepted && trip.scheduled_at.is_none() && !trip.is_queued()
+    let is_on_his_way = trip.status == Status::Accepted && !trip.is_queued();
+    is_on_his_way && trip.scheduled_at.is_none() && trip.quoted_price.is_none()
 }
 
 pub(crate) fn ask(state: &State, asked: TakeOver) -> Result<Step, Refusal> {

@@ -121,6 +121,25 @@ async fn a_no_of_the_nearer_one_leaves_all_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_driver_who_gives_the_trip_back_while_another_is_asked_leaves_it_to_be_searched() {
+    let server = server().await;
+    let mut scene = Scene::set(&server).await;
+    let path = format!("/trips/{}/cancel", scene.trip);
+    scene.far.0.post(&path, json!({"reason": "vehicle_problem"})).await.data();
+    // What he was asked was to take it over: that is over, and he is asked to drive it.
+    let late = answer(&mut scene.near.1, &scene.trip, "accept").await;
+    if late["type"] != "ack" {
+        scene.near.1.next("offer").await;
+        assert_eq!(answer(&mut scene.near.1, &scene.trip, "accept").await["type"], "ack");
+    }
+    scene.is_driven_by(&scene.near.0).await;
+    scene.is_driven_to_its_end().await;
+    is_free(&scene.far.0).await;
+    no_lease_is_left(&server, &[scene.far.0, scene.near.0]).await;
+    server.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_drivers_arrival_and_a_nearer_ones_yes_leave_one_of_the_two() {
     let server = server().await;
     for round in 0..4 {

@@ -44,8 +44,6 @@ fn nobody_is_asked_to_take_over_from_who_has_it_not() {
     check(&asked(), ask(7, 1), 21, "NOT_OFFERED");
     let changed = tell(asked(), &[(30, accept(7))]);
     check(&changed, ask(8, 1), 31, "NOT_OFFERED");
-    // Who lost it to a nearer one doesn't get it back from him.
-    check(&changed, ask(1, 7), 31, "NOT_OFFERED");
     check(&after(Status::Arrived), ask(7, 1), 70, "INVALID_TRANSITION {\"current\":\"arrived\"}");
     check(
         &after(Status::Requested),
