@@ -242,8 +242,8 @@ impl Fleet {
         }
     }
 
-    /// For what his score is lowered from now on; nothing for who is not known here. The rest of him
-    /// stays: it may be newer here than in the database.
+    /// For what his score is lowered from now on; nothing for who is not known here. The rest of
+    /// him stays: it may be newer here than in the database.
     pub fn set_conduct(&self, driver: DriverId, marks: Vec<ConductMark>) {
         if let Some(entry) = self.inner().roster.find(driver)
             && let Some(facts) = entry.core.lock().facts.as_mut()

@@ -114,10 +114,8 @@ impl Flows {
                 continue;
             }
             let rows = fleet::history_in_tx(&mut tx, &[driver], started, ended).await?;
-            let (of_trip, started) = (
-                rows.iter().filter(|row| row.trip == Some(trip)),
-                HashMap::from([(trip, started)]),
-            );
+            let of_trip = rows.iter().filter(|row| row.trip == Some(trip));
+            let started = HashMap::from([(trip, started)]);
             let spots: Vec<Spot> = of_trip.map(|row| spot(row, &started)).collect();
             let drive = Drive { trip, driver, ended, spots: &spots };
             self.fraud.keep_track_in_tx(&mut tx, &drive).await?;

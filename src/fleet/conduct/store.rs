@@ -99,8 +99,8 @@ pub(crate) async fn marks(db: &Db, driver: DriverId) -> Result<Vec<ConductMark>,
 
 type MarkRow = (String, i16, jiff_sqlx::Timestamp, jiff_sqlx::Timestamp);
 
-// One of each second, so that a flood of them hides nothing that comes after it; and the one that no
-// car could have driven to, so that it isn't hidden behind another of its second.
+// One of each second, so that a flood of them hides nothing that comes after it; and the one that
+// no car could have driven to, so that it isn't hidden behind another of its second.
 pub(crate) const HISTORY: &str = "
 SELECT a.id AS driver_id, h.lat, h.lng, h.heading, h.speed_kmh, h.accuracy_m, h.recorded_at,
        h.trip_id, h.suspect

@@ -157,8 +157,8 @@ async fn a_replayed_track_is_found_and_nothing_beside_it() {
     assert_eq!(stand.compared().await, [""; 0]);
     stand.keep(200, mona, START, &track(2)[4..]).await;
     assert_eq!(stand.compared().await, ["2: 200 of 102"]);
-    // A look twice says the same again, should the first have come to nothing; a track is kept once,
-    // whatever comes for it later.
+    // A look twice says the same again, should the first have come to nothing; a track is kept
+    // once, whatever comes for it later.
     stand.keep(200, mona, START, &track(3)).await;
     assert_eq!(stand.compared().await, ["2: 200 of 102"]);
     let mut tx = stand.db.begin(&Who::System).await.expect("a transaction");
