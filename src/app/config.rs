@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use base::BasisPoints;
 use clap::{Args, ValueEnum};
-use dispatch::DispatchConfig;
+use dispatch::{DispatchConfig, Swap};
 use fleet::{FenceTerms, FleetConfig};
 use fraud::{FraudConfig, Thresholds};
 use ops::Rates;
@@ -161,6 +161,11 @@ pub struct ServeArgs {
     #[arg(long, env = "SMARTLINE_BID_CEILING", default_value_t = 150,
         value_parser = clap::value_parser!(u16).range(100..=500))]
     pub bid_ceiling: u16,
+    /// A rider who waits for his driver is given another one who is so many seconds nearer at
+    /// least, once, where drivers are found by batched; 0: never.
+    #[arg(long, env = "SMARTLINE_SWAP_GAIN_S", default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(0..=3_600))]
+    pub swap_gain_s: u16,
     /// What one tick of a city's search for drivers may take, milliseconds. A city that wants more
     /// does without something, in steps: longer_windows, simple_distance, queued; and comes back.
     #[arg(long, env = "SMARTLINE_DISPATCH_BUDGET_MS", default_value_t = 200,
@@ -266,6 +271,10 @@ impl ServeArgs {
         if let Some(bids) = &mut config.rules.presets.broadcast_bid.bids {
             bids.floor = percent(self.bid_floor);
             bids.ceiling = percent(self.bid_ceiling);
+        }
+        if self.swap_gain_s > 0 {
+            let gain = Duration::from_secs(self.swap_gain_s.into());
+            config.rules.presets.batched.swap = Some(Swap { gain });
         }
         config.rules.relief.budget = Duration::from_millis(self.dispatch_budget_ms.into());
         config

@@ -263,6 +263,11 @@ impl Hunt {
         }
     }
 
+    /// How far ahead it plans with drivers who are busy: who takes over from another is free now.
+    pub(crate) fn chain(&self, preset: &Preset) -> Duration {
+        if self.promised.is_some() { Duration::ZERO } else { preset.chain }
+    }
+
     /// Is there somebody to look for: a driver, or one who is nearer than the one on his way?
     pub(crate) fn wants(&self, swap: Option<Swap>, now: Millis) -> Want {
         match (self.promised, swap) {
@@ -449,6 +454,15 @@ impl Board {
     pub fn stop_standby(&mut self, trip: TripId) {
         let hunt = self.keys.get(&trip).and_then(|key| self.hunts.get(key));
         if hunt.is_some_and(|hunt| hunt.search.role == Part::StandBy) {
+            self.stop(trip);
+        }
+    }
+
+    /// The trip has this driver: its search is over, unless it goes on for one who is nearer than
+    /// him.
+    pub fn matched(&mut self, trip: TripId, driver: DriverId) {
+        let hunt = self.keys.get(&trip).and_then(|key| self.hunts.get(key));
+        if hunt.is_some_and(|hunt| hunt.promised.is_none_or(|found| found.driver != driver)) {
             self.stop(trip);
         }
     }

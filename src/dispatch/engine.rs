@@ -218,6 +218,7 @@ pub(crate) fn make_round<'a>(
             bids,
             bid: None,
             role: hunt.search.role,
+            instead_of: hunt.promised.map(|promised| promised.driver),
         };
         ranked.verdict = Verdict::Offered;
         leases.grant(plan.clone());

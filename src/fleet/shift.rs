@@ -64,6 +64,19 @@ impl Fleet {
         self.inner().roster.find(driver)?.core.lock().phase.trip()
     }
 
+    /// The trip that he has accepted and drives after that one.
+    pub fn next_of(&self, driver: DriverId) -> Option<TripId> {
+        self.inner().roster.find(driver)?.core.lock().phase.next()
+    }
+
+    /// May he be sent to a rider, as far as this node knows? Yes while nothing else is known.
+    pub fn may_work(&self, driver: DriverId) -> bool {
+        let inner = self.inner();
+        let Some(entry) = inner.roster.find(driver) else { return true };
+        let core = entry.core.lock();
+        core.facts.as_ref().is_none_or(|facts| facts.may_work(inner.clock.now()).is_ok())
+    }
+
     /// His newest accepted position and when it came in, however old.
     pub fn position(&self, driver: DriverId) -> Option<(Point, Millis)> {
         let entry = self.inner().roster.find(driver)?;
@@ -193,10 +206,14 @@ impl Fleet {
         let drove = core.phase.trip() == Some(trip);
         let was_next = core.phase.next() == Some(trip);
         let rest_until = inner.rest_until(&core, now);
-        if drove && how != Finish::Freed {
+        if drove && matches!(how, Finish::Completed | Finish::GaveBack) {
             inner.forget_place(&entry, &mut core, now);
         }
+        let waiting_since = core.waiting_since;
         inner.apply(&entry, &mut core, Command::Finish { trip, how, rest_until }, now).ok();
+        if drove && how == Finish::TakenOver {
+            core.waiting_since = waiting_since;
+        }
         if drove {
             inner.put_away(trip, how);
             inner.score(&entry, &mut core, Scored::Trip(how));
