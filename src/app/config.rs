@@ -13,7 +13,7 @@ use base::BasisPoints;
 use clap::{Args, ValueEnum};
 use dispatch::{DispatchConfig, Swap};
 use fleet::{FenceTerms, FleetConfig};
-use fraud::Thresholds;
+use fraud::{FraudConfig, Thresholds};
 use ops::Rates;
 use secrecy::SecretString;
 use trips::{Ahead, TripsConfig};
@@ -191,11 +191,15 @@ pub struct ServeArgs {
     /// their defaults: velocity.flag, velocity.hold, velocity.block, amount.times, amount.history,
     /// deposit.percent, deposit.least, circular.flag, circular.hold, circular.metres, device.flag,
     /// device.hold, failures.hold, failures.block, refused.flag, refused.hold, remember.days,
-    /// teleports.flag, teleports.hold, frozen.flag, frozen.hold, frozen.trip, replay.flag,
+    /// teleports.flag, frozen.flag, frozen.hold, frozen.trip, replay.flag,
     /// replay.hold, replay.block, cherry.percent, cherry.offers, trend.percent, trend.offers,
     /// penalty.choosing, penalty.trend, penalty.spoofing, penalty.days.
     #[arg(long, env = "SMARTLINE_FRAUD")]
     pub fraud: Option<Thresholds>,
+    /// Look at how drivers drive and which offers they take, and open cases. `off` until every node
+    /// runs this version: the one before can't read such cases.
+    #[arg(long, env = "SMARTLINE_CONDUCT", value_enum, default_value = "on")]
+    pub conduct: Switch,
     #[command(flatten)]
     pub providers: ProviderArgs,
     #[command(flatten)]
@@ -289,6 +293,14 @@ impl ServeArgs {
         TripsConfig { ahead, ..TripsConfig::default() }
     }
 
+    /// How accounts are looked at.
+    pub fn fraud(&self) -> FraudConfig {
+        let mut config = FraudConfig::default();
+        config.thresholds = self.fraud.unwrap_or(config.thresholds);
+        config.watches_driving = self.conduct == Switch::On;
+        config
+    }
+
     /// How the fleet is kept.
     pub fn fleet(&self) -> FleetConfig {
         let seconds = |seconds: u16| Duration::from_secs(seconds.into());
@@ -367,6 +379,15 @@ mod tests {
             fraud::Threshold::ALL.iter().map(|threshold| threshold.name()).collect();
         assert!(help.contains(&names.join(",")), "{help}");
         assert_eq!(parse(&["--fraud", "velocity.hold=3"]).fraud, "velocity.hold=3".parse().ok());
+    }
+
+    #[test]
+    fn drivers_are_looked_at_unless_it_is_switched_off() {
+        assert_eq!(parse(&[]).fraud(), FraudConfig::default());
+        assert!(parse(&["--conduct", "on"]).fraud().watches_driving);
+        assert!(!parse(&["--conduct", "off"]).fraud().watches_driving);
+        let example = include_str!("../../.env.example");
+        assert!(example.lines().any(|line| line == "#SMARTLINE_CONDUCT=on"));
     }
 
     #[test]

@@ -206,7 +206,10 @@ impl Inner {
             Verdict::Suspect => self.count.suspect.increment(1),
         }
         let distance_m = measure(&core, &fix, verdict);
-        self.remember(entry.driver, &mut core, &fix, verdict);
+        // Of a time that is made up nobody can say how fast he came there.
+        if !(admitted.from_future && verdict == Verdict::Suspect) {
+            self.remember(entry.driver, &mut core, &fix, verdict);
+        }
         let live = matches!(verdict, Verdict::Live | Verdict::Moved);
         let (trip, timestamp) = (core.phase.trip(), fix.timestamp);
         Ok(Ingested { trip, live, distance_m, timestamp })

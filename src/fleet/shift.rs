@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base::{DriverId, Fault, Millis, Piasters, Point, TripId, limits};
 
+use crate::conduct::{ConductMark, store as marks};
 use crate::fleet::{Fleet, Inner, Scored};
 use crate::model::{
     Count, DriverBrief, DriverFacts, Finish, Fix, FixError, FleetError, OnDuty, State,
@@ -256,6 +257,25 @@ impl Fleet {
         {
             facts.balance = balance;
         }
+    }
+
+    /// For what his score is lowered from now on; nothing for who is not known here. The rest of
+    /// him stays: it may be newer here than in the database.
+    pub fn set_conduct(&self, driver: DriverId, marks: Vec<ConductMark>) {
+        if let Some(entry) = self.inner().roster.find(driver)
+            && let Some(facts) = entry.core.lock().facts.as_mut()
+        {
+            facts.conduct = marks;
+        }
+    }
+
+    /// Reads his marks again, if he is known here. Another node reads them with his next shift.
+    pub async fn reload_conduct(&self, driver: DriverId) -> Result<(), Fault> {
+        if self.inner().roster.find(driver).is_some() {
+            let marks = marks::marks(&self.inner().db, driver).await?;
+            self.set_conduct(driver, marks);
+        }
+        Ok(())
     }
 
     /// Takes what the database knows of him. Who may not work any more goes offline, unless he is

@@ -54,6 +54,6 @@ pub use refusal::{Refusal, TripError};
 pub use registry::{Filter, Page, Trips, TripsConfig};
 pub use replay::{Replayed, replay, replay_all};
 pub use rules::{ARRIVED_WITHIN_M, Command};
-pub use store::{DrivenTrip, driven_in_tx};
+pub use store::{DrivenTrip, driven_in_tx, started_in_tx};
 pub use swap::TakeOver;
 pub use wire::{DriverCard, StatusView, TripEventView, TripList, TripView, VehicleCard};
