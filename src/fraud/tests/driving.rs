@@ -291,7 +291,7 @@ enum Counted {
 /// second one like him lets pass what he doesn't want instead of declining it.
 fn among_others(seed: u64, counted: Counted) -> Vec<Answer> {
     let dice = Dice::seeded(seed);
-    let (willing, ignores) = (0.4 + 0.5 * dice.unit(), seed % 2 == 0);
+    let (willing, ignores) = (0.4 + 0.5 * dice.unit(), seed.is_multiple_of(2));
     let mut answers = Vec::new();
     for hour in (0..16 * 24).flat_map(|hour| [hour; 4]) {
         let dear = dice.unit() < 0.85;
