@@ -14,8 +14,9 @@ use crate::model::{Seen, View};
 /// Faster than anybody comes to his drop-off, metres of air per second: who is farther than that
 /// from it needs no way looked up.
 const FASTEST_MPS: f64 = 25.0;
-/// Drivers near the end of a trip whom one look takes in beside the others.
-const FINISHING: usize = 64;
+/// One of so many drivers whom a look takes in may be near the end of a trip: the others' places
+/// are for those who are free.
+const FINISHING: usize = 4;
 /// Ways to drop-offs that are kept until all are forgotten.
 const WAYS: usize = 16_384;
 
@@ -67,7 +68,7 @@ impl View for LiveView {
     ) {
         let mut ending = HashSet::new();
         if !ahead.is_zero() {
-            for finishing in self.fleet.finishing(at, radius_m, FINISHING.min(limit)) {
+            for finishing in self.fleet.finishing(at, radius_m, limit / FINISHING) {
                 let Some(left_s) = self.left_s(&finishing, ahead) else { continue };
                 ending.insert(finishing.candidate.driver);
                 out.push(seen(finishing.candidate, Standing::Finishing { left_s }));
