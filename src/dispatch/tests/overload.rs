@@ -239,12 +239,12 @@ fn what_is_decided_under_each_step_is_decided_again() {
     for way in [Strategy::FirstAccept, Strategy::Sequential, Strategy::Batched] {
         let mut rules = rules();
         rules.presets.batched.swap = Some(Swap::default());
-        let drivers = (1..=150).map(|n| seen(n, 20.0 + n as f64 * 30.0)).collect::<Vec<_>>();
+        let drivers = (1..=80).map(|n| seen(n, 20.0 + n as f64 * 30.0)).collect::<Vec<_>>();
         let mut play = Play::with(rules.clone(), drivers);
         let (mut seen_steps, mut asked) = (BTreeSet::new(), 0);
-        for second in 0..90_u32 {
+        for second in 0..60_u32 {
             play.at(f64::from(second));
-            if second % 2 == 0 && second < 40 {
+            if second % 2 == 0 && second < 24 {
                 ask(&mut play, asked + 1..=asked + 60, way);
                 asked += 60;
             }
