@@ -278,8 +278,8 @@ impl Desk {
         }
     }
 
-    /// When nothing wakes the loop: then, or before that when an overloaded city has its tick, which
-    /// the last sweep may have skipped.
+    /// When nothing wakes the loop: then, or before that when an overloaded city has its tick,
+    /// which the last sweep may have skipped.
     fn next_sweep(&self, latest: tokio::time::Instant) -> tokio::time::Instant {
         let next = self.0.board.lock().next_tick();
         let rest = next.map(|next| next.after(self.0.clock.now()));

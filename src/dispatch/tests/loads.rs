@@ -218,8 +218,8 @@ proptest! {
             changes += usize::from(step != last);
             last = step;
         }
-        // Up once, and then a step down every 160 s, up to three each after 10, 20, 40 and 80 s, and
-        // up again: less than a swing a minute, which would be 120.
+        // Up once, and then a step down every 160 s, up to three each after 10, 20, 40 and 80 s,
+        // and up again: less than a swing a minute, which would be 120.
         prop_assert!(changes <= 3 + 2 * (3 * 4 + 3_600 / 160), "{changes} changes in an hour");
     }
 }

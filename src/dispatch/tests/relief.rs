@@ -1,5 +1,5 @@
-//! A city that does with less: whose turn it is in its lines, what it does without, and how it comes
-//! back under a load that it carries.
+//! A city that does with less: whose turn it is in its lines, what it does without, and how it
+//! comes back under a load that it carries.
 
 use std::time::Duration;
 
