@@ -68,6 +68,8 @@ enum Subject {
     Sockets,
     /// From the commit of a trip's change to its rider and driver.
     Commits,
+    /// Prices along roads, asked for over REST.
+    Estimates,
     /// One client floods the server: what do the others feel?
     Flood,
     /// All of them, one after another, without the soak.
@@ -132,7 +134,11 @@ fn start() -> anyhow::Result<bool> {
         }
         Subject::Attack(order) => return sockets::attack::carry_out(order).map(|()| true),
         Subject::Index | Subject::Durable | Subject::Jobs | Subject::Sockets => {}
-        Subject::Commits | Subject::Flood | Subject::Dispatch | Subject::All => {}
+        Subject::Commits
+        | Subject::Estimates
+        | Subject::Flood
+        | Subject::Dispatch
+        | Subject::All => {}
         Subject::Roads | Subject::Postings { .. } | Subject::Soak { .. } => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -184,6 +190,9 @@ async fn run(subject: Subject, options: &Options) -> anyhow::Result<bool> {
     }
     if all || matches!(subject, Subject::Commits) {
         good &= shown("commits", Box::pin(sockets::commits(options)).await?, options)?;
+    }
+    if all || matches!(subject, Subject::Estimates) {
+        good &= shown("estimates", Box::pin(sockets::estimates(options)).await?, options)?;
     }
     if all || matches!(subject, Subject::Flood) {
         good &= shown("flood", Box::pin(sockets::flood(options)).await?, options)?;

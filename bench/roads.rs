@@ -173,7 +173,8 @@ struct Table {
 }
 
 /// Places by roads, both ends of every pair that the tests compare.
-fn places() -> anyhow::Result<Vec<Point>> {
+/// Places on roads of Monaco.
+pub(crate) fn places() -> anyhow::Result<Vec<Point>> {
     let file = Path::new(DATA).join("monaco_osrm.csv");
     let csv = fs::read_to_string(&file).with_context(|| format!("{}", file.display()))?;
     let mut places = Vec::new();

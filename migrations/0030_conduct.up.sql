@@ -51,6 +51,9 @@ CREATE TABLE driver_conduct (
   CONSTRAINT conduct_passes CHECK (until > since)
 );
 
+-- What drivers drove to its end lately, whenever it was booked.
+CREATE INDEX trips_driven ON trips (driver_id, ended_at) WHERE status = 'completed';
+
 ALTER TABLE dispatch_trace
   ADD COLUMN conduct text,
   ADD CONSTRAINT trace_conduct_is_known CHECK (conduct IN

@@ -8,6 +8,7 @@ mod commits;
 mod crowd;
 mod drops;
 pub(crate) mod echo;
+mod estimates;
 mod flood;
 mod idle;
 mod mixed;
@@ -108,6 +109,12 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
 pub(crate) async fn commits(options: &Options) -> anyhow::Result<Vec<Row>> {
     let scale = Scale { runs: options.runs, quick: options.quick };
     commits::run(&mut Town::found().await?, &scale).await
+}
+
+/// What a price along roads costs.
+pub(crate) async fn estimates(options: &Options) -> anyhow::Result<Vec<Row>> {
+    let scale = Scale { runs: options.runs, quick: options.quick };
+    estimates::run(&mut Town::found().await?, &scale).await
 }
 
 /// One client floods the server.

@@ -167,7 +167,8 @@ impl Town {
     pub async fn found() -> anyhow::Result<Self> {
         let home = tempfile::Builder::new().prefix("smartline-bench-").tempdir()?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let server = tokio::task::block_in_place(|| serve(home.path(), &address, Limits::Off))?;
+        let serve = || serve(home.path(), &address, Limits::Off, None);
+        let server = tokio::task::block_in_place(serve)?;
         tokio::task::block_in_place(|| create_admin(home.path()))?;
         let api = Api::new(&address)?;
         let login = json!({"phone": ADMIN, "password": PASSWORD});
@@ -185,7 +186,19 @@ impl Town {
     pub fn restart_with(&mut self, limits: Limits) -> anyhow::Result<()> {
         tokio::task::block_in_place(|| {
             self.server.end()?;
-            self.server = serve(self.home.path(), &self.address, limits)?;
+            self.server = serve(self.home.path(), &self.address, limits, None)?;
+            anyhow::Ok(())
+        })?;
+        self.api = Api::new(&self.address)?;
+        Ok(())
+    }
+
+    /// The same with a city's roads.
+    pub async fn restart_on(&mut self, roads: &Path) -> anyhow::Result<()> {
+        self.renew_tokens().await?;
+        tokio::task::block_in_place(|| {
+            self.server.end()?;
+            self.server = serve(self.home.path(), &self.address, Limits::Off, Some(roads))?;
             anyhow::Ok(())
         })?;
         self.api = Api::new(&self.address)?;
@@ -249,10 +262,18 @@ impl Town {
     }
 }
 
-fn serve(home: &Path, address: &str, limits: Limits) -> anyhow::Result<Process> {
+fn serve(
+    home: &Path,
+    address: &str,
+    limits: Limits,
+    roads: Option<&Path>,
+) -> anyhow::Result<Process> {
     let mut command = Command::new(binary()?);
+    command.arg("serve");
+    if let Some(roads) = roads {
+        command.arg("--roads").arg(roads);
+    }
     command
-        .arg("serve")
         .env("SMARTLINE_DATA_DIR", home)
         .env("SMARTLINE_LISTEN", address)
         .env("SMARTLINE_OPS_LISTEN", "127.0.0.1:0")
@@ -281,7 +302,7 @@ fn create_admin(home: &Path) -> anyhow::Result<()> {
 }
 
 /// The server beside this program.
-fn binary() -> anyhow::Result<PathBuf> {
+pub(crate) fn binary() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name("smartline");
     let how = "the server is missing: cargo build --release -p app";
     ensure!(program.exists(), "{how} (looked for {})", program.display());

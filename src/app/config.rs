@@ -11,9 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use base::BasisPoints;
 use clap::{Args, ValueEnum};
-use dispatch::DispatchConfig;
+use dispatch::{DispatchConfig, Swap};
 use fleet::{FenceTerms, FleetConfig};
-use fraud::Thresholds;
+use fraud::{FraudConfig, Thresholds};
 use ops::Rates;
 use secrecy::SecretString;
 use trips::{Ahead, TripsConfig};
@@ -161,6 +161,11 @@ pub struct ServeArgs {
     #[arg(long, env = "SMARTLINE_BID_CEILING", default_value_t = 150,
         value_parser = clap::value_parser!(u16).range(100..=500))]
     pub bid_ceiling: u16,
+    /// A rider who waits for his driver is given another one who is so many seconds nearer at
+    /// least, once, where drivers are found by batched; 0: never.
+    #[arg(long, env = "SMARTLINE_SWAP_GAIN_S", default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(0..=3_600))]
+    pub swap_gain_s: u16,
     /// What one tick of a city's search for drivers may take, milliseconds. A city that wants more
     /// does without something, in steps: longer_windows, simple_distance, queued; and comes back.
     #[arg(long, env = "SMARTLINE_DISPATCH_BUDGET_MS", default_value_t = 200,
@@ -186,11 +191,15 @@ pub struct ServeArgs {
     /// their defaults: velocity.flag, velocity.hold, velocity.block, amount.times, amount.history,
     /// deposit.percent, deposit.least, circular.flag, circular.hold, circular.metres, device.flag,
     /// device.hold, failures.hold, failures.block, refused.flag, refused.hold, remember.days,
-    /// teleports.flag, teleports.hold, frozen.flag, frozen.hold, frozen.trip, replay.flag,
+    /// teleports.flag, frozen.flag, frozen.hold, frozen.trip, replay.flag,
     /// replay.hold, replay.block, cherry.percent, cherry.offers, trend.percent, trend.offers,
     /// penalty.choosing, penalty.trend, penalty.spoofing, penalty.days.
     #[arg(long, env = "SMARTLINE_FRAUD")]
     pub fraud: Option<Thresholds>,
+    /// Look at how drivers drive and which offers they take, and open cases. `off` until every node
+    /// runs this version: the one before can't read such cases.
+    #[arg(long, env = "SMARTLINE_CONDUCT", value_enum, default_value = "on")]
+    pub conduct: Switch,
     #[command(flatten)]
     pub providers: ProviderArgs,
     #[command(flatten)]
@@ -263,6 +272,10 @@ impl ServeArgs {
             bids.floor = percent(self.bid_floor);
             bids.ceiling = percent(self.bid_ceiling);
         }
+        if self.swap_gain_s > 0 {
+            let gain = Duration::from_secs(self.swap_gain_s.into());
+            config.rules.presets.batched.swap = Some(Swap { gain });
+        }
         config.rules.relief.budget = Duration::from_millis(self.dispatch_budget_ms.into());
         config
     }
@@ -278,6 +291,14 @@ impl ServeArgs {
             ..Ahead::default()
         };
         TripsConfig { ahead, ..TripsConfig::default() }
+    }
+
+    /// How accounts are looked at.
+    pub fn fraud(&self) -> FraudConfig {
+        let mut config = FraudConfig::default();
+        config.thresholds = self.fraud.unwrap_or(config.thresholds);
+        config.watches_driving = self.conduct == Switch::On;
+        config
     }
 
     /// How the fleet is kept.
@@ -358,6 +379,15 @@ mod tests {
             fraud::Threshold::ALL.iter().map(|threshold| threshold.name()).collect();
         assert!(help.contains(&names.join(",")), "{help}");
         assert_eq!(parse(&["--fraud", "velocity.hold=3"]).fraud, "velocity.hold=3".parse().ok());
+    }
+
+    #[test]
+    fn drivers_are_looked_at_unless_it_is_switched_off() {
+        assert_eq!(parse(&[]).fraud(), FraudConfig::default());
+        assert!(parse(&["--conduct", "on"]).fraud().watches_driving);
+        assert!(!parse(&["--conduct", "off"]).fraud().watches_driving);
+        let example = include_str!("../../.env.example");
+        assert!(example.lines().any(|line| line == "#SMARTLINE_CONDUCT=on"));
     }
 
     #[test]

@@ -513,7 +513,7 @@ fn setup(args: &ServeArgs, secrets: &Secrets) -> anyhow::Result<Setup> {
         payments: args.gateway.payments(secrets)?,
         payouts: args.payouts.payouts(secrets)?,
         act_limits: args.payouts.act_limits()?,
-        fraud: FraudConfig { thresholds: args.fraud.unwrap_or_default(), ..FraudConfig::default() },
+        fraud: args.fraud(),
         surge_every: SURGE_EVERY,
         clock: Clock::system(),
     })

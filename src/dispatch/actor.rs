@@ -134,6 +134,11 @@ impl Dispatch {
         self.desk.0.board.lock().stop_standby(trip);
     }
 
+    /// The trip has this driver: its search ends, or goes on for one who is nearer than him.
+    pub fn matched(&self, trip: TripId, driver: DriverId) {
+        self.desk.0.board.lock().matched(trip, driver);
+    }
+
     /// The driver bids this price for the trip that he was asked for: it is kept beside his offer.
     pub fn bid(&self, trip: TripId, driver: DriverId, price: Piasters) {
         self.desk.bid(trip, driver, price);

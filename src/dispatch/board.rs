@@ -271,6 +271,11 @@ impl Hunt {
         }
     }
 
+    /// How far ahead it plans with drivers who are busy: who takes over from another is free now.
+    pub(crate) fn chain(&self, preset: &Preset) -> Duration {
+        if self.promised.is_some() { Duration::ZERO } else { preset.chain }
+    }
+
     /// Is there somebody to look for: a driver, or one who is nearer than the one on his way?
     pub(crate) fn wants(&self, swap: Option<Swap>, now: Millis) -> Want {
         match (self.promised, swap) {
@@ -421,7 +426,9 @@ impl Board {
         let mut hunt = match running {
             Some(hunt) if hunt.search.role != search.role && search.role == Part::StandBy => hunt,
             Some(hunt) if hunt.search.role != search.role => Hunt::new(search, now),
-            Some(hunt) if hunt.over.is_none() => Hunt { search, promised: None, ..hunt },
+            // Its driver is gone: what was asked for one who is nearer than him counts for nothing.
+            Some(hunt) if hunt.promised.is_some() => Hunt::new(search, now),
+            Some(hunt) if hunt.over.is_none() => Hunt { search, ..hunt },
             Some(_) | None => Hunt::new(search, now),
         };
         let way = self.ways.of(&hunt.search);
@@ -459,6 +466,28 @@ impl Board {
         if hunt.is_some_and(|hunt| hunt.search.role == Part::StandBy) {
             self.stop(trip);
         }
+    }
+
+    /// The trip has this driver: its search is over, unless it goes on for one who is nearer than
+    /// him.
+    pub fn matched(&mut self, trip: TripId, driver: DriverId) {
+        let hunt = self.keys.get(&trip).and_then(|key| self.hunts.get(key));
+        if hunt.is_some_and(|hunt| hunt.promised.is_none_or(|found| found.driver != driver)) {
+            self.stop(trip);
+        }
+    }
+
+    /// Ends searches for a nearer driver that have nothing to gain any more.
+    pub(crate) fn end_late_swaps(&mut self, now: Millis) {
+        let swap = self.rules.presets.batched.swap;
+        let is_late = |hunt: &Hunt| {
+            hunt.promised.is_some()
+                && hunt.open.is_empty()
+                && hunt.wants(swap, now) == Want::Nothing
+        };
+        let late: Vec<TripId> =
+            self.hunts.values().filter(|hunt| is_late(hunt)).map(|hunt| hunt.search.trip).collect();
+        late.into_iter().for_each(|trip| self.stop(trip));
     }
 
     /// Takes an offer off the board. An accepted one ends the search, also when the offer itself

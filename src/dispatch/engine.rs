@@ -42,6 +42,7 @@ pub fn tick_timed(
     let mut out = Vec::new();
     if !board.is_mid_sweep() {
         out.extend(board.lapse(now).into_iter().map(Decision::Lapsed));
+        board.end_late_swaps(now);
         board.begin_sweep(now);
     }
     let mut slice = board.rules.slice.max(1);
@@ -220,6 +221,7 @@ pub(crate) fn make_round<'a>(
             bids,
             bid: None,
             role: hunt.search.role,
+            instead_of: hunt.promised.map(|promised| promised.driver),
         };
         ranked.verdict = Verdict::Offered;
         leases.grant(plan.clone());

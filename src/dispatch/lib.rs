@@ -58,7 +58,7 @@ mod wire;
 mod tests;
 
 pub use actor::{Dispatch, DispatchConfig};
-pub use answers::{OfferAnswer, answers_in_tx};
+pub use answers::{Manner, OfferAnswer, answers_in_tx};
 pub use board::{Board, Ended, Found, Rules};
 pub use choice::store::{choice_in_tx, choose_in_tx, shadow_in_tx, shadow_of_in_tx};
 pub use choice::{Choice, ShadowChoice};

@@ -13,7 +13,9 @@ use crate::model::{Seen, View};
 
 /// Faster than anybody comes to his drop-off, metres of air per second: who is farther than that
 /// from it needs no way looked up.
-const FASTEST_MPS: f64 = 25.0;
+const FASTEST_MPS: f64 = 15.0;
+/// A way that was looked up is good for so long: time that passes is taken off it.
+const GOOD_FOR: Duration = Duration::from_secs(10);
 /// One of so many drivers whom a look takes in may be near the end of a trip: the others' places
 /// are for those who are free.
 const FINISHING: usize = 4;
@@ -24,9 +26,16 @@ const WAYS: usize = 16_384;
 pub(crate) struct LiveView {
     fleet: Fleet,
     router: Router,
-    /// What is left of drivers' trips, seconds, as of their newest positions: the searches of a
-    /// tick ask for the same ones.
-    ways: Mutex<HashMap<DriverId, (Millis, u32)>>,
+    /// What is left of drivers' trips: the searches of a tick ask for the same ones, and a way
+    /// through roads is dear.
+    ways: Mutex<HashMap<DriverId, Way>>,
+}
+
+/// From a driver's place to his drop-off.
+struct Way {
+    as_of: Millis,
+    drop_off: Point,
+    left_s: u32,
 }
 
 impl LiveView {
@@ -40,20 +49,28 @@ impl LiveView {
         if geo::distance_m(finishing.from, drop_off) > ahead.as_secs_f64() * FASTEST_MPS {
             return None;
         }
-        let known = self.ways.lock().get(&driver).filter(|(as_of, _)| *as_of == heard).copied();
-        let left_s = known.map_or_else(
-            || {
+        let left_s = match self.known(driver, drop_off, heard) {
+            Some(left_s) => left_s,
+            None => {
                 let left_s = self.router.eta_s(finishing.from, drop_off, heard);
                 let mut ways = self.ways.lock();
                 if ways.len() >= WAYS {
                     ways.clear();
                 }
-                ways.insert(driver, (heard, left_s));
+                ways.insert(driver, Way { as_of: heard, drop_off, left_s });
                 left_s
-            },
-            |(_, left_s)| left_s,
-        );
+            }
+        };
         (u64::from(left_s) <= ahead.as_secs()).then_some(left_s)
+    }
+
+    /// What is left at `heard` of the way that was looked up a moment before.
+    fn known(&self, driver: DriverId, drop_off: Point, heard: Millis) -> Option<u32> {
+        let ways = self.ways.lock();
+        let way = ways.get(&driver).filter(|way| way.drop_off == drop_off)?;
+        let since = heard.since(way.as_of);
+        let is_good = (0..=GOOD_FOR.as_millis() as i64).contains(&since);
+        is_good.then(|| way.left_s.saturating_sub((since / 1_000) as u32))
     }
 }
 

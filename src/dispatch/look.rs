@@ -92,19 +92,19 @@ pub(crate) fn look(
     now: Millis,
 ) -> Look {
     let search = &hunt.search;
-    let radius_m = hunt.radius_m(preset, now);
+    let (radius_m, chain) = (hunt.radius_m(preset, now), hunt.chain(preset));
     let verdict = |seen: &Seen| {
         let hold = match hunt.hold(seen.driver, now) {
             Hold::None if leases.holds(seen.driver) => Hold::Offer,
-            Hold::None if u64::from(left_s(seen)) > preset.chain.as_secs() => Hold::Driving,
+            Hold::None if u64::from(left_s(seen)) > chain.as_secs() => Hold::Driving,
             hold => hold,
         };
         gate(search, radius_m, seen, hold, now)
     };
-    gather(view, search, radius_m, rules.considered, preset.chain, seen);
+    gather(view, search, radius_m, rules.considered, chain, seen);
     if seen.len() >= rules.considered && !seen.iter().any(|seen| verdict(seen).is_ok()) {
         // The near ones all drive: in a busy city the free one is behind them.
-        gather(view, search, radius_m, rules.considered * 4, preset.chain, seen);
+        gather(view, search, radius_m, rules.considered * 4, chain, seen);
     }
     let can_be_asked = |seen: &Seen| seen.in_line.is_some() && verdict(seen).is_ok();
     // A rider who has a driver leaves the queue to the others.

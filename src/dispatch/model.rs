@@ -130,6 +130,8 @@ pub struct OfferPlan {
     /// What he bid last.
     pub bid: Option<Piasters>,
     pub role: Part,
+    /// He takes the trip over from this one, who is on his way.
+    pub instead_of: Option<DriverId>,
 }
 
 /// Until when a price may be bid for a trip, and which.

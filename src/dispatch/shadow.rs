@@ -167,7 +167,8 @@ impl Shadows {
     pub(crate) fn compare(&mut self, decision: &Decision, board: &Board) -> Option<Compared> {
         match decision {
             Decision::Offers { plans, .. } => {
-                let first = plans.first()?;
+                // A shadow looks for those who have nobody.
+                let first = plans.first().filter(|plan| plan.instead_of.is_none())?;
                 Some(self.beside(first.trip, board)?.beside(first, plans.len()))
             }
             Decision::NoDrivers { trip, said: Said::First } => {

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use base::{DriverId, Millis, UserId};
+use base::{DriverId, Millis, Piasters, UserId};
 use sqlx::{Executor, Row};
 use storage::{Db, Who, testing};
 
 use crate::conduct::store::{HISTORY, heard_since_in_tx, history_in_tx};
 use crate::conduct::{ConductMark, Misconduct, conduct_forget_in_tx, conduct_mark_in_tx};
+use crate::model::{DriverFacts, Fix};
 use crate::store;
 use crate::store_tests::fresh;
+use crate::tests::{at, facts, scene};
 
 const ALI: DriverId = DriverId::from_u128(1);
 const MONA: DriverId = DriverId::from_u128(2);
@@ -78,6 +80,85 @@ const MANY: [&str; 5] = [
     "ANALYZE driver_history",
     "ANALYZE driver_latest",
 ];
+
+/// What the node counted since stays, and a node that doesn't know him learns nothing.
+#[tokio::test]
+async fn a_mark_changes_nothing_else_of_a_driver() {
+    let scene = scene().await;
+    scene.online(ALI, 0.0);
+    let newer = DriverFacts { balance: Piasters(-700), ..facts() };
+    scene.fleet.set_facts(ALI, newer.clone());
+    drivers(&scene.fleet.inner().db).await;
+    let since = scene.clock.now();
+    let until = since + Duration::from_secs(3600);
+    let mark = ConductMark { reason: Misconduct::Teleports, penalty: 30, since, until };
+    for driver in [ALI, MONA] {
+        let mut tx = scene.fleet.inner().db.begin(&Who::System).await.expect("a transaction");
+        conduct_mark_in_tx(&mut tx, driver, &mark).await.expect("marked");
+        tx.commit().await.expect("stored");
+        scene.fleet.reload_conduct(driver).await.expect("read");
+    }
+    let entry = scene.fleet.inner().roster.find(ALI).expect("he is known");
+    let known = entry.core.lock().facts.as_deref().cloned();
+    assert_eq!(known, Some(DriverFacts { conduct: vec![mark], ..newer.clone() }));
+    assert!(scene.fleet.inner().roster.find(MONA).is_none());
+    scene.fleet.set_conduct(ALI, Vec::new());
+    assert_eq!(entry.core.lock().facts.as_deref(), Some(&newer));
+}
+
+/// Two hundred positions in each of the first minutes, and what comes after them.
+const FLOOD: &str = "INSERT INTO driver_history (driver_id, recorded_at, lat, lng, suspect) \
+     SELECT lpad('1', 32, '0')::uuid, date_trunc('second', now()) - interval '20 minutes' \
+       + n * interval '10 milliseconds', 30, 31, n % 100 = 50 \
+     FROM generate_series(0, 9999) n \
+     UNION ALL SELECT lpad('1', 32, '0')::uuid, now() - n * interval '1 minute', 30, 31, false \
+     FROM generate_series(0, 9) n";
+
+#[tokio::test]
+async fn a_flood_of_positions_hides_nothing_that_follows() {
+    let house = fresh().await;
+    let mut owner = testing::owner(&house.db).await;
+    owner.execute(FLOOD).await.expect("the owner may");
+    let now = house.clock.now() + Duration::from_secs(60);
+    let mut tx = house.db.begin(&Who::System).await.expect("a transaction");
+    let rows = history_in_tx(&mut tx, &[ALI], now - Duration::from_secs(3600), now).await;
+    let rows = rows.expect("read");
+    // A hundred seconds of flood, in each of them the one that no car drove to.
+    assert_eq!(rows.len(), 110);
+    assert_eq!(rows.iter().filter(|row| row.suspect).count(), 100);
+    assert!(rows.iter().map(|row| row.fix.timestamp).is_sorted());
+    assert!(rows[109].fix.timestamp >= now - Duration::from_secs(180));
+}
+
+/// A phone whose clock is fast: what it kept comes at once and becomes one moment.
+#[tokio::test]
+async fn who_has_a_fast_clock_is_not_suspect_by_that() {
+    let house = fresh().await;
+    let seat = house.fleet.seat(ALI).expect("there is room");
+    let fix = |ahead_s: u64, north_m: f64| Fix {
+        at: at(north_m),
+        heading: None,
+        speed_kmh: Some(90.0),
+        accuracy_m: Some(8.0),
+        timestamp: house.clock.now() + Duration::from_secs(ahead_s),
+    };
+    house.fleet.ingest(&seat, &fix(0, 0.0)).expect("taken");
+    // Some minutes at 90 km/h, two minutes ahead of the server.
+    let kept: Vec<Fix> = (0..6_u32).map(|n| fix(120, 600.0 * f64::from(n + 1))).collect();
+    assert_eq!(house.fleet.ingest_batch(&seat, &kept).accepted, 6);
+    let suspects = async || {
+        house.fleet.flush().await;
+        let mut tx = house.db.begin(&Who::System).await.expect("a transaction");
+        let sql = "SELECT count(*) FROM driver_history WHERE suspect";
+        let suspects: i64 = sqlx::query_scalar(sql).fetch_one(tx.conn()).await.expect("counted");
+        suspects
+    };
+    assert_eq!(suspects().await, 0);
+    // The clock is right, and nobody drives so.
+    house.clock.advance(Duration::from_secs(60));
+    house.fleet.ingest(&seat, &fix(0, 60_000.0)).expect("taken");
+    assert_eq!(suspects().await, 1);
+}
 
 #[tokio::test]
 async fn the_past_of_a_few_drivers_is_read_by_an_index_and_of_its_days_only() {

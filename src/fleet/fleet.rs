@@ -450,7 +450,7 @@ impl Inner {
             }
             Scored::Trip(Finish::GaveBack) => record.trips_taken += 1,
             // Not his doing.
-            Scored::Trip(Finish::Freed) => return,
+            Scored::Trip(Finish::Freed | Finish::TakenOver | Finish::Stale) => return,
         }
         self.records.push(RecordRow { driver: entry.driver, record: *record });
     }

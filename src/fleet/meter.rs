@@ -102,11 +102,15 @@ impl Meter {
 
     /// The rider is in the car: the distance counts from `since`. A second start changes nothing.
     pub(crate) fn start(&mut self, since: Millis) {
-        if self.since == Millis(i64::MAX) {
+        if !self.is_started() {
             self.since = since;
             self.settled_sum.metres = 0.0;
             self.measure_again();
         }
+    }
+
+    pub(crate) fn is_started(&self) -> bool {
+        self.since != Millis(i64::MAX)
     }
 
     pub(crate) fn add(&mut self, point: TrackPoint, accuracy_m: Option<f32>, link: Link) {

@@ -113,10 +113,14 @@ impl State {
 pub enum Finish {
     /// Driven to its end: he rests a moment.
     Completed,
-    /// Cancelled, no-show, or taken over by another: he is free at once.
+    /// Cancelled, or no-show: he is free at once.
     Freed,
+    /// Another one drives it: free at once, and as far ahead in line as he was before.
+    TakenOver,
     /// He gave the trip back: free at once, and it counts against his completion.
     GaveBack,
+    /// It was over before this fleet took it for his: it leaves no track, and counts for nothing.
+    Stale,
 }
 
 /// What the fleet tells the flows.

@@ -206,7 +206,10 @@ impl Inner {
             Verdict::Suspect => self.count.suspect.increment(1),
         }
         let distance_m = measure(&core, &fix, verdict);
-        self.remember(entry.driver, &mut core, &fix, verdict);
+        // Of a time that is made up nobody can say how fast he came there.
+        if !(admitted.from_future && verdict == Verdict::Suspect) {
+            self.remember(entry.driver, &mut core, &fix, verdict);
+        }
         let live = matches!(verdict, Verdict::Live | Verdict::Moved);
         let (trip, timestamp) = (core.phase.trip(), fix.timestamp);
         Ok(Ingested { trip, live, distance_m, timestamp })
@@ -250,11 +253,13 @@ impl Inner {
         self.history.push(HistoryRow { driver, fix: *fix, trip, suspect });
     }
 
-    /// The meter of a trip that is over for its driver: stored soon. One who gave the trip back
-    /// leaves no track, the next driver begins his own.
+    /// The meter of a trip that is over for its driver: stored soon. One who gave the trip back, or
+    /// was taken over, leaves no track: the next driver begins his own. Nor does one that was over
+    /// before, unless it was driven after all.
     pub(crate) fn put_away(&self, trip: TripId, how: Finish) {
         if let Some((trip, meter)) = self.meters.remove(&trip)
-            && how != Finish::GaveBack
+            && !matches!(how, Finish::GaveBack | Finish::TakenOver)
+            && (how != Finish::Stale || meter.lock().is_started())
         {
             self.closing.insert(trip, meter);
         }

@@ -8,7 +8,7 @@
 //! - a driver who loses an offer says which.
 //!
 //! OFFLINE → AVAILABLE · AVAILABLE → OFFERED, OFFLINE (and BUSY, when a trip is assigned to him
-//! without an offer) · OFFERED → AVAILABLE, BUSY, OFFLINE · BUSY → COOLDOWN, AVAILABLE (and OFFERED,
+//! without an offer) · OFFERED → AVAILABLE, BUSY, OFFLINE · BUSY → COOLDOWN, AVAILABLE (OFFERED,
 //! when his trip ends while he looks at an offer of the next) · COOLDOWN → AVAILABLE, OFFLINE. What
 //! the database says of a live trip (`Adopt`, `AdoptNext`) overrides.
 
@@ -263,7 +263,11 @@ fn finish(
         }
         Phase::Busy { trip: driven, after: After::Nothing } if driven == trip => match how {
             Finish::Completed if rest_until > now => (Phase::Cooldown { until: rest_until }, None),
-            Finish::Completed | Finish::Freed | Finish::GaveBack => FREE,
+            Finish::Completed
+            | Finish::Freed
+            | Finish::TakenOver
+            | Finish::GaveBack
+            | Finish::Stale => FREE,
         },
         Phase::Offline
         | Phase::Available
@@ -281,6 +285,10 @@ fn adopt(phase: Phase, trip: TripId) -> (Phase, Option<Told>) {
             if held != trip =>
         {
             (busy(trip), Some(Told::LostOffer(held)))
+        }
+        // What he has accepted comes after that, whatever it was.
+        Phase::Busy { after: After::Next(next), .. } if next != trip => {
+            (Phase::Busy { trip, after: After::Next(next) }, None)
         }
         Phase::Offline
         | Phase::Available
@@ -482,6 +490,8 @@ mod tests {
         check(CHAINED, Command::Adopt { trip: T1 }, "busy 1 then 2");
         check(RESTING, Command::Adopt { trip: T1 }, "busy 1");
         check(ENDING, Command::Adopt { trip: TripId::from_u128(3) }, "busy 3, lost 2");
+        check(CHAINED, Command::Adopt { trip: TripId::from_u128(3) }, "busy 3 then 2");
+        check(CHAINED, Command::Adopt { trip: T2 }, "busy 2");
         let next = Command::AdoptNext { trip: T2, behind: T1 };
         check(Phase::Offline, next, "busy 1 then 2");
         check(BUSY, next, "busy 1 then 2");
@@ -514,7 +524,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_walk_is_legal(
-            moves in proptest::collection::vec((0..10u8, 1..4u128, 0..200i64), 0..60),
+            moves in proptest::collection::vec((0..12u8, 1..4u128, 0..200i64), 0..60),
         ) {
             let mut phase = Phase::Offline;
             for (kind, trip, now) in moves {
@@ -528,13 +538,19 @@ mod tests {
                     5 => Command::Assign { trip },
                     6 => Command::Queue { trip },
                     7 => Command::OfferNext { trip },
-                    8 => Command::Finish { trip, how: Finish::Completed, rest_until: Millis(100) },
+                    8 => Command::Adopt { trip },
+                    9 => Command::AdoptNext { trip, behind: TripId::from_u128(4) },
+                    10 => Command::Finish { trip, how: Finish::Completed, rest_until: Millis(100) },
                     _ => Command::Rest,
                 };
                 if let Ok((next, _)) = step(phase, command, Millis(now)) {
                     let (from, to) = (phase.state(), next.state());
-                    let fair = from == to || legal(from, to);
+                    // What the database says overrides.
+                    let fair = from == to || legal(from, to) || matches!(kind, 8 | 9);
                     prop_assert!(fair, "{:?} {:?} {:?}", phase, command, next);
+                    let comes = next.asked().or(next.next());
+                    let once = comes.is_none() || comes != next.trip();
+                    prop_assert!(once, "{:?} {:?} {:?}", phase, command, next);
                     phase = next;
                 }
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base::{DriverId, Fault, Millis, Piasters, Point, TripId, limits};
 
+use crate::conduct::{ConductMark, store as marks};
 use crate::fleet::{Fleet, Inner, Scored};
 use crate::model::{
     Count, DriverBrief, DriverFacts, Finish, Fix, FixError, FleetError, OnDuty, State,
@@ -61,6 +62,19 @@ impl Fleet {
     /// The trip he drives, as far as this node knows.
     pub fn trip_of(&self, driver: DriverId) -> Option<TripId> {
         self.inner().roster.find(driver)?.core.lock().phase.trip()
+    }
+
+    /// The trip that he has accepted and drives after that one.
+    pub fn next_of(&self, driver: DriverId) -> Option<TripId> {
+        self.inner().roster.find(driver)?.core.lock().phase.next()
+    }
+
+    /// May he be sent to a rider, as far as this node knows? Yes while nothing else is known.
+    pub fn may_work(&self, driver: DriverId) -> bool {
+        let inner = self.inner();
+        let Some(entry) = inner.roster.find(driver) else { return true };
+        let core = entry.core.lock();
+        core.facts.as_ref().is_none_or(|facts| facts.may_work(inner.clock.now()).is_ok())
     }
 
     /// His newest accepted position and when it came in, however old.
@@ -192,10 +206,14 @@ impl Fleet {
         let drove = core.phase.trip() == Some(trip);
         let was_next = core.phase.next() == Some(trip);
         let rest_until = inner.rest_until(&core, now);
-        if drove && how != Finish::Freed {
+        if drove && matches!(how, Finish::Completed | Finish::GaveBack) {
             inner.forget_place(&entry, &mut core, now);
         }
+        let waiting_since = core.waiting_since;
         inner.apply(&entry, &mut core, Command::Finish { trip, how, rest_until }, now).ok();
+        if drove && how == Finish::TakenOver {
+            core.waiting_since = waiting_since;
+        }
         if drove {
             inner.put_away(trip, how);
             inner.score(&entry, &mut core, Scored::Trip(how));
@@ -239,6 +257,25 @@ impl Fleet {
         {
             facts.balance = balance;
         }
+    }
+
+    /// For what his score is lowered from now on; nothing for who is not known here. The rest of
+    /// him stays: it may be newer here than in the database.
+    pub fn set_conduct(&self, driver: DriverId, marks: Vec<ConductMark>) {
+        if let Some(entry) = self.inner().roster.find(driver)
+            && let Some(facts) = entry.core.lock().facts.as_mut()
+        {
+            facts.conduct = marks;
+        }
+    }
+
+    /// Reads his marks again, if he is known here. Another node reads them with his next shift.
+    pub async fn reload_conduct(&self, driver: DriverId) -> Result<(), Fault> {
+        if self.inner().roster.find(driver).is_some() {
+            let marks = marks::marks(&self.inner().db, driver).await?;
+            self.set_conduct(driver, marks);
+        }
+        Ok(())
     }
 
     /// Takes what the database knows of him. Who may not work any more goes offline, unless he is

@@ -509,6 +509,23 @@ async fn who_drives_a_rider_is_seen_from_his_drop_off_until_something_comes_afte
 }
 
 #[tokio::test]
+async fn who_loses_a_trip_to_a_nearer_driver_has_waited_as_long_as_before() {
+    let scene = scene().await;
+    scene.online(ALI, 0.0);
+    let waited = |scene: &Scene| {
+        let found = scene.fleet.candidates(at(0.0), 1_000.0, 10);
+        found.first().map(|one| scene.clock.now().since(one.waiting_since) / 1_000)
+    };
+    for (how, expected) in [(Finish::TakenOver, 12), (Finish::Freed, 0)] {
+        scene.clock.advance(Duration::from_secs(7));
+        scene.fleet.assign(ALI, T1).expect("free");
+        scene.clock.advance(Duration::from_secs(5));
+        scene.fleet.finish(ALI, T1, how);
+        assert_eq!(waited(&scene), Some(expected), "{how:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_next_trip_found_at_the_start_waits_for_the_one_before_whichever_is_found_first() {
     let scene = scene().await;
     for (driver, next_first) in [(ALI, true), (MONA, false)] {

@@ -20,8 +20,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 use trips::{
-    AheadCommand, BidTerms, Command, EventName, Freed, OfferOutcome, Side, Status, Trip, TripError,
-    TripEvent, TripEventView,
+    AheadCommand, BidTerms, Command, EventName, Freed, OfferOutcome, Side, Status, TakeOver, Trip,
+    TripError, TripEvent, TripEventView,
 };
 
 use crate::Flows;
@@ -104,13 +104,20 @@ impl Flows {
             trips::Effect::Event { trip, event } => {
                 if let (EventName::Started, Some(driver)) = (event.event, trip.driver) {
                     self.fleet.start_meter(driver, trip.id);
-                    self.fleet.drives_to(driver, trip.id, trip.destination.at);
+                    self.tell_drop_off(&trip, driver);
+                }
+                if let (EventName::Activated, Some(driver)) = (event.event, trip.driver) {
+                    self.fleet.adopt(driver, trip.id);
                 }
                 // A rider who booked ahead waits from now on, too.
                 if (event.event, event.by) == (EventName::Requested, Side::System) {
                     self.pricing.requested(trip.pickup.at, event.at);
                 }
                 self.publish(&trip, &event);
+                // Nobody can be nearer than a driver who is there.
+                if matches!(trip.status, Status::Arrived | Status::Cancelled) {
+                    self.dispatch.stop(trip.id);
+                }
             }
             trips::Effect::NeedsDriver { trip, first } => self.search(trip, first, Part::Drive),
             trips::Effect::NeedsStandby { trip } => self.search(trip, None, Part::StandBy),
@@ -122,7 +129,7 @@ impl Flows {
                 self.end_offer(trip, driver, outcome);
             }
             trips::Effect::Bid { trip, bid, stands } => self.on_bid(&trip, &bid, stands),
-            trips::Effect::SearchOver { trip } => self.dispatch.stop(trip),
+            trips::Effect::SearchOver { trip } => self.end_search(trip),
             trips::Effect::Matched { trip, driver } => self.take_driver(&trip, driver),
             trips::Effect::Adopted { trip, driver } => self.adopt(trip, driver),
             trips::Effect::DriverFreed { trip, driver, how } => {
@@ -207,17 +214,29 @@ impl Flows {
             warn!(trip.id = %trip.id, driver.id = %driver, %refused, "fleet follows the commit");
             self.fleet.adopt(driver, trip.id);
         }
-        self.dispatch.stop(trip.id);
+        self.dispatch.matched(trip.id, driver);
+    }
+
+    /// Of a trip that has a driver dispatch is told which: it may look on for one who is nearer.
+    fn end_search(&self, trip: TripId) {
+        let live = self.trips.live(trip);
+        let is_matched = |trip: &Trip| {
+            trip.status == Status::Accepted && trip.scheduled_at.is_none() && !trip.is_queued()
+        };
+        if !live.is_some_and(|trip| is_matched(&trip)) {
+            self.dispatch.stop(trip);
+        }
     }
 
     fn free_driver(&self, trip: &Trip, driver: DriverId, how: Freed) {
         let finish = match how {
             Freed::Completed => Finish::Completed,
             Freed::GaveBack => Finish::GaveBack,
-            Freed::Cancelled | Freed::NoShow | Freed::TakenOver => Finish::Freed,
+            Freed::Cancelled | Freed::NoShow => Finish::Freed,
+            Freed::TakenOver => Finish::TakenOver,
         };
         if let Some(next) = self.fleet.finish(driver, trip.id, finish) {
-            self.take_turn(next);
+            self.take_turn(next, driver);
         }
         match how {
             // The trip is another's from here on.
@@ -229,14 +248,25 @@ impl Flows {
         self.dispatch.wake();
     }
 
+    /// Where he will be free. What is left of a trip with stops on its way nobody knows.
+    fn tell_drop_off(&self, trip: &Trip, driver: DriverId) {
+        if trip.stops.is_empty() {
+            self.fleet.drives_to(driver, trip.id, trip.destination.at);
+        }
+    }
+
     /// At boot: the driver is on this trip, and what he drove so far comes back from history.
     fn adopt(&self, trip: Arc<Trip>, driver: DriverId) {
+        // It may have gone on since: then its driver was told of the same way.
+        if self.trips.live(trip.id).is_none_or(|now| now.driver != Some(driver)) {
+            return;
+        }
         if let Some(behind) = trip.queued_behind {
             return self.follow_next(&trip, driver, behind);
         }
         self.fleet.adopt(driver, trip.id);
         if trip.status == Status::Started {
-            self.fleet.drives_to(driver, trip.id, trip.destination.at);
+            self.tell_drop_off(&trip, driver);
         }
         let (fleet, turns) = (self.fleet.clone(), Arc::clone(&self.restores));
         self.tasks.spawn("trip track", async move {
@@ -274,11 +304,11 @@ impl Flows {
         }
     }
 
-    /// Fleet first (the driver is free, or about to be, and now leased), then the trip (still wants one), then the
-    /// push: each refusal undoes what came before it.
+    /// Fleet first (the driver is free, or about to be, and now leased), then the trip (still wants
+    /// one), then the push: each refusal undoes what came before it.
     async fn make_offer(&self, plan: OfferPlan) {
         let (trip, driver) = (plan.trip, plan.driver);
-        if self.fleet.offer(driver, trip).is_err() {
+        if self.is_as_near(&plan) || self.fleet.offer(driver, trip).is_err() {
             self.dispatch.offer_ended(trip, driver, Outcome::Lost);
             return;
         }
@@ -304,11 +334,26 @@ impl Flows {
         }
     }
 
-    /// A search that outlived its trip ends here; one whose trip could not be asked goes on.
+    /// Has the driver whom this one would take the trip over from come as near to the pickup
+    /// meanwhile? When he will be there was reckoned when he was asked.
+    fn is_as_near(&self, plan: &OfferPlan) -> bool {
+        let from = plan.instead_of.and_then(|from| self.fleet.position(from));
+        let pickup = self.trips.live(plan.trip).map(|trip| trip.pickup.at);
+        from.zip(pickup)
+            .is_some_and(|((at, _), pickup)| at.distance_m(pickup) <= f64::from(plan.distance_m))
+    }
+
+    /// A search that outlived its trip ends here; one whose trip could not be asked goes on, and so
+    /// does one for a driver who is nearer.
     fn stop_if_over(&self, trip: TripId) {
-        let live = self.trips.live(trip);
-        if live.is_none_or(|trip| trip.status != Status::Requested) {
-            self.dispatch.stop(trip);
+        match self.trips.live(trip) {
+            Some(live) if live.status == Status::Requested => {}
+            Some(live) if live.status == Status::Accepted => {
+                if let Some(driver) = live.driver {
+                    self.dispatch.matched(trip, driver);
+                }
+            }
+            Some(_) | None => self.dispatch.stop(trip),
         }
     }
 
@@ -378,7 +423,9 @@ impl Flows {
             }
             fleet::Effect::Silent { driver, trip } => {
                 warn!(trip.id = %trip, driver.id = %driver, "driver went silent on a trip");
-                self.trips.command(trip, AheadCommand::Silent { driver }.into()).await.ok();
+                for trip in [Some(trip), self.fleet.next_of(driver)].into_iter().flatten() {
+                    self.trips.command(trip, AheadCommand::Silent { driver }.into()).await.ok();
+                }
             }
         }
     }
@@ -402,6 +449,9 @@ const fn asks(plan: &OfferPlan) -> Command {
     let OfferPlan { offer, driver, until, round, eta_s, .. } = *plan;
     if matches!(plan.role, Part::StandBy) {
         return Command::Ahead(AheadCommand::AskStandby { driver, until, round });
+    }
+    if let Some(from) = plan.instead_of {
+        return Command::AskTakeOver(TakeOver { driver, from, until, round });
     }
     match plan.bids {
         None => Command::Offer { driver, until, round },

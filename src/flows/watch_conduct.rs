@@ -3,15 +3,15 @@
 //!
 //! Only who was heard lately is looked at, a page of drivers at a time, in the background.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use base::{DriverId, Fault};
+use base::{DriverId, Fault, Millis, TripId};
 use events::{Done, Failure, Handler, Job, Kind, OnDead, Priority, Queue, Schedule};
 use fleet::{ConductMark, HistoryRow, Misconduct};
-use fraud::{Answer, Drive, Evidence, Found, Rule, Spot, TRACKED, TREND_NEW, TREND_OLD};
+use fraud::{Answer, Drive, Evidence, Found, Manner, Rule, Spot, TRACKED, TREND_NEW, TREND_OLD};
 use storage::Who;
 use tracing::warn;
 use trips::DrivenTrip;
@@ -69,25 +69,40 @@ impl Flows {
         let mut after = DriverId::from_u128(0);
         loop {
             let mut tx = self.slow.begin(&Who::System).await?;
-            let page = fleet::heard_since_in_tx(&mut tx, after, now - TRACKED, PAGE).await?;
+            let page = fleet::heard_since_in_tx(&mut tx, after, now - TRIPS_BACK, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = *last;
             let rows = fleet::history_in_tx(&mut tx, &page, now - TRACKED, now).await?;
+            let trips: BTreeSet<TripId> = rows.iter().filter_map(|row| row.trip).collect();
+            let trips: Vec<TripId> = trips.into_iter().collect();
+            let started = trips::started_in_tx(&mut tx, &trips).await?;
             let driven = trips::driven_in_tx(&mut tx, &page, now - TRIPS_BACK).await?;
             tx.commit().await?;
-            for (driver, spots) in by_driver(rows.iter().map(|row| (row.driver, spot(row)))) {
+            let spots = rows.iter().map(|row| (row.driver, spot(row, &started)));
+            for (driver, spots) in by_driver(spots) {
                 let evidence = Evidence { spots: &spots, ..Evidence::default() };
                 self.look_at_driver(driver, &evidence).await?;
             }
             self.keep_tracks(&driven).await?;
         }
-        while let Some(replayers) = self.fraud.compare_tracks(&self.slow).await? {
-            for found in replayers {
+        self.fraud.compare_tracks(&self.slow).await?;
+        self.watch_replays().await
+    }
+
+    /// Whatever was just compared: a job that died after it left its replays for the next one.
+    async fn watch_replays(&self) -> Result<(), Fault> {
+        let mut after = DriverId::from_u128(0);
+        loop {
+            let mut tx = self.slow.begin(&Who::System).await?;
+            let replayers = self.fraud.replayers_in_tx(&mut tx, after).await?;
+            tx.commit().await?;
+            let Some(last) = replayers.last() else { return Ok(()) };
+            after = last.driver;
+            for found in &replayers {
                 let evidence = Evidence { replays: &found.replays, ..Evidence::default() };
                 self.look_at_driver(found.driver, &evidence).await?;
             }
         }
-        Ok(())
     }
 
     async fn keep_tracks(&self, driven: &[DrivenTrip]) -> Result<(), Fault> {
@@ -100,7 +115,8 @@ impl Flows {
             }
             let rows = fleet::history_in_tx(&mut tx, &[driver], started, ended).await?;
             let of_trip = rows.iter().filter(|row| row.trip == Some(trip));
-            let spots: Vec<Spot> = of_trip.map(spot).collect();
+            let started = HashMap::from([(trip, started)]);
+            let spots: Vec<Spot> = of_trip.map(|row| spot(row, &started)).collect();
             let drive = Drive { trip, driver, ended, spots: &spots };
             self.fraud.keep_track_in_tx(&mut tx, &drive).await?;
         }
@@ -120,8 +136,9 @@ impl Flows {
             let answers = dispatch::answers_in_tx(&mut tx, &page, since).await?;
             tx.commit().await?;
             let answers = answers.iter().map(|said| {
-                let &dispatch::OfferAnswer { driver, at, taken, price, to } = said;
-                (driver, Answer { at, taken, price, to })
+                let &dispatch::OfferAnswer { driver, at, taken, price, to, manner } = said;
+                let dispatch::Manner { named, lease_s, alone } = manner;
+                (driver, Answer { at, taken, price, to, manner: Manner { named, lease_s, alone } })
             });
             for (driver, answers) in by_driver(answers) {
                 let evidence = Evidence { answers: &answers, ..Evidence::default() };
@@ -155,7 +172,7 @@ impl Flows {
 
     /// What memory has to know of marks that are committed.
     pub(crate) async fn reload_conduct(&self, driver: DriverId) {
-        if let Err(fault) = self.fleet.reload_facts(driver).await {
+        if let Err(fault) = self.fleet.reload_conduct(driver).await {
             warn!(%fault, driver.id = %driver, "the fleet does not know of a driver's conduct");
         }
     }
@@ -180,12 +197,14 @@ pub(crate) const fn misconduct(rule: Rule) -> Option<Misconduct> {
     }
 }
 
-fn spot(row: &HistoryRow) -> Spot {
+/// On a trip he is when the rider is in the car: on the way to him a driver may well wait.
+fn spot(row: &HistoryRow, started: &HashMap<TripId, Millis>) -> Spot {
+    let since = row.trip.and_then(|trip| started.get(&trip));
     Spot {
         at: row.fix.at,
         time: row.fix.timestamp,
         speed_kmh: row.fix.speed_kmh,
-        on_trip: row.trip.is_some(),
+        on_trip: since.is_some_and(|since| row.fix.timestamp >= *since),
         suspect: row.suspect,
     }
 }
@@ -196,4 +215,35 @@ fn by_driver<T>(all: impl Iterator<Item = (DriverId, T)>) -> HashMap<DriverId, V
         found.entry(driver).or_default().push(one);
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use base::Point;
+    use fleet::Fix;
+
+    use super::*;
+
+    #[test]
+    fn a_driver_is_on_a_trip_when_his_rider_is_in_the_car() {
+        let trip = TripId::from_u128(7);
+        let on_trip = |trip: Option<TripId>, at: i64, started: Option<i64>| {
+            let fix = Fix {
+                at: Point::new(30.0, 31.0).expect("a place of the test"),
+                heading: None,
+                speed_kmh: None,
+                accuracy_m: None,
+                timestamp: Millis(at),
+            };
+            let row = HistoryRow { driver: DriverId::from_u128(1), fix, trip, suspect: false };
+            let started = started.map(|at| (TripId::from_u128(7), Millis(at)));
+            spot(&row, &started.into_iter().collect()).on_trip
+        };
+        assert!(!on_trip(None, 100, Some(50)));
+        // On the way to his rider, and while he waits for her.
+        assert!(!on_trip(Some(trip), 100, None));
+        assert!(!on_trip(Some(trip), 49, Some(50)));
+        assert!(on_trip(Some(trip), 50, Some(50)));
+        assert!(!on_trip(Some(TripId::from_u128(8)), 100, Some(50)));
+    }
 }

@@ -52,6 +52,7 @@ pub struct Spot {
     pub at: Point,
     pub time: Millis,
     pub speed_kmh: Option<f32>,
+    /// With the rider in the car.
     pub on_trip: bool,
     /// No car could have driven there.
     pub suspect: bool,
@@ -66,6 +67,18 @@ pub struct Replay {
     pub shared: u32,
 }
 
+/// How a driver was asked. Only answers to the same are compared: cheap trips that others leave ask
+/// more often one by one, and then silence is an answer, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Manner {
+    /// The strategy that the request named; none: the city's at the time.
+    pub named: Option<&'static str>,
+    /// How long he might look, seconds: every strategy has its own time.
+    pub lease_s: u32,
+    /// Nobody else was asked for the trip meanwhile.
+    pub alone: bool,
+}
+
 /// An offer that was a driver's to take or leave.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Answer {
@@ -74,6 +87,7 @@ pub struct Answer {
     pub price: Piasters,
     /// Where the trip ends.
     pub to: Point,
+    pub manner: Manner,
 }
 
 /// What is known of a driver; what is not looked at is empty.
@@ -117,7 +131,8 @@ pub(crate) fn penalty(rule: Rule, thresholds: &Thresholds) -> u8 {
     u8::try_from(thresholds.of(threshold).min(100)).unwrap_or(100)
 }
 
-/// By minutes and not by positions: one bad minute of a receiver is many positions.
+/// By minutes and not by positions: one bad minute of a receiver is many positions. Never more than
+/// a flag: where receivers are jammed a whole part of the town jumps.
 fn teleports(spots: &[Spot], thresholds: &Thresholds) -> Option<Signal> {
     let (mut minutes, mut times, mut farthest_m) = (BTreeSet::new(), 0, 0.0_f64);
     let mut last: Option<Point> = None;
@@ -131,9 +146,7 @@ fn teleports(spots: &[Spot], thresholds: &Thresholds) -> Option<Signal> {
         farthest_m = last.map_or(farthest_m, |last| farthest_m.max(last.distance_m(spot.at)));
     }
     let reached = u32::try_from(minutes.len()).unwrap_or(u32::MAX);
-    let steps =
-        [(Threshold::TeleportsHold, Action::Hold), (Threshold::TeleportsFlag, Action::Flag)];
-    let action = step(thresholds, reached, &steps)?;
+    let action = step(thresholds, reached, &[(Threshold::TeleportsFlag, Action::Flag)])?;
     let farthest_m = farthest_m.round() as u64;
     let reasons = json!({
         "minutes": reached, "positions": times, "farthestMetres": farthest_m, "within": "1h",
@@ -257,20 +270,41 @@ impl Share {
     }
 }
 
+/// Answers to offers that were made alike, each kind by itself.
+fn alike(answers: &[Answer]) -> BTreeMap<Manner, Vec<Answer>> {
+    let mut alike: BTreeMap<Manner, Vec<Answer>> = BTreeMap::new();
+    for answer in answers {
+        alike.entry(answer.manner).or_default().push(*answer);
+    }
+    alike
+}
+
+/// For operators.
+fn shown(manner: Manner) -> Value {
+    json!({"alone": manner.alone, "seconds": manner.lease_s, "strategy": manner.named})
+}
+
 fn choosing(answers: &[Answer], thresholds: &Thresholds, now: Millis) -> Option<Signal> {
     let recent = answers.iter().filter(|answer| now.after(answer.at) <= CHOSEN);
     let recent: Vec<Answer> = recent.copied().collect();
+    let found = alike(&recent).into_iter();
+    let found = found.filter_map(|(manner, answers)| chosen(manner, &answers, thresholds));
+    found.max_by_key(|signal| signal.weight)
+}
+
+fn chosen(manner: Manner, answers: &[Answer], thresholds: &Thresholds) -> Option<Signal> {
     let enough = thresholds.of(Threshold::CherryOffers).max(1) as usize;
-    if recent.len() < enough || thresholds.of(Threshold::CherryPercent) == 0 {
+    if answers.len() < enough || thresholds.of(Threshold::CherryPercent) == 0 {
         return None;
     }
-    let found = [by_price(&recent, thresholds), by_area(&recent)];
+    let found = [by_price(answers, thresholds), by_area(answers)];
     let (mut weight, mut reasons) = (0, serde_json::Map::new());
     for (name, apart, figures) in found.into_iter().flatten() {
         weight = weight.max(i64::from(apart));
         reasons.insert(name.to_owned(), figures);
     }
     reasons.insert("within".to_owned(), json!("7d"));
+    reasons.insert("asked".to_owned(), shown(manner));
     let (rule, action) = (Rule::CherryPicking, Action::Flag);
     (weight > 0).then_some(Signal { rule, action, weight, reasons: Value::Object(reasons) })
 }
@@ -319,6 +353,17 @@ fn by_area(answers: &[Answer]) -> Option<Found> {
 }
 
 fn dropped(answers: &[Answer], thresholds: &Thresholds, now: Millis) -> Option<Signal> {
+    let found = alike(answers).into_iter();
+    let found = found.filter_map(|(manner, answers)| fell(manner, &answers, thresholds, now));
+    found.max_by_key(|signal| signal.weight)
+}
+
+fn fell(
+    manner: Manner,
+    answers: &[Answer],
+    thresholds: &Thresholds,
+    now: Millis,
+) -> Option<Signal> {
     let age = |answer: &&Answer| now.after(answer.at);
     let new = Share::count(answers.iter().filter(|answer| age(answer) <= TREND_NEW));
     let old = answers.iter().filter(|answer| age(answer) > TREND_NEW);
@@ -329,7 +374,7 @@ fn dropped(answers: &[Answer], thresholds: &Thresholds, now: Millis) -> Option<S
     }
     let apart = old.exceeds(new, thresholds.of(Threshold::TrendPercent), Z)?;
     let reasons = json!({"before": old.shown(), "beforeWithin": "14d", "lately": new.shown(),
-        "latelyWithin": "2d"});
+        "latelyWithin": "2d", "asked": shown(manner)});
     let (rule, action) = (Rule::AcceptanceDrop, Action::Flag);
     Some(Signal { rule, action, weight: apart.into(), reasons })
 }

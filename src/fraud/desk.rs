@@ -33,6 +33,8 @@ const _: () = assert!(COUNTS_KEPT.as_secs() > DAY.as_secs() + BUCKET.as_secs());
 const TRACKS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Tracks that are compared at a time.
 const TRACKS_COMPARED: i64 = 50;
+/// Drivers who replayed, at a time.
+const REPLAYERS: i64 = 100;
 /// With nobody.
 const NOBODY: UserId = UserId::from_u128(0);
 
@@ -133,6 +135,11 @@ impl Fraud {
         Self(Arc::new(Inner { db, clock, config }))
     }
 
+    /// Are drivers looked at on this node?
+    pub fn watches_driving(&self) -> bool {
+        self.0.config.watches_driving
+    }
+
     pub fn thresholds(&self) -> &Thresholds {
         &self.0.config.thresholds
     }
@@ -229,7 +236,7 @@ impl Fraud {
             reasons: json!({"amount": amount}),
         };
         let before = rules::standing(&known);
-        let case = known.iter().find(|known| known.rule == Rule::Unchecked);
+        let case = known.iter().find(|known| known.rule == Some(Rule::Unchecked));
         // Of another withdrawal nothing is known, whatever was decided about the last one.
         let case = case.filter(|known| known.status != Status::Cleared);
         self.meet_in_tx(tx, account, &signal, case, now).await?;
@@ -314,7 +321,7 @@ impl Fraud {
         let before = rules::standing(&known);
         let (mut after, mut marks) = (before, Vec::new());
         for signal in conduct::judge(evidence, self.thresholds(), now) {
-            let case = known.iter().find(|known| known.rule == signal.rule);
+            let case = known.iter().find(|known| known.rule == Some(signal.rule));
             let meeting = self.meet_in_tx(tx, account, &signal, case, now).await?;
             let is_open = case.is_some_and(|case| case.status == Status::Open);
             match meeting {
@@ -353,20 +360,33 @@ impl Fraud {
         store::track_keep_in_tx(tx, drive, &prints).await
     }
 
-    /// Compares some of the tracks that were kept and not compared; `None` when there are none. A
-    /// driver may come again with the next ones.
-    pub async fn compare_tracks(&self, db: &Db) -> Result<Option<Vec<Replayer>>, Fault> {
-        let now = self.0.clock.now();
-        let mut tx = db.begin(&Who::System).await?;
-        let compared = store::tracks_compare_in_tx(&mut tx, REPLAYED, TRACKS_COMPARED).await?;
-        let Some(drivers) = compared else { return Ok(None) };
+    /// Compares the tracks that were kept and not compared, some at a time.
+    pub async fn compare_tracks(&self, db: &Db) -> Result<(), Fault> {
+        loop {
+            let mut tx = db.begin(&Who::System).await?;
+            let compared = store::tracks_compare_in_tx(&mut tx, REPLAYED, TRACKS_COMPARED).await?;
+            tx.commit().await?;
+            if compared == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A page of the drivers after `after` who replayed tracks within the last day, whenever that
+    /// was found: who found it may have died before it opened a case.
+    pub async fn replayers_in_tx(
+        &self,
+        tx: &mut Tx,
+        after: DriverId,
+    ) -> Result<Vec<Replayer>, Fault> {
+        let since = self.0.clock.now() - DAY;
+        let drivers = store::replayers_in_tx(tx, after, since, REPLAYERS).await?;
         let mut replayers = Vec::with_capacity(drivers.len());
         for driver in drivers {
-            let replays = store::replays_in_tx(&mut tx, driver, now - DAY).await?;
+            let replays = store::replays_in_tx(tx, driver, since).await?;
             replayers.push(Replayer { driver, replays });
         }
-        tx.commit().await?;
-        Ok(Some(replayers))
+        Ok(replayers)
     }
 
     /// Forgets what no rule looks at any more, and shows how many cases wait.
@@ -397,7 +417,7 @@ impl Fraud {
         let before = rules::standing(&known);
         let mut after = before;
         for signal in rules::judge(&facts, self.thresholds(), now) {
-            let case = known.iter().find(|known| known.rule == signal.rule);
+            let case = known.iter().find(|known| known.rule == Some(signal.rule));
             if self.meet_in_tx(tx, account, &signal, case, now).await? != Meeting::Known {
                 after = Some(after.map_or(signal.action, |after| after.or(signal.action)));
             }

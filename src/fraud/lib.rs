@@ -26,7 +26,7 @@ mod tests;
 mod thresholds;
 mod wire;
 
-pub use conduct::{Answer, CHOSEN, Evidence, Replay, Spot, TRACKED, TREND_NEW, TREND_OLD};
+pub use conduct::{Answer, CHOSEN, Evidence, Manner, Replay, Spot, TRACKED, TREND_NEW, TREND_OLD};
 pub use desk::{Asked, DecideError, Decided, Drive, Found, Fraud, Mark, Replayer, Turned};
 pub use model::{Action, Admission, CaseFilter, Decision, Movement, Note, Rule, Status};
 pub use rules::{Told, admission, is_circular, told};

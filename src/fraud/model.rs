@@ -184,7 +184,8 @@ pub(crate) struct Signal {
 /// The case of a rule that an account has, or had last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Known {
-    pub rule: Rule,
+    /// None: a later program's, of which only what it means for the account is known.
+    pub rule: Option<Rule>,
     pub status: Status,
     pub action: Action,
     pub weight: i64,

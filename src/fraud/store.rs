@@ -145,7 +145,8 @@ pub(crate) async fn device_seen_in_tx(
     Ok(u32::try_from(accounts).unwrap_or(u32::MAX))
 }
 
-/// Of each rule the case that is in force, or the last one.
+/// Of each rule the case that is in force, or the last one; of rules that this program doesn't know
+/// what they mean for the account.
 pub(crate) async fn cases_known_in_tx(tx: &mut Tx, account: UserId) -> Result<Vec<Known>, Fault> {
     let rows = sqlx::query(
         "SELECT DISTINCT ON (rule) rule, status, action, weight, decided_at FROM fraud_cases \
@@ -248,15 +249,21 @@ macro_rules! page {
     };
 }
 
-const CASE: &str = cases!("id = $1");
+// Cases of rules that this program doesn't know are a later one's to show and to decide.
+const CASE: &str = cases!("id = $1 AND rule = ANY($2)");
 // A statement for each filter, so that each has an index whatever it is asked for.
-pub(crate) const ALL: &str = page!("");
-pub(crate) const IN_STATUS: &str = page!(" AND status = $4");
+pub(crate) const ALL: &str = page!(" AND rule = ANY($4)");
+pub(crate) const IN_STATUS: &str = page!(" AND rule = ANY($4) AND status = $5");
 pub(crate) const OF_RULE: &str = page!(" AND rule = $4");
 pub(crate) const OF_RULE_IN_STATUS: &str = page!(" AND rule = $4 AND status = $5");
 
 pub(crate) async fn case_in_tx(tx: &mut Tx, id: Uuid) -> Result<Option<FraudCase>, Fault> {
-    let row = sqlx::query(CASE).bind(id).fetch_optional(tx.conn()).await.map_err(fault)?;
+    let row = sqlx::query(CASE)
+        .bind(id)
+        .bind(known_rules())
+        .fetch_optional(tx.conn())
+        .await
+        .map_err(fault)?;
     row.map(|row| case(&row).map_err(fault)).transpose()
 }
 
@@ -276,6 +283,7 @@ pub(crate) async fn cases_in_tx(
     };
     let (before, id) = storage::before(after);
     let query = sqlx::query(sql).bind(before).bind(id).bind(limit);
+    let query = if rule.is_none() { query.bind(known_rules()) } else { query };
     let query = [rule, status].into_iter().flatten().fold(query, |query, word| query.bind(word));
     let rows = query.fetch_all(tx.conn()).await.map_err(fault)?;
     rows.iter().map(|row| case(row).map_err(fault)).collect()
@@ -384,25 +392,29 @@ pub(crate) const COMPARE: &str = "\
       ORDER BY trip_id, shared DESC, ended_at, earlier) \
     UPDATE fraud_tracks t \
     SET compared = true, replay_of = found.earlier, shared = found.shared \
-    FROM due LEFT JOIN found USING (trip_id) WHERE t.trip_id = due.trip_id \
-    RETURNING t.driver_id, t.replay_of IS NOT NULL";
+    FROM due LEFT JOIN found USING (trip_id) WHERE t.trip_id = due.trip_id";
 
-/// Compares the oldest that are due; who replayed. `None`: none was due.
-pub(crate) async fn tracks_compare_in_tx(
+/// Compares the oldest that are due; how many were.
+pub(crate) async fn tracks_compare_in_tx(tx: &mut Tx, least: i16, most: i64) -> Result<u64, Fault> {
+    let done = sqlx::query(COMPARE).bind(least).bind(most).execute(tx.conn()).await;
+    Ok(done.map_err(fault)?.rows_affected())
+}
+
+pub(crate) const REPLAYERS: &str = "\
+    SELECT DISTINCT driver_id FROM fraud_tracks \
+    WHERE replay_of IS NOT NULL AND driver_id > $1 AND ended_at > $2 \
+    ORDER BY driver_id LIMIT $3";
+
+/// Drivers after `after` who replayed in trips that ended after `since`, in order.
+pub(crate) async fn replayers_in_tx(
     tx: &mut Tx,
-    least: i16,
+    after: DriverId,
+    since: Millis,
     most: i64,
-) -> Result<Option<Vec<DriverId>>, Fault> {
-    let rows: Vec<(Uuid, bool)> =
-        sqlx::query_as(COMPARE).bind(least).bind(most).fetch_all(tx.conn()).await.map_err(fault)?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    let replayed = rows.into_iter().filter(|(_, replayed)| *replayed);
-    let mut drivers: Vec<DriverId> = replayed.map(|(driver, _)| DriverId(driver)).collect();
-    drivers.sort_unstable();
-    drivers.dedup();
-    Ok(Some(drivers))
+) -> Result<Vec<DriverId>, Fault> {
+    let query = sqlx::query_scalar(REPLAYERS).bind(after.0).bind(at(since)).bind(most);
+    let ids: Vec<Uuid> = query.fetch_all(tx.conn()).await.map_err(fault)?;
+    Ok(ids.into_iter().map(DriverId).collect())
 }
 
 /// What the driver replayed in trips that ended after `since`, oldest first.
@@ -450,6 +462,10 @@ pub(crate) async fn cases_open_in_tx(tx: &mut Tx) -> Result<Vec<(Action, i64)>, 
     Ok(rows.into_iter().filter_map(|(name, n)| Some((Action::parse(&name)?, n))).collect())
 }
 
+fn known_rules() -> Vec<&'static str> {
+    Rule::ALL.iter().map(|rule| rule.name()).collect()
+}
+
 fn small(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
@@ -481,7 +497,7 @@ fn count(row: &PgRow) -> Result<Count, sqlx::Error> {
 
 fn known(row: &PgRow) -> Result<Known, sqlx::Error> {
     Ok(Known {
-        rule: word(row, "rule", Rule::parse)?,
+        rule: Rule::parse(row.try_get("rule")?),
         status: word(row, "status", Status::parse)?,
         action: word(row, "action", Action::parse)?,
         weight: row.try_get("weight")?,

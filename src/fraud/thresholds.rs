@@ -39,11 +39,10 @@ base::words! {
         RememberDays = "remember.days",
         /// Minutes of an hour in which a driver was where no car could have been.
         TeleportsFlag = "teleports.flag",
-        TeleportsHold = "teleports.hold",
         /// Minutes at the very same position while a speed is reported.
         FrozenFlag = "frozen.flag",
         FrozenHold = "frozen.hold",
-        /// Minutes at the very same position on a trip, without a speed.
+        /// Minutes at the very same position with a rider, without a speed.
         FrozenTrip = "frozen.trip",
         /// Trips of a day whose tracks are those of earlier ones.
         ReplayFlag = "replay.flag",
@@ -71,8 +70,8 @@ base::words! {
 /// In the order of [`Threshold::ALL`]. More than ten movements an hour, ten times the average and
 /// nine tenths of the deposits are the company's own numbers.
 const DEFAULTS: [u32; Threshold::ALL.len()] = [
-    0, 11, 30, 10, 5, 90, 100, 3, 5, 300, 4, 0, 5, 20, 10, 30, 7, 5, 15, 5, 20, 20, 1, 2, 5, 30,
-    40, 25, 20, 10, 5, 30, 14,
+    0, 11, 30, 10, 5, 90, 100, 3, 5, 300, 4, 0, 5, 20, 10, 30, 7, 5, 5, 20, 20, 1, 2, 5, 30, 40,
+    25, 20, 10, 5, 30, 14,
 ];
 
 /// How accounts are looked at on this deployment.
@@ -81,11 +80,14 @@ pub struct FraudConfig {
     pub thresholds: Thresholds,
     /// How long a person waits for the check of what he asks for.
     pub patience: Duration,
+    /// Does this node look at how drivers drive and choose?
+    pub watches_driving: bool,
 }
 
 impl Default for FraudConfig {
     fn default() -> Self {
-        Self { thresholds: Thresholds::default(), patience: Duration::from_secs(1) }
+        let patience = Duration::from_secs(1);
+        Self { thresholds: Thresholds::default(), patience, watches_driving: true }
     }
 }
 
@@ -181,7 +183,7 @@ mod tests {
             (Threshold::FailuresHold, 5),
             (Threshold::RefusedFlag, 10),
             (Threshold::RememberDays, 7),
-            (Threshold::TeleportsHold, 15),
+            (Threshold::TeleportsFlag, 5),
             (Threshold::FrozenTrip, 20),
             (Threshold::ReplayBlock, 5),
             (Threshold::CherryOffers, 40),

@@ -20,6 +20,7 @@ use crate::model::{CancelReason, OfferOutcome, Party, Side, Status, Trip};
 use crate::offers::{Lease, decline, end_offer, expire};
 use crate::refusal::Refusal;
 use crate::rules::{Command, State, Step, Tell, drives};
+use crate::swap;
 
 /// Times and numbers of trips that are booked ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +97,7 @@ impl State {
         }
         // Of a search for a driver, whoever ends it says how its offers do.
         if self.trip.status != Status::Requested {
-            tells.extend(self.revoked(None));
+            tells.extend(self.revoked(event.driver_id));
         }
         if event.status == Status::Requested {
             return (Vec::new(), self.standby);
@@ -131,10 +132,11 @@ pub(crate) fn step(state: &State, command: AheadCommand, now: Millis) -> Result<
                 _ => Ok(state.unchanged()),
             }
         }
-        // A tunnel is no reason to have nobody: he loses it to who stands by, or not at all.
+        // A tunnel is no reason to have nobody: he loses it to who stands by, or not at all. A trip
+        // that he is to drive after another waits for nobody knows how long: it is searched again.
         AheadCommand::Silent { driver } => {
-            let loses = is_accepted && state.trip.driver == Some(driver) && state.standby.is_some();
-            match loses {
+            let waits = state.standby.is_some() || state.trip.is_queued();
+            match is_accepted && state.trip.driver == Some(driver) && waits {
                 true => Ok(take_back(state, driver, CancelReason::DriverSilent, now)),
                 false => Ok(state.unchanged()),
             }
@@ -142,7 +144,7 @@ pub(crate) fn step(state: &State, command: AheadCommand, now: Millis) -> Result<
     }
 }
 
-/// Is it about an offer to stand by?
+/// Is it about an offer to stand by, or to take over?
 pub(crate) fn is_answer(state: &State, command: &Command) -> bool {
     match command {
         Command::Accept { driver } | Command::Decline { driver } | Command::Withdraw { driver } => {
@@ -155,6 +157,9 @@ pub(crate) fn is_answer(state: &State, command: &Command) -> bool {
 
 pub(crate) fn answer(state: &State, command: &Command, now: Millis) -> Result<Step, Refusal> {
     match command {
+        Command::Accept { driver } if swap::may_change(state) => {
+            swap::take_over(state, *driver, now)
+        }
         Command::Accept { driver } => stand_by(state, *driver, now),
         Command::Decline { driver } => decline(state, *driver),
         Command::Withdraw { driver } => Ok(end_offer(state, *driver, OfferOutcome::Lost)),

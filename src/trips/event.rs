@@ -265,7 +265,11 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
                 trip.price = bid;
             }
         }
-        EventName::Activated => trip.queued_behind = None,
+        // From here on he is on his way: what counts from his acceptance counts from now.
+        EventName::Activated => {
+            trip.queued_behind = None;
+            trip.accepted_at = Some(event.at);
+        }
         EventName::Confirmed => trip.confirm_by = None,
         EventName::Arrived => {
             trip.arrived_at = Some(event.at);
@@ -297,7 +301,6 @@ pub fn evolve(before: &Trip, event: &TripEvent) -> Trip {
             trip.accepted_at = Some(event.at);
             trip.queued_behind = None;
             trip.confirm_by = event.confirm_by;
-            trip.excluded.extend(event.previous_driver_id);
         }
         EventName::NoDrivers => {}
     }

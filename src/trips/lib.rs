@@ -31,6 +31,7 @@ mod registry;
 mod replay;
 mod rules;
 mod store;
+mod swap;
 mod wire;
 mod writer;
 
@@ -53,5 +54,6 @@ pub use refusal::{Refusal, TripError};
 pub use registry::{Filter, Page, Trips, TripsConfig};
 pub use replay::{Replayed, replay, replay_all};
 pub use rules::{ARRIVED_WITHIN_M, Command};
-pub use store::{DrivenTrip, driven_in_tx};
+pub use store::{DrivenTrip, driven_in_tx, started_in_tx};
+pub use swap::TakeOver;
 pub use wire::{DriverCard, StatusView, TripEventView, TripList, TripView, VehicleCard};

@@ -21,6 +21,7 @@ use crate::offers::{
     Bid, BidStatus, BidTerms, Lease, accept, bid, decline, end_offer, expire, offer, pick,
 };
 use crate::refusal::Refusal;
+use crate::swap::{self, TakeOver};
 use crate::{card, cash};
 
 // The table of `step` is read side by side: short names, for this file.
@@ -46,6 +47,8 @@ pub enum Command {
         round: u16,
         terms: BidTerms,
     },
+    /// Dispatch asks a driver who is nearer than the one on his way.
+    AskTakeOver(TakeOver),
     /// An asked driver's price, or another one in its place. Declining takes it back.
     Bid {
         driver: DriverId,
@@ -279,7 +282,8 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
         (Requested, C::Accept { driver }) => accept(state, *driver, None, now),
         (Requested, C::AcceptNext { driver, behind }) => accept(state, *driver, Some(*behind), now),
         (Requested, C::NoDrivers) => Ok(no_drivers(state, now)),
-        // While a driver is on his way, offers are to stand by should he not come.
+        // While a driver is on his way, offers are to stand by should he not come, or to take over.
+        (_, C::AskTakeOver(asked)) => swap::ask(state, *asked),
         (Accepted, command) if is_answer(state, command) => answer(state, command, now),
         (_, C::Ahead(command)) => ahead::step(state, *command, now),
         // The way of a trip.
@@ -291,7 +295,6 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
             complete(state, *driver, *distance_m, *cash, now)
         }
         (Accepted, C::Reassign { driver }) => reassign(state, *driver, now),
-
         // Ends before the ride.
         (Scheduled | Requested, C::Cancel { by, reason }) => call_off(state, *by, *reason, now),
         (_, C::CancelSearch { rider }) => cancel_search(state, *rider, now),
@@ -353,6 +356,7 @@ fn out_of_place(state: &State, command: &Command) -> Result<Step, Refusal> {
         C::Cancel { by, .. } => Err(out_of_order(state, *by)),
         C::Offer { .. }
         | C::AskBid { .. }
+        | C::AskTakeOver(_)
         | C::NoDrivers
         | C::Reassign { .. }
         | C::Activate
@@ -475,19 +479,31 @@ fn complete(
 
 fn reassign(state: &State, driver: DriverId, now: Millis) -> Result<Step, Refusal> {
     let previous = state.trip.driver;
+    let mut step = state.recorded(reassigned(state, driver, now)?, Party::System, None);
+    let was_asked = state.offers.iter().any(|lease| lease.driver == driver);
+    let outcome = OfferOutcome::Revoked;
+    step.tells.extend(was_asked.then_some(Tell::OfferEnded { driver, outcome }));
+    step.tells.extend(previous.map(|driver| Tell::DriverFreed { driver, how: Freed::TakenOver }));
+    step.tells.push(Tell::Matched { driver });
+    Ok(step)
+}
+
+/// The event by which the trip goes to another driver.
+pub(crate) fn reassigned(
+    state: &State,
+    driver: DriverId,
+    now: Millis,
+) -> Result<TripEvent, Refusal> {
+    let previous = state.trip.driver;
     if previous == Some(driver) || state.trip.excluded.contains(&driver) {
         return Err(Refusal::NotOfferable(driver));
     }
-    let event = TripEvent {
+    Ok(TripEvent {
         driver_id: Some(driver),
         previous_driver_id: previous,
         confirm_by: state.confirm_by(now),
         ..state.event(EventName::Reassigned, Status::Accepted, Side::System, now)
-    };
-    let mut step = state.recorded(event, Party::System, None);
-    step.tells.extend(previous.map(|driver| Tell::DriverFreed { driver, how: Freed::TakenOver }));
-    step.tells.push(Tell::Matched { driver });
-    Ok(step)
+    })
 }
 
 pub(crate) fn released(trip: &Trip) -> Option<TripMoney> {

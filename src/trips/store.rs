@@ -2,8 +2,6 @@
 //!
 //! Writes go through the functions of migration 0003, which check actor, version and lease again.
 
-use std::time::Duration;
-
 use std::collections::HashMap;
 
 use base::{
@@ -334,8 +332,28 @@ pub struct DrivenTrip {
     pub ended: Millis,
 }
 
-/// The longest from a booking to the end of its trip that is looked back for.
-const BOOKED_BEFORE: Duration = Duration::from_secs(24 * 3600);
+/// By their end, whenever they were booked.
+pub(crate) const DRIVEN: &str = "\
+    SELECT t.id, t.driver_id, t.started_at, t.ended_at \
+    FROM unnest($1::uuid[]) AS a (id) JOIN trips t ON t.driver_id = a.id \
+      AND t.status = 'completed' AND t.ended_at >= $2 \
+    WHERE t.started_at IS NOT NULL ORDER BY t.ended_at, t.id";
+
+/// Since when the rider has been in the car, of those of these trips where he is or was.
+pub async fn started_in_tx(
+    tx: &mut Tx,
+    trips: &[TripId],
+) -> Result<HashMap<TripId, Millis>, Fault> {
+    let ids: Vec<Uuid> = trips.iter().map(|trip| trip.0).collect();
+    let rows: Vec<(Uuid, jiff_sqlx::Timestamp)> = sqlx::query_as(
+        "SELECT id, started_at FROM trips WHERE id = ANY($1) AND started_at IS NOT NULL",
+    )
+    .bind(ids)
+    .fetch_all(tx.conn())
+    .await
+    .map_err(fault)?;
+    Ok(rows.into_iter().map(|(id, started)| (TripId(id), millis(started))).collect())
+}
 
 /// Trips of these drivers that were driven to their end since then, oldest first.
 pub async fn driven_in_tx(
@@ -344,18 +362,8 @@ pub async fn driven_in_tx(
     since: Millis,
 ) -> Result<Vec<DrivenTrip>, Fault> {
     let ids: Vec<Uuid> = drivers.iter().map(|driver| driver.0).collect();
-    let rows = sqlx::query(
-        "SELECT t.id, t.driver_id, t.started_at, t.ended_at \
-         FROM unnest($1::uuid[]) AS a (id) JOIN trips t ON t.driver_id = a.id \
-           AND t.created_at >= $2 AND t.status = 'completed' AND t.ended_at >= $3 \
-         WHERE t.started_at IS NOT NULL ORDER BY t.ended_at, t.id",
-    )
-    .bind(ids)
-    .bind(at(since - BOOKED_BEFORE))
-    .bind(at(since))
-    .fetch_all(tx.conn())
-    .await
-    .map_err(fault)?;
+    let rows =
+        sqlx::query(DRIVEN).bind(ids).bind(at(since)).fetch_all(tx.conn()).await.map_err(fault)?;
     let driven = |row: &PgRow| {
         Ok(DrivenTrip {
             trip: TripId(row.try_get("id")?),

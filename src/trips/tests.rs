@@ -8,6 +8,7 @@ mod money;
 mod picks;
 mod races;
 mod stand;
+mod swap;
 mod table;
 mod timers;
 mod walks;

@@ -45,11 +45,10 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
     let (payouts, refunder) = (Arc::new(Payer(flows.clone())), Arc::new(Refunder(flows.clone())));
     let cards = Arc::new(CardCashier(flows.clone()));
     let watcher = Arc::new(Watcher(flows.clone()));
-    let conduct = Arc::new(ConductWatcher(flows.clone()));
     let seal_days = upkeep::SealDays { db: flows.slow.clone(), clock: flows.clock.clone() };
     let forecaster = Arc::new(Forecaster(flows.clone()));
     let bookkeeper = Arc::new(Bookkeeper(flows.clone()));
-    let handlers = Handlers::default()
+    let handlers = conduct(flows)
         .on(AFTERMATH.job, Arc::new(aftermath))
         .on(&upkeep::SWEEP_KEYS, Arc::new(upkeep::SweepKeys(flows.keys.clone())))
         .on(&TRIP_NEWS, Arc::clone(&teller) as _)
@@ -81,10 +80,6 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
         .on(&FRAUD_WATCH, Arc::clone(&watcher) as _)
         .on(&FRAUD_SWEEP, watcher)
         .every(&FRAUD_SWEEPS)
-        .on(&CONDUCT_TRACKS, Arc::clone(&conduct) as _)
-        .on(&CONDUCT_ANSWERS, conduct)
-        .every(&TRACKS_ARE_WATCHED)
-        .every(&ANSWERS_ARE_WATCHED)
         .on(&FORECAST_DEMAND, forecaster)
         .every(&EVERY_QUARTER)
         .on(&CLOSE_DAYS, Arc::clone(&bookkeeper) as _)
@@ -94,4 +89,17 @@ pub fn start(flows: &Flows, tasks: &Tasks) {
         .every(&upkeep::EVERY_FEW_MINUTES);
     flows.jobs.work(tasks, &flows.clock, handlers, WorkerConfig::default());
     storage::listen(&flows.db, tasks);
+}
+
+/// Where drivers are not looked at these kinds are not known, and wait for a node that does.
+fn conduct(flows: &Flows) -> Handlers {
+    if !flows.fraud.watches_driving() {
+        return Handlers::default();
+    }
+    let watcher = Arc::new(ConductWatcher(flows.clone()));
+    Handlers::default()
+        .on(&CONDUCT_TRACKS, Arc::clone(&watcher) as _)
+        .on(&CONDUCT_ANSWERS, watcher)
+        .every(&TRACKS_ARE_WATCHED)
+        .every(&ANSWERS_ARE_WATCHED)
 }

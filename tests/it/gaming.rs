@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base::{Clock, Dice};
 use serde_json::{Value, json};
+use sqlx::Executor;
 
 use crate::harness::{CAIRO, Person, Server, Socket, far_from, online_driver, point, until};
 
@@ -209,6 +210,20 @@ async fn who_drives_the_same_metres_twice_is_found_and_then_barred() {
     assert_eq!(shown(&admin).await, []);
 
     let second = drive(&server, &clock, &driver, &mut wheel, &track).await;
+    // No job ran for two hours, in which he was not heard.
+    let flows = server.running().flows();
+    flows.fleet.flush().await;
+    let mut owner = storage::testing::owner(&flows.db).await;
+    let away = "UPDATE driver_latest SET recorded_at = recorded_at - interval '2 hours'";
+    owner.execute(away).await.expect("the owner may");
+    watched(&server).await;
+    assert_eq!(shown(&admin).await, [of(&driver, "replayed_track flag open")]);
+    // What a job leaves that dies before it opens a case: its next run opens it.
+    for table in ["driver_conduct", "fraud_cases"] {
+        let sql = sqlx::AssertSqlSafe(format!("DELETE FROM {table}"));
+        owner.execute(sql).await.expect("the owner may");
+    }
+    assert_eq!(shown(&admin).await, []);
     watched(&server).await;
     assert_eq!(shown(&admin).await, [of(&driver, "replayed_track flag open")]);
     let reasons = cases(&admin).await[0]["reasons"].clone();
@@ -274,6 +289,24 @@ async fn who_takes_the_long_trips_and_leaves_the_short_ones_is_found() {
     report(&mut wheel, &clock, CAIRO, 0.0).await;
     is_lowered(&said_of(&server, &admin, &[&driver]).await[0], "cherry_picking", 0.1);
     server.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_looked_at_where_that_is_switched_off() {
+    let scheduled = async |watches_driving: bool| {
+        let server = Server::with(|setup| setup.fraud.watches_driving = watches_driving).await;
+        let mut owner = storage::testing::owner(&server.running().flows().db).await;
+        let names = until("the schedules", async || {
+            let names = sqlx::query_scalar("SELECT name FROM job_schedules ORDER BY name");
+            let names: Vec<String> = names.fetch_all(&mut owner).await.expect("they can be read");
+            // The last that is written down.
+            names.iter().any(|name| name == "sweep_idempotency_keys").then_some(names)
+        });
+        let names = names.await.into_iter().filter(|name| name.starts_with("conduct"));
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(scheduled(true).await, ["conduct_answers", "conduct_tracks"]);
+    assert_eq!(scheduled(false).await, [""; 0]);
 }
 
 fn text(value: &Value) -> String {

@@ -54,6 +54,7 @@ mod sockets;
 mod strategies;
 mod strategies_killed;
 mod suspense;
+mod swaps;
 mod traces;
 mod trip_flow;
 mod trip_money;

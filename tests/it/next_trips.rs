@@ -118,6 +118,8 @@ async fn a_driver_near_his_drop_off_is_promised_the_next_trip() {
     let trace = admin.get(&format!("/admin/trips/{next}/dispatch-trace")).await.data().clone();
     assert_eq!(trace["rounds"][0]["reproduced"], true, "{trace}");
     third.post(&format!("/trips/{waits}/cancel-search"), json!({})).await;
+    let off = ride.driver.post("/drivers/status", json!({"isOnline": false})).await;
+    assert_eq!(off.data()["state"], "offline", "nothing holds him");
     no_lease_is_left(&server, &[ride.driver]).await;
     server.check_invariants().await;
 }
@@ -222,6 +224,45 @@ async fn a_promise_of_the_next_trip_outlives_kill_9() {
     step(&mut ride.wheel, &first, "completed").await;
     ride.drive_on(&next).await;
     assert_eq!(rider.trip(&next).await["status"], "completed");
+    every_offer_ends(&house).await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_between_the_drop_off_and_the_next_trips_turn_loses_neither() {
+    let mut house = House::start(Vec::new()).await;
+    let server = house.outside();
+    let admin = house.admin().await;
+    let mut ride = Ride::start(&server, &admin).await;
+    let (rider, next) = ride.next_offer(&server).await;
+    ride.accept(&next).await;
+    // Who holds the row holds up its turn, and nothing else.
+    let mut owner = house.owner().await;
+    let mut held = sqlx::Connection::begin(&mut owner).await.expect("a transaction");
+    let lock = sqlx::query("SELECT FROM trips WHERE id = $1::uuid FOR UPDATE").bind(&next);
+    lock.execute(&mut *held).await.expect("the lock");
+    let first = ride.trip.clone();
+    step(&mut ride.wheel, &first, "completed").await;
+    assert_eq!(rider.trip(&next).await["status"], "accepted");
+    let track = async |person: &Person| {
+        let points = person.get(&format!("/trips/{first}/track")).await.data()["points"].clone();
+        points.as_array().map_or(0, Vec::len)
+    };
+    let mut looks = house.owner().await;
+    until("the track", async || {
+        let kept = sqlx::query("SELECT FROM trip_tracks WHERE trip_id = $1::uuid").bind(&first);
+        kept.fetch_optional(&mut looks).await.expect("tracks")
+    })
+    .await;
+    house.fell(Victim::Program).await;
+    drop(held);
+    house.rise().await;
+    ride.wheel = Socket::listen(&server, &ride.driver).await;
+    ride.drive_on(&next).await;
+    assert_eq!(rider.trip(&next).await["status"], "completed");
+    assert!(track(&ride.driver).await > 0, "the track of the first trip is what it was");
+    let off = ride.driver.post("/drivers/status", json!({"isOnline": false})).await;
+    assert_eq!(off.data()["state"], "offline", "nothing holds him");
     every_offer_ends(&house).await;
     house.end().await;
 }

@@ -12,7 +12,7 @@ use crate::harness::{
 use crate::strategies::{drivers_at, no_lease_is_left, wheels_of};
 use crate::strategies_killed::every_offer_ends;
 
-/// So far ahead trips are booked here, seconds. Drivers are searched a second later.
+/// So far ahead trips are booked here, seconds. Drivers are searched some seconds later.
 const AHEAD_S: i64 = 300;
 
 /// A city whose drivers confirm within so many seconds after the booking, and its operator.
@@ -21,7 +21,7 @@ async fn city(confirm_s: u64) -> (Server, Person) {
     let change = |setup: &mut Setup| {
         let ahead = &mut setup.trips.ahead;
         ahead.least = seconds(10);
-        ahead.search = seconds(AHEAD_S as u64 - 1);
+        ahead.search = seconds(AHEAD_S as u64 - 5);
         // Everybody accepts early, however slow the machine is.
         ahead.early = seconds(1);
         ahead.confirm = seconds(AHEAD_S as u64 - confirm_s);
@@ -75,7 +75,8 @@ async fn a_trip_is_booked_ahead_searched_in_time_confirmed_and_driven() {
     let driver = online_driver(&server, &admin, CAIRO).await;
     let mut wheel = Socket::listen(&server, &driver).await;
     let rider = Person::rider(&server).await;
-    let at = in_s(AHEAD_S);
+    // It takes a while until it is booked.
+    let at = in_s(AHEAD_S + 5);
     let ask = ride(&at, json!({"vehicleTypes": ["economy"]}));
     let shown = rider.post("/pricing/estimate", ask).await.data()["estimates"][0].clone();
     assert!(shown["eta"]["pickup"].is_null(), "nobody knows who will be near: {shown}");
@@ -175,7 +176,7 @@ async fn what_is_no_booking_ahead_is_refused_and_one_trip_goes_on_beside_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_confirm_loses_the_trip_to_who_stands_by() {
-    let (server, admin) = city(15).await;
+    let (server, admin) = city(20).await;
     let drivers = drivers_at(&server, &admin, &[0.0, 400.0]).await;
     let mut wheels = wheels_of(&server, &drivers).await;
     let rider = Person::rider(&server).await;

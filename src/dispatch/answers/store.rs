@@ -5,23 +5,36 @@ use sqlx::FromRow;
 use storage::{Tx, at, fault, millis};
 use uuid::Uuid;
 
-use super::OfferAnswer;
+use super::{Manner, OfferAnswer};
+use crate::strategy::Strategy;
 
 /// Most offers that are read of one driver, the newest.
 const MOST: i64 = 2_000;
 
-// A price that is bid says yes to the trip, whoever the rider chose.
+// A price that is bid says yes to the trip, whoever the rider chose. Silence is an answer only of
+// who was asked alone: among several, how often an offer lives to its end goes by how much the
+// others want the trip. The price is the one that was offered, not the one that was bid. Trips
+// ahead are left out: who is asked for one may be asked to stand by.
 pub(crate) const ANSWERS: &str = "
-SELECT a.id AS driver_id, o.created_at, o.status IN ('accepted', 'unchosen') AS taken, t.price,
-       t.destination_lat, t.destination_lng
+SELECT a.id AS driver_id, o.created_at, o.status IN ('accepted', 'unchosen') AS taken,
+       coalesce(t.quoted_price, t.price) AS price, t.destination_lat, t.destination_lng,
+       t.strategy, extract(epoch FROM o.expires_at - o.created_at)::integer AS lease_s, s.alone
 FROM unnest($1::uuid[]) AS a (id)
 CROSS JOIN LATERAL (
-  SELECT trip_id, created_at, status FROM trip_offers
+  SELECT trip_id, created_at, status, expires_at, ended_at FROM trip_offers
   WHERE driver_id = a.id AND created_at >= $2
     AND status IN ('accepted', 'declined', 'expired', 'unchosen')
   ORDER BY created_at DESC LIMIT $3
 ) o
-JOIN trips t ON t.id = o.trip_id";
+JOIN trips t ON t.id = o.trip_id AND t.scheduled_at IS NULL
+CROSS JOIN LATERAL (
+  SELECT NOT EXISTS (
+    SELECT FROM trip_offers p WHERE p.trip_id = o.trip_id AND p.driver_id <> a.id
+      AND p.created_at < coalesce(o.ended_at, o.expires_at)
+      AND o.created_at < coalesce(p.ended_at, p.expires_at)
+  ) AS alone
+) s
+WHERE o.status <> 'expired' OR s.alone";
 
 #[derive(FromRow)]
 struct Row {
@@ -31,6 +44,9 @@ struct Row {
     price: i64,
     destination_lat: f64,
     destination_lng: f64,
+    strategy: String,
+    lease_s: i32,
+    alone: bool,
 }
 
 /// Of these drivers since then, in any order.
@@ -55,6 +71,11 @@ pub async fn answers_in_tx(
             taken: row.taken,
             price: Piasters(row.price),
             to,
+            manner: Manner {
+                named: Strategy::parse(&row.strategy).map(Strategy::name),
+                lease_s: u32::try_from(row.lease_s).unwrap_or(0),
+                alone: row.alone,
+            },
         })
     };
     Ok(rows.into_iter().filter_map(answer).collect())

@@ -142,6 +142,7 @@ fn held_elsewhere(driver: DriverId, now: Millis) -> OfferPlan {
         bids: None,
         bid: None,
         role: Part::Drive,
+        instead_of: None,
     }
 }
 

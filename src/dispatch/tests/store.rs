@@ -83,6 +83,7 @@ impl Books {
             bids: None,
             bid: None,
             role: Part::Drive,
+            instead_of: None,
         }
     }
 

@@ -87,6 +87,30 @@ fn a_driver_who_gives_the_trip_back_leaves_a_rider_with_nobody() {
 }
 
 #[test]
+fn who_loses_his_driver_late_is_searched_for_anew() {
+    let mut play = promised(swapping(), 2_000.0);
+    play.city.drivers.push(seen(2, 300.0));
+    assert_eq!(play.at(3.0).tick(), "1: 2");
+    play.at(6.0).end_all(Outcome::Declined);
+    // Three minutes are as long as a search lasts: this one begins now, and whoever would not come
+    // sooner may come at all.
+    play.city.of(2).standing = Standing::Cooldown;
+    play.at(220.0).ask_batched(1, 0.0);
+    assert_eq!(play.tick(), "");
+    play.city.of(2).standing = Standing::Available;
+    assert_eq!(play.at(223.0).tick(), "1: 2");
+}
+
+#[test]
+fn a_search_that_can_gain_nothing_any_more_is_over() {
+    let mut play = promised(swapping(), 1_000.0);
+    assert_eq!(play.at(100.0).tick(), "");
+    assert_eq!(play.board.status(trip(1)), Some(MatchingStatus::matched()));
+    assert_eq!(play.at(106.0).tick(), "");
+    assert_eq!(play.board.status(trip(1)), None);
+}
+
+#[test]
 fn without_swaps_a_yes_ends_the_search() {
     let mut play = promised(rules(Batching::default()), 2_000.0);
     play.city.drivers.push(seen(2, 10.0));

@@ -2,13 +2,13 @@
 
 use base::{DriverId, Fault, Millis, Point, TripId};
 use sqlx::FromRow;
-use storage::{Tx, at, fault, millis};
+use storage::{Db, Tx, Who, at, fault, millis};
 use uuid::Uuid;
 
 use super::{ConductMark, Misconduct};
 use crate::model::Fix;
 
-/// Most positions that are read of one driver.
+/// Most positions that are read of one driver, a second each: an hour of them and a little.
 const MOST_SPOTS: i64 = 4_000;
 
 /// A point of a driver's track, as it is kept.
@@ -22,7 +22,7 @@ pub struct HistoryRow {
 }
 
 /// Marks a driver, or renews a mark; nothing happens to who has no profile. Follow it by
-/// [`crate::Fleet::reload_facts`] once it is committed.
+/// [`crate::Fleet::reload_conduct`] once it is committed.
 pub async fn conduct_mark_in_tx(
     tx: &mut Tx,
     driver: DriverId,
@@ -45,7 +45,7 @@ pub async fn conduct_mark_in_tx(
     Ok(())
 }
 
-/// Takes a mark away. Follow it by [`crate::Fleet::reload_facts`] once it is committed.
+/// Takes a mark away. Follow it by [`crate::Fleet::reload_conduct`] once it is committed.
 pub async fn conduct_forget_in_tx(
     tx: &mut Tx,
     driver: DriverId,
@@ -81,14 +81,34 @@ pub async fn heard_since_in_tx(
     Ok(ids.into_iter().map(DriverId).collect())
 }
 
+pub(crate) const MARKS: &str = "
+SELECT reason, penalty, since, until FROM driver_conduct WHERE driver_id = $1";
+
+/// A driver's marks; a reason that this program does not know is another's business.
+pub(crate) async fn marks(db: &Db, driver: DriverId) -> Result<Vec<ConductMark>, Fault> {
+    let mut tx = db.begin(&Who::System).await?;
+    let rows: Vec<MarkRow> =
+        sqlx::query_as(MARKS).bind(driver.0).fetch_all(tx.conn()).await.map_err(fault)?;
+    tx.commit().await?;
+    let mark = |(reason, penalty, since, until): MarkRow| {
+        let (reason, penalty) = (Misconduct::parse(&reason)?, u8::try_from(penalty).ok()?);
+        Some(ConductMark { reason, penalty, since: millis(since), until: millis(until) })
+    };
+    Ok(rows.into_iter().filter_map(mark).collect())
+}
+
+type MarkRow = (String, i16, jiff_sqlx::Timestamp, jiff_sqlx::Timestamp);
+
+// One of each second, so that a flood of them hides nothing that comes after it; and the one that
+// no car could have driven to, so that it isn't hidden behind another of its second.
 pub(crate) const HISTORY: &str = "
 SELECT a.id AS driver_id, h.lat, h.lng, h.heading, h.speed_kmh, h.accuracy_m, h.recorded_at,
        h.trip_id, h.suspect
 FROM unnest($1::uuid[]) AS a (id)
 CROSS JOIN LATERAL (
-  SELECT * FROM driver_history d
+  SELECT DISTINCT ON (date_trunc('second', d.recorded_at)) * FROM driver_history d
   WHERE d.driver_id = a.id AND d.recorded_at >= $2 AND d.recorded_at <= $3
-  ORDER BY d.recorded_at LIMIT $4
+  ORDER BY date_trunc('second', d.recorded_at), d.suspect DESC, d.recorded_at LIMIT $4
 ) h";
 
 #[derive(FromRow)]
@@ -118,8 +138,8 @@ impl Row {
     }
 }
 
-/// What history holds of these drivers from `from` to `to`: driver by driver, each in order of
-/// time. Only the days in between are touched.
+/// What history holds of these drivers from `from` to `to`, a position a second: driver by driver,
+/// each in order of time. Only the days in between are touched.
 pub async fn history_in_tx(
     tx: &mut Tx,
     drivers: &[DriverId],

@@ -327,14 +327,18 @@ async fn each_filter_of_the_queue_goes_by_an_index_whatever_it_is_asked_for() {
         owner.execute(sql).await.expect("the owner may");
     }
     let check = async |sql: &str, index: &str| {
+        let is_any = sql.contains("ANY");
+        let (kind, rule) = if is_any { ("text[]", "{velocity}") } else { ("text", "velocity") };
         let mut tx = stand.db.begin(&Who::Caller(admin())).await.expect("a transaction");
         // One plan for all values, as a statement that is asked often has it.
-        let prepared = format!("PREPARE page (timestamptz, uuid, bigint, text, text) AS {sql}");
+        let prepared = format!("PREPARE page (timestamptz, uuid, bigint, {kind}, text) AS {sql}");
         for sql in ["SET LOCAL plan_cache_mode = force_generic_plan", &prepared] {
             sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(tx.conn()).await.expect("it is set");
         }
-        let page = "EXPLAIN EXECUTE page ('infinity', gen_random_uuid(), 100, 'velocity', 'open')";
-        let rows = sqlx::raw_sql(page).fetch_all(tx.conn()).await.expect("a plan");
+        let page =
+            format!("EXPLAIN EXECUTE page ('infinity', gen_random_uuid(), 100, '{rule}', 'open')");
+        let rows =
+            sqlx::raw_sql(sqlx::AssertSqlSafe(page)).fetch_all(tx.conn()).await.expect("a plan");
         let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         // The connection keeps it, whatever becomes of the transaction.
         sqlx::raw_sql("DEALLOCATE page").execute(tx.conn()).await.expect("it is forgotten");

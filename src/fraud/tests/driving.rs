@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base::{Dice, Millis, Piasters, Point, TripId};
 
-use crate::conduct::{Answer, Evidence, Replay, Spot, TREND_NEW, judge, penalty};
+use crate::conduct::{Answer, Evidence, Manner, Replay, Spot, TREND_NEW, judge, penalty};
 use crate::model::Rule;
 use crate::prints::{MARKS, prints};
 use crate::thresholds::{Threshold, Thresholds};
@@ -56,9 +56,8 @@ fn minutes_in_which_no_car_could_be_there_are_counted() {
     positions(&jumpy(0), "");
     positions(&jumpy(4), "");
     positions(&jumpy(5), "teleports flag 5");
-    positions(&jumpy(14), "teleports flag 14");
-    positions(&jumpy(15), "teleports hold 15");
-    positions(&jumpy(60), "teleports hold 60");
+    // However many: whoever drives where receivers are jammed is seen, and keeps his money.
+    positions(&jumpy(60), "teleports flag 60");
     // One minute of a bad receiver is one minute, however many positions it was.
     let burst: Vec<Spot> =
         (0..60).map(|n| Spot { suspect: true, ..spot(n, place(0.0, 9_000.0)) }).collect();
@@ -160,7 +159,8 @@ const FIRST_PRINT: i64 = -8_565_127_834_297_677_911;
 
 fn answer(hours_ago: u64, taken: bool, pounds: i64) -> Answer {
     let at = NOW - Duration::from_secs(hours_ago * 3600);
-    Answer { at, taken, price: Piasters::pounds(pounds), to: place(0.0, 0.0) }
+    let (price, manner) = (Piasters::pounds(pounds), Manner::default());
+    Answer { at, taken, price, to: place(0.0, 0.0), manner }
 }
 
 /// Of `of` offers in halves so many of the dear ones and of the cheap ones are taken.
@@ -221,6 +221,12 @@ fn who_takes_far_fewer_than_before_is_seen() {
     answers(&trend((40, 60), (108, 120)), "");
     // More than before is nobody's concern.
     answers(&trend((20, 20), (10, 40)), "");
+    // The city asks another way since: what was said before doesn't compare.
+    let mut changed = trend((6, 20), (36, 40));
+    for answer in changed.iter_mut().skip(40) {
+        answer.manner = Manner { alone: true, ..answer.manner };
+    }
+    answers(&changed, "");
 }
 
 /// Takes offers by chance and by how far the pickup is, whatever they bring; drives with the noise
@@ -269,6 +275,66 @@ fn an_honest_driver_is_hardly_ever_found() {
     let runs = 1000;
     let found = (0..runs).filter(found).count();
     assert!(found < 5, "{found} of {runs}");
+}
+
+/// Which offers are answers.
+#[derive(Clone, Copy, PartialEq)]
+enum Counted {
+    /// What he said himself; silence where he was asked alone.
+    Said,
+    /// Every offer that was open to its end.
+    Silence,
+}
+
+/// Two weeks in a town that asks five at once, where the others want nearly every trip and leave
+/// the cheap ones, for which drivers are asked again and again. He wants all trips alike, and every
+/// second one like him lets pass what he doesn't want instead of declining it.
+fn among_others(seed: u64, counted: Counted) -> Vec<Answer> {
+    let dice = Dice::seeded(seed);
+    let (willing, ignores) = (0.4 + 0.5 * dice.unit(), seed % 2 == 0);
+    let mut answers = Vec::new();
+    for hour in (0..16 * 24).flat_map(|hour| [hour; 4]) {
+        let dear = dice.unit() < 0.85;
+        let price = if dear { 90 } else { 20 } + i64::try_from(dice.below(60)).unwrap_or(0);
+        let wanted = if dear { 0.9 } else { 0.05 };
+        let to = place(dice.unit() * 30_000.0, dice.unit() * 30_000.0);
+        // Five at once, twice, and at last himself alone.
+        for others in [4, 4, 0] {
+            let first = (0..others).filter(|_| dice.unit() < wanted).map(|_| 15.0 * dice.unit());
+            let first = first.fold(f64::INFINITY, f64::min);
+            let (takes, after) = (dice.unit() < willing, 15.0 * dice.unit());
+            let after = if takes || !ignores { after } else { 15.0 };
+            if first < after {
+                // Revoked: somebody else has it.
+                break;
+            }
+            let manner = Manner { named: None, lease_s: 15, alone: others == 0 };
+            let expired = !takes && ignores;
+            if !expired || manner.alone || counted == Counted::Silence {
+                let manner = if counted == Counted::Said { manner } else { Manner::default() };
+                answers.push(Answer { to, manner, ..answer(hour, takes, price) });
+            }
+            if takes || first < 15.0 {
+                break;
+            }
+        }
+    }
+    answers
+}
+
+#[test]
+fn what_others_want_does_not_make_an_honest_driver_choosy() {
+    let found = |counted| {
+        let found = |seed: &u64| {
+            let answers = among_others(*seed, counted);
+            !met(&Evidence { answers: &answers, ..Evidence::default() }).is_empty()
+        };
+        (0..1000).filter(found).count()
+    };
+    let (said, silence) = (found(Counted::Said), found(Counted::Silence));
+    assert!(said < 10, "{said} of 1000");
+    // Silence among others is no answer of his own: it would find the honest.
+    assert!(silence > 100, "{silence} of 1000");
 }
 
 #[test]

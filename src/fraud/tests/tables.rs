@@ -172,7 +172,8 @@ fn a_cleared_pattern_needs_more_evidence_to_open_again() {
     let week = Thresholds::default().remember();
     let check = |status, action, weight: i64, days: u64, expected| {
         let decided = (status != Status::Open).then(|| NOW - DAY * u32::try_from(days).unwrap());
-        let known = Known { rule: Rule::Velocity, status, action, weight, decided_at: decided };
+        let known =
+            Known { rule: Some(Rule::Velocity), status, action, weight, decided_at: decided };
         let signal = Signal {
             rule: Rule::Velocity,
             action: Action::Hold,
@@ -227,7 +228,7 @@ fn what_an_account_of_each_standing_may_do() {
 #[test]
 fn the_sternest_case_in_force_stands_and_a_flag_is_told_to_nobody() {
     let case = |status, action| Known {
-        rule: Rule::Velocity,
+        rule: Some(Rule::Velocity),
         status,
         action,
         weight: 1,

@@ -47,10 +47,15 @@ impl Stand {
         tx.commit().await.expect("stored");
     }
 
-    /// `driver: trip of trip, trip of trip`, for each that is found.
+    /// `driver: trip of trip, trip of trip`, for each who replayed within the day.
     async fn compared(&self) -> Vec<String> {
-        let mut said = Vec::new();
-        while let Some(found) = self.fraud.compare_tracks(&self.db).await.expect("compared") {
+        self.fraud.compare_tracks(&self.db).await.expect("compared");
+        let (mut said, mut after) = (Vec::new(), DriverId::from_u128(0));
+        loop {
+            let mut tx = self.db.begin(&Who::System).await.expect("a transaction");
+            let found = self.fraud.replayers_in_tx(&mut tx, after).await.expect("read");
+            let Some(last) = found.last() else { return said };
+            after = last.driver;
             said.extend(found.iter().map(|found| {
                 let replays = found.replays.iter();
                 let replays: Vec<String> = replays
@@ -59,7 +64,6 @@ impl Stand {
                 format!("{}: {}", found.driver.as_u128(), replays.join(", "))
             }));
         }
-        said
     }
 
     /// `rule action status times seen`, newest first; seen in minutes after the start.
@@ -153,9 +157,10 @@ async fn a_replayed_track_is_found_and_nothing_beside_it() {
     assert_eq!(stand.compared().await, [""; 0]);
     stand.keep(200, mona, START, &track(2)[4..]).await;
     assert_eq!(stand.compared().await, ["2: 200 of 102"]);
-    // A look twice finds no more; a track is kept once, whatever comes for it later.
+    // A look twice says the same again, should the first have come to nothing; a track is kept
+    // once, whatever comes for it later.
     stand.keep(200, mona, START, &track(3)).await;
-    assert_eq!(stand.compared().await, [""; 0]);
+    assert_eq!(stand.compared().await, ["2: 200 of 102"]);
     let mut tx = stand.db.begin(&Who::System).await.expect("a transaction");
     let trips = [TripId::from_u128(200), TripId::from_u128(201)];
     let new = stand.fraud.new_tracks_in_tx(&mut tx, &trips).await.expect("asked");
@@ -164,9 +169,13 @@ async fn a_replayed_track_is_found_and_nothing_beside_it() {
     // The earlier one comes later: still it is the later one that is the replay.
     stand.keep(301, ali, START, &track(77)).await;
     stand.keep(300, mona, START - Duration::from_secs(60), &track(77)).await;
-    assert_eq!(stand.compared().await, ["1: 301 of 300"]);
+    let both = ["1: 301 of 300", "2: 200 of 102"];
+    assert_eq!(stand.compared().await, both);
     // Too short to say anything.
     stand.keep(400, ali, START, &track(2)[..20]).await;
+    assert_eq!(stand.compared().await, both);
+    // A day later it is too long ago.
+    stand.clock.advance(Duration::from_secs(24 * 3600));
     assert_eq!(stand.compared().await, [""; 0]);
 
     // Two weeks later nothing of it is left.
@@ -206,4 +215,52 @@ async fn tracks_are_compared_by_indexes() {
         assert!(plan.contains(index), "{index}\n{plan}");
     }
     assert!(!plan.contains("Seq Scan"), "{plan}");
+    let replayers = store::REPLAYERS.replace("$1", "'00000000-0000-0000-0000-000000000001'");
+    let replayers = replayers.replace("$2", "now() - interval '1 day'").replace("$3", "100");
+    let explain = format!("EXPLAIN {replayers}");
+    let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(explain)).fetch_all(tx.conn()).await;
+    let plan: Vec<String> = rows.expect("a plan").iter().map(|row| row.get(0)).collect();
+    assert!(plan.join("\n").contains("fraud_tracks_replayed"), "{plan:?}");
+}
+
+/// What a later program writes: a rule that this one doesn't know.
+#[tokio::test]
+async fn a_case_of_an_unknown_rule_counts_and_is_not_shown() {
+    let stand = Stand::new().await;
+    let ali = stand.driver(1).await;
+    let mut owner = testing::owner(&stand.db).await;
+    owner
+        .execute("ALTER TABLE fraud_cases DROP CONSTRAINT case_rule_is_known")
+        .await
+        .expect("the owner may");
+    let put = async |owner: &mut sqlx::PgConnection, rule: &str, action: &str, status: &str| {
+        let sql = "INSERT INTO fraud_cases (id, account, rule, action, status, weight, reasons, \
+                     opened_at, seen_at, decided_by, decided_at, decision_reason) \
+                   SELECT gen_random_uuid(), $1, $2, $3, $4, 1, '{}', now(), now(), \
+                     by, CASE WHEN by IS NOT NULL THEN now() END, \
+                     CASE WHEN by IS NOT NULL THEN 'seen' END \
+                   FROM (SELECT CASE WHEN $4 <> 'open' THEN $1 END AS by) b RETURNING id";
+        let query = sqlx::query_scalar(sql).bind(ali.0).bind(rule).bind(action).bind(status);
+        query.fetch_one(owner).await.expect("a case")
+    };
+    let standing = async || {
+        let mut tx = stand.db.begin(&Who::System).await.expect("a transaction");
+        stand.fraud.standing_in_tx(&mut tx, ali.into()).await.expect("asked")
+    };
+    let _: uuid::Uuid = put(&mut owner, "one_of_tomorrow", "flag", "open").await;
+    let _: uuid::Uuid = put(&mut owner, "cleared_tomorrow", "block", "cleared").await;
+    assert_eq!(standing().await, Some(Action::Flag));
+    let id: uuid::Uuid = put(&mut owner, "another_of_tomorrow", "hold", "open").await;
+    assert_eq!(standing().await, Some(Action::Hold));
+    assert_eq!(stand.shown().await, [""; 0]);
+    let open = CaseFilter { status: Some(Status::Open), ..CaseFilter::default() };
+    assert_eq!(stand.fraud.list(&admin(), &open, None, 9).await.expect("a page").cases, []);
+    let mut tx = stand.db.begin(&Who::Caller(admin())).await.expect("a transaction");
+    assert_eq!(stand.fraud.case_in_tx(&mut tx, id).await.expect("asked"), None);
+    drop(tx);
+    // What this program knows is found beside them.
+    let some = frozen(6);
+    let found = stand.look(ali, &evidence(&some)).await;
+    assert_eq!((found.turned, found.marks.len()), (None, 1));
+    assert_eq!(stand.shown().await, ["frozen_position flag open 1 0"]);
 }

@@ -7,7 +7,7 @@ use sqlx::{Executor, Row};
 use super::session::{caller, patient};
 use crate::db::connect;
 use crate::{
-    Db, MigrationState, Who, migrate, migrate_down, migration_status, partitions,
+    Address, Db, MigrationState, Who, migrate, migrate_down, migration_status, partitions,
     snapshot_partitions, testing,
 };
 
@@ -387,22 +387,80 @@ async fn the_newest_position_is_updated_in_place() {
     assert!(in_place > 0, "{in_place} of {updates}");
 }
 
-/// In production the schema's owner is no superuser: a login that owns the database and may make
-/// roles is enough.
-#[tokio::test]
-async fn an_owner_without_special_rights_can_migrate_and_serve() {
+/// A migrated database whose owner may own it and make roles, and no more; and who may all.
+async fn plainly_owned(login: &str) -> (Address, PgConnection) {
     let (address, superuser) = testing::empty_copy("template0").await;
     let database = superuser.database().unwrap();
     let mut conn = superuser.connect_once().await.unwrap();
     for sql in [
-        "CREATE ROLE plain_owner LOGIN CREATEROLE".to_owned(),
-        format!("ALTER DATABASE {database} OWNER TO plain_owner"),
+        format!("CREATE ROLE {login} LOGIN CREATEROLE NOSUPERUSER NOBYPASSRLS"),
+        format!("ALTER DATABASE {database} OWNER TO {login}"),
     ] {
         conn.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
     }
-    let owner = address.with_login("plain_owner");
-    migrate(&owner, "plain_owner").await.unwrap();
+    let owner = address.with_login(login);
+    migrate(&owner, login).await.unwrap();
+    (owner, conn)
+}
 
+/// Four drivers with cases about their driving: the first is blocked by it alone, the second by
+/// something else as well, the third's money waits by it alone, the fourth's by something else as
+/// well. Each has a withdrawal that was put off.
+const GAMED: &str = "
+INSERT INTO users (id, phone, name, role, password_hash)
+SELECT lpad(n::text, 32, '0')::uuid, '+20100000000' || n, 'N', 'driver', 'x'
+FROM generate_series(1, 4) n;
+INSERT INTO drivers (id, fraud_flag) SELECT id, phone < '+201000000003' FROM users;
+INSERT INTO fraud_cases (id, account, rule, action, weight, reasons, opened_at, seen_at)
+SELECT gen_random_uuid(), lpad(n::text, 32, '0')::uuid, rule, action, 1, '{}', now(), now()
+FROM (VALUES (1, 'replayed_track', 'block'), (2, 'replayed_track', 'block'),
+  (2, 'velocity', 'block'), (3, 'frozen_position', 'hold'), (4, 'frozen_position', 'hold'),
+  (4, 'unchecked', 'hold'), (1, 'cherry_picking', 'flag')) c (n, rule, action);
+INSERT INTO withdrawals (id, driver_id, amount, method, account, status, look_at, requested_at,
+  decided_by, decided_at)
+SELECT gen_random_uuid(), id, 10000, 'instapay', 'someone@instapay', 'approved',
+  now() + interval '1 day', now(), id, now() FROM users;
+INSERT INTO driver_conduct (driver_id, reason, penalty, since, until)
+SELECT id, 'replayed_track', 30, now(), now() + interval '1 day' FROM drivers";
+
+/// What is forced on the owner, too, he would not see, and change nothing without an error.
+#[tokio::test]
+async fn the_way_back_from_conduct_lets_go_whom_only_that_stopped() {
+    let (owner, mut conn) = plainly_owned("plain_owner_back").await;
+    sqlx::raw_sql(GAMED).execute(&mut conn).await.unwrap();
+    migrate_down(&owner, 29).await.unwrap();
+    let said: Vec<(String, bool, bool, String)> = sqlx::query_as(
+        "SELECT right(u.phone, 1), d.fraud_flag, w.look_at > now(),
+           coalesce((SELECT string_agg(rule, ' ') FROM fraud_cases WHERE account = u.id), '')
+         FROM users u JOIN drivers d USING (id) JOIN withdrawals w ON w.driver_id = u.id
+         ORDER BY u.phone",
+    )
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    let said: Vec<_> = said.iter().map(|(n, b, w, c)| (n.as_str(), *b, *w, c.as_str())).collect();
+    let expected = [
+        ("1", false, false, ""),
+        ("2", true, true, "velocity"),
+        ("3", false, false, ""),
+        ("4", false, true, "unchecked"),
+    ];
+    assert_eq!(said, expected);
+    let open: Vec<String> = sqlx::query_scalar(
+        "SELECT relname::text FROM pg_class WHERE relrowsecurity AND NOT relforcerowsecurity",
+    )
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    assert_eq!(open, [""; 0]);
+    migrate(&owner, "plain_owner_back").await.unwrap();
+}
+
+/// In production the schema's owner is no superuser: a login that owns the database and may make
+/// roles is enough.
+#[tokio::test]
+async fn an_owner_without_special_rights_can_migrate_and_serve() {
+    let (owner, _) = plainly_owned("plain_owner").await;
     let db = connect(&owner, &patient()).await.unwrap();
     partitions(&db, noon(10), 90).await.unwrap();
     let mut tx = db.begin_writer().await.unwrap();

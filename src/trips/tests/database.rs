@@ -322,3 +322,62 @@ async fn the_functions_refuse_what_is_illegal() {
     let at = Command::Arrive { driver: drivers[0], at: Some(pickup()) };
     assert_eq!(stand.does(booked.id, at).await.version, 3);
 }
+
+/// Many trips of many drivers; the plan is made for any of them.
+const MANY: [&str; 2] = [
+    "INSERT INTO trips (id, city_id, rider_id, driver_id, status, payment_method, tier, version, \
+       pickup_lat, pickup_lng, destination_lat, destination_lng, price, commission_bp, \
+       quoted_distance_m, quoted_duration_s, requested_at, accepted_at, created_at, started_at, \
+       ended_at, final_price) \
+     SELECT gen_random_uuid(), 1, u.id, u.id, 'completed', 'cash', 'economy', 5, 30, 31, 30.1, 31, \
+       5000, 1500, 8000, 1200, t.at, t.at, t.at, t.at, t.at, 5000 \
+     FROM users u, generate_series(1, 100) n, \
+       LATERAL (SELECT now() - n * interval '1 day' AS at) t",
+    "ANALYZE trips",
+];
+
+#[tokio::test]
+async fn what_was_driven_is_found_by_its_end_whenever_it_was_booked() {
+    let stand = stand().await;
+    let (rider, driver) = (stand.rider().await, stand.driver().await);
+    let booked = stand.book(&rider, PaymentMethod::Cash).await;
+    let driven = async |since: Millis| {
+        let mut tx = stand.db.begin(&Who::System).await.expect("a transaction");
+        crate::driven_in_tx(&mut tx, &[driver], since).await.expect("read")
+    };
+    let started = async || {
+        let mut tx = stand.db.begin(&Who::System).await.expect("a transaction");
+        let trips = [booked.id, TripId::from_u128(404)];
+        let started = crate::started_in_tx(&mut tx, &trips).await.expect("read");
+        started.get(&booked.id).copied()
+    };
+    assert_eq!(started().await, None);
+    let done = stand.completed(booked.id, driver).await;
+    assert_eq!(started().await, done.started_at);
+    // Booked a week ago for today.
+    let mut owner = stand.owner().await;
+    sqlx::query("UPDATE trips SET created_at = created_at - interval '7 days'")
+        .execute(&mut owner)
+        .await
+        .expect("the owner may");
+    let hour = Duration::from_secs(3600);
+    let now = stand.clock.now();
+    let found: Vec<TripId> = driven(now - hour).await.iter().map(|driven| driven.trip).collect();
+    assert_eq!(found, [booked.id]);
+    assert_eq!(driven(now + hour).await, []);
+
+    stand.riders(50).await;
+    for sql in MANY {
+        sqlx::query(sql).execute(&mut owner).await.expect("the owner may");
+    }
+    let prepared = format!("PREPARE driven (uuid[], timestamptz) AS {}", crate::store::DRIVEN);
+    let mut tx = stand.db.begin(&Who::System).await.expect("a transaction");
+    for sql in ["SET LOCAL plan_cache_mode = force_generic_plan", &prepared] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(tx.conn()).await.expect("it is set");
+    }
+    let explain = "EXPLAIN EXECUTE driven (ARRAY[gen_random_uuid()], now() - interval '6 hours')";
+    let rows = sqlx::raw_sql(explain).fetch_all(tx.conn()).await.expect("a plan");
+    let plan: Vec<String> = rows.iter().map(|row| sqlx::Row::get(row, 0)).collect();
+    sqlx::raw_sql("DEALLOCATE driven").execute(tx.conn()).await.expect("it is forgotten");
+    assert!(plan.join("\n").contains("trips_driven"), "{plan:?}");
+}

@@ -4,6 +4,7 @@ use base::{PaymentMethod, Piasters, Problem, TripId, UserId};
 use ledger::TripMoney;
 
 use super::{RIDER, at_s, driver, pickup, point, state, trip};
+use crate::AheadCommand;
 use crate::model::{CancelReason, Party, Status, Trip};
 use crate::rules::{Command, State, Step, Tell, step};
 
@@ -15,7 +16,7 @@ pub(super) fn accept(n: u128) -> Command {
     Command::Accept { driver: driver(n) }
 }
 
-fn arrive(n: u128) -> Command {
+pub(super) fn arrive(n: u128) -> Command {
     Command::Arrive { driver: driver(n), at: Some(pickup()) }
 }
 
@@ -358,7 +359,19 @@ fn a_queued_trip_waits_for_its_turn() {
     let free = "3 cancelled cancelled by 1 [event freed(1 cancelled) ended]";
     check(&queued, cancel(Party::Rider(RIDER)), 999, free);
     check(&queued, Command::Activate, 200, "3 activated accepted by 1 [event]");
+    // Of a driver nothing is heard of who knows when that other trip ends?
+    let silent = || Command::from(AheadCommand::Silent { driver: driver(1) });
+    let lost = "3 driver_cancelled requested [event freed(1 gave_back) needs_driver]";
+    check(&queued, silent(), 60, lost);
     let active = tell(queued, &[(200, Command::Activate)]);
+    check(&active, silent(), 230, "3 - accepted by 1 []");
+    // The free window begins now, however long it was queued.
+    check(
+        &active,
+        cancel(Party::Rider(RIDER)),
+        319,
+        "4 cancelled cancelled by 1 [event freed(1 cancelled) ended]",
+    );
     check(&active, Command::Activate, 201, "INVALID_TRANSITION {\"current\":\"accepted\"}");
     check(&active, arrive(1), 260, "4 arrived arrived by 1 [event]");
 }
