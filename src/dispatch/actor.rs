@@ -277,10 +277,18 @@ impl Desk {
             }
             tokio::select! {
                 () = self.0.bell.notified() => {}
-                () = tokio::time::sleep_until(last + tick) => {}
+                () = tokio::time::sleep_until(self.next_sweep(last + tick)) => {}
             }
             tokio::time::sleep_until(last + COALESCE).await;
         }
+    }
+
+    /// When nothing wakes the loop: then, or before that when an overloaded city has its tick,
+    /// which the last sweep may have skipped.
+    fn next_sweep(&self, latest: tokio::time::Instant) -> tokio::time::Instant {
+        let next = self.0.board.lock().next_tick();
+        let rest = next.map(|next| next.after(self.0.clock.now()));
+        rest.map_or(latest, |rest| latest.min(tokio::time::Instant::now() + rest))
     }
 
     /// Looks at every search once.

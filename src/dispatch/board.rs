@@ -79,7 +79,7 @@ pub struct Ended {
 /// A search that came to its end by an accepted offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// From the start of the search to the answer.
+    /// From the start of the search to the answer, what its rider stood in line included.
     pub searched: Duration,
     /// Rounds it took.
     pub rounds: u16,
@@ -178,6 +178,8 @@ pub(crate) struct Hunt {
     /// How it was carried out last.
     pub(crate) way: Option<Strategy>,
     /// When the search began, not when the trip was asked for.
+    pub(crate) began: Millis,
+    /// From when its rings and its end are counted: where its rider stood in line, his first look.
     pub(crate) since: Millis,
     pub(crate) ring: usize,
     /// Rounds of this ring in which somebody said no.
@@ -197,6 +199,8 @@ pub(crate) struct Hunt {
     pub(crate) promised: Option<Promised>,
     /// When it was looked at last.
     pub(crate) looked: Option<Millis>,
+    /// The same, if that look found nobody to ask.
+    pub(crate) rests_from: Option<Millis>,
     /// The number of that look; of the newest of all before its first one.
     pub(crate) turn: u64,
     /// The place in line that its rider was told last, and when.
@@ -216,6 +220,7 @@ impl Hunt {
         Self {
             search,
             way: None,
+            began: now,
             since: now,
             ring: 0,
             ring_rounds: 0,
@@ -227,6 +232,7 @@ impl Hunt {
             over: None,
             promised: None,
             looked: None,
+            rests_from: None,
             turn: 0,
             told: None,
         }
@@ -240,7 +246,9 @@ impl Hunt {
             open: self.open.clone(),
             memory: self.memory.clone(),
             traced: HashMap::new(),
+            began: self.since,
             looked: None,
+            rests_from: None,
             turn: 0,
             told: None,
             ..*self
@@ -340,7 +348,7 @@ impl Hunt {
 
     /// How long it took until the first driver said yes.
     fn found(&self, now: Millis) -> Option<Found> {
-        let found = Found { searched: now.after(self.since), rounds: self.round };
+        let found = Found { searched: now.after(self.began), rounds: self.round };
         self.promised.is_none().then_some(found)
     }
 
@@ -535,7 +543,8 @@ impl Board {
         if hunt.over.is_some() {
             return Some(MatchingStatus::no_drivers());
         }
-        if hunt.promised.is_some() {
+        // Somebody is looked for who stands by: the rider has his driver.
+        if hunt.promised.is_some() || hunt.search.role == Part::StandBy {
             return Some(MatchingStatus::matched());
         }
         if !hunt.open.is_empty() {

@@ -123,9 +123,11 @@ fn step_on(
     let preset = rules.presets.of(go.way);
     let Some(patience) = take_up(hunt, rules, preset, now, out) else { return };
     let mut look = look(hunt, leases, rules, preset, view, seen, now);
-    let asked = match look.put_first(hunt.search.first) {
-        true => 1,
-        false => preset.at_once(hunt.round).min(look.ranked.len()),
+    let is_first = look.put_first(hunt.search.first);
+    let asked = match hunt.search.role {
+        Part::Drive if !is_first => preset.at_once(hunt.round).min(look.ranked.len()),
+        // One yes is enough to stand by, and a second one would be for nothing.
+        Part::Drive | Part::StandBy => look.ranked.len().min(1),
     };
     let plans = make_round(hunt, leases, preset, &mut look.ranked[..asked], now);
     out.extend(said(trace(hunt, rules, &look, now)));

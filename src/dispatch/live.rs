@@ -16,8 +16,9 @@ use crate::model::{Seen, View};
 const FASTEST_MPS: f64 = 15.0;
 /// A way that was looked up is good for so long: time that passes is taken off it.
 const GOOD_FOR: Duration = Duration::from_secs(10);
-/// Drivers near the end of a trip whom one look takes in beside the others.
-const FINISHING: usize = 64;
+/// One of so many drivers whom a look takes in may be near the end of a trip: the others' places
+/// are for those who are free.
+const FINISHING: usize = 4;
 /// Ways to drop-offs that are kept until all are forgotten.
 const WAYS: usize = 16_384;
 
@@ -84,7 +85,7 @@ impl View for LiveView {
     ) {
         let mut ending = HashSet::new();
         if !ahead.is_zero() {
-            for finishing in self.fleet.finishing(at, radius_m, FINISHING.min(limit)) {
+            for finishing in self.fleet.finishing(at, radius_m, limit / FINISHING) {
                 let Some(left_s) = self.left_s(&finishing, ahead) else { continue };
                 ending.insert(finishing.candidate.driver);
                 out.push(seen(finishing.candidate, Standing::Finishing { left_s }));

@@ -17,7 +17,7 @@ use base::{Millis, words};
 use serde::{Deserialize, Serialize};
 
 use crate::board::Rules;
-use crate::strategy::{Batching, Presets};
+use crate::strategy::{Batching, Preset, Presets};
 
 /// Ticks in a row that left somebody over, and more than are soon worked off, before the next step
 /// is taken.
@@ -82,8 +82,8 @@ impl Step {
 pub struct Relief {
     /// What one tick of a city may take; what is not looked at by then comes first in the next.
     pub budget: Duration,
-    /// Least time between two ticks of an overloaded city, however often it is woken. Less than
-    /// between two ticks that nothing wakes, so that none of those is missed by a hair.
+    /// Least time between two ticks of an overloaded city, however often it is woken. One that left
+    /// somebody over rests for as long as that tick took, a quarter of this at least.
     pub pause: Duration,
     /// How long a city must be calm before it comes down a step.
     pub calm: Duration,
@@ -121,16 +121,27 @@ impl Rules {
     /// What is decided by from `simple_distance` on.
     pub(crate) fn simple(&self) -> Self {
         let Self { relief, presets, .. } = self;
+        // Who drives somebody would take the place of one who is free, and the way to his drop-off
+        // is a road.
+        let free = |preset: &Preset| Preset { chain: Duration::ZERO, ..preset.clone() };
         let batched = Batching {
+            preset: free(&presets.batched.preset),
             candidates: presets.batched.candidates.min(relief.candidates),
             swap: None,
             ..presets.batched.clone()
+        };
+        let presets = Presets {
+            first_accept: free(&presets.first_accept),
+            sequential: free(&presets.sequential),
+            batched,
+            broadcast_bid: free(&presets.broadcast_bid),
+            scheduled: free(&presets.scheduled),
         };
         Self {
             considered: self.considered.min(relief.considered),
             scored: self.scored.min(relief.scored),
             air_s_per_m: Some(relief.air_s_per_m),
-            presets: Presets { batched, ..presets.clone() },
+            presets,
             ..self.clone()
         }
     }
@@ -159,6 +170,9 @@ pub(crate) struct Tick {
     pub(crate) looked: usize,
     /// Searches whose turn did not come.
     pub(crate) left: usize,
+    /// Searches that a tick of normal would have looked at: all that wait, and of those whom only
+    /// the longer window brought together its part.
+    pub(crate) wants: usize,
     /// How long the first of those has waited for it.
     pub(crate) oldest: Duration,
 }
@@ -166,6 +180,18 @@ pub(crate) struct Tick {
 impl Tick {
     fn is_behind(&self, relief: &Relief) -> bool {
         self.left > 0 || self.took > relief.budget
+    }
+
+    /// What a tick of normal would take for those who wait: looks cost what they cost lately, or
+    /// what they cost in this tick if that is less. One that was dear says nothing.
+    fn need(&self, look: Duration) -> Duration {
+        let look = self.each().map_or(look, |each| each.min(look));
+        look.saturating_mul(u32::try_from(self.wants).unwrap_or(u32::MAX))
+    }
+
+    /// What one of its looks cost.
+    fn each(&self) -> Option<Duration> {
+        self.took.checked_div(u32::try_from(self.looked).ok()?)
     }
 
     /// And gets no nearer?
@@ -180,9 +206,16 @@ impl Tick {
         self.left > 0 && before.left.saturating_sub(self.left) * FAR >= self.left
     }
 
-    /// Is there room for what the step below costs more?
-    fn is_calm(&self, relief: &Relief) -> bool {
-        self.left == 0 && self.took * 2 <= relief.budget
+    /// Is there room for what the step below costs more? Not measured by what the tick took: it may
+    /// have been cut off from a window that is longer than those of normal.
+    fn is_calm(&self, step: Step, look: Duration, relief: &Relief) -> bool {
+        let room = match step {
+            // Looks cost the same below, and a batch is cut off there, too.
+            Step::Normal | Step::LongerWindows => relief.budget / 4 * 3,
+            Step::SimpleDistance | Step::Queued => relief.budget / 2,
+        };
+        let is_known = if self.left > 0 { self.looked > 0 } else { self.took <= relief.budget };
+        is_known && self.need(look) <= room
     }
 }
 
@@ -234,15 +267,19 @@ impl Load {
 
     /// A tick is over.
     pub(crate) fn hear(&mut self, tick: Tick, relief: &Relief, now: Millis) -> Option<Change> {
-        if let Some(cost) = u32::try_from(tick.looked).ok().and_then(|n| tick.took.checked_div(n)) {
-            // One of eight: an outlier moves it little.
+        if let Some(cost) = tick.each() {
+            // One of eight: an outlier moves it little. And a machine that stood still for a second
+            // must not leave room for one look a tick, or a small city is behind for good.
+            let cost = cost.min(relief.budget / 4);
             self.look = if self.look.is_zero() { cost } else { (self.look * 7 + cost) / 8 };
         }
         let before = self.last;
         if tick.looked > 0 || tick.left > 0 {
             self.last = tick;
         }
-        if tick.is_behind(relief) {
+        let is_calm = tick.is_calm(self.step, self.look, relief);
+        // Where a longer window is cut off and normal would carry what waits, nothing is wrong.
+        if tick.is_behind(relief) && (self.step == Step::Normal || !is_calm) {
             self.calm_since = None;
             if tick.is_catching_up(before) {
                 return None;
@@ -252,7 +289,7 @@ impl Load {
             return enough.then(|| self.rise(relief, now)).flatten();
         }
         self.behind = 0;
-        if !tick.is_calm(relief) {
+        if !is_calm {
             self.calm_since = None;
             return None;
         }

@@ -130,8 +130,7 @@ pub(crate) fn look(
         let merits = merits(search, seen, pace.reach(seen, eta_s, radius_m), now);
         let parts = score(&merits, &rules.weights, &rules.fairness);
         let Seen { driver, at, distance_m, acceptance, in_line, conduct, .. } = *seen;
-        let waits = seen.standing == Standing::Available;
-        let idle_s = waits.then(|| now.after(seen.waiting_since).as_secs_f64());
+        let idle_s = waited(seen, now).map(|waited| waited.as_secs_f64());
         Ranked {
             driver,
             at,
@@ -221,6 +220,11 @@ impl Pace {
     }
 }
 
+/// For how long he has waited for a trip; none while he has one.
+pub(crate) fn waited(seen: &Seen, now: Millis) -> Option<Duration> {
+    (seen.standing == Standing::Available).then(|| now.after(seen.waiting_since))
+}
+
 fn merits(search: &Search, seen: &Seen, reach: Reach, now: Millis) -> Merits {
     let vehicle = if seen.tier == search.tier { Vehicle::Exact } else { Vehicle::Higher };
     let acquaintance = if search.familiar.contains(&seen.driver) {
@@ -235,7 +239,7 @@ fn merits(search: &Search, seen: &Seen, reach: Reach, now: Millis) -> Merits {
         completion: seen.completion,
         vehicle,
         acquaintance,
-        waiting: now.after(seen.waiting_since),
+        waiting: waited(seen, now).unwrap_or_default(),
         recent_trips: seen.recent_trips,
         penalty: seen.conduct.map_or(0, |conduct| conduct.penalty),
     }

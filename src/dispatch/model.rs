@@ -44,7 +44,7 @@ pub struct Search {
     pub first: Option<DriverId>,
     /// What the driver is wanted for.
     pub role: Part,
-    /// It does not end before this.
+    /// It does not end before this; one for somebody who stands by ends then.
     pub until: Option<Millis>,
 }
 

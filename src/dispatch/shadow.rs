@@ -169,11 +169,10 @@ impl Shadows {
             Decision::Offers { plans, .. } => {
                 // A shadow looks for those who have nobody.
                 let first = plans.first().filter(|plan| plan.instead_of.is_none())?;
-                let shadow = self.0.get_mut(&board.city_of(first.trip)?)?;
-                Some(shadow.beside(first, plans.len()))
+                Some(self.beside(first.trip, board)?.beside(first, plans.len()))
             }
             Decision::NoDrivers { trip, said: Said::First } => {
-                let shadow = self.0.get_mut(&board.city_of(*trip)?)?;
+                let shadow = self.beside(*trip, board)?;
                 shadow.opinions.remove(trip)?.first?;
                 Some(shadow.count(Beside::Found))
             }
@@ -181,6 +180,19 @@ impl Shadows {
             | Decision::Considered(_)
             | Decision::Lapsed(_) => None,
         }
+    }
+
+    /// The shadow of the city of this trip; none while the city is overloaded: what it does without
+    /// then is no fault of its strategy, and the shadow looks at nobody.
+    fn beside(&mut self, trip: TripId, board: &Board) -> Option<&mut Shadow> {
+        let city = board.city_of(trip)?;
+        let shadow = self.0.get_mut(&city)?;
+        if board.turns.step(city) != Step::Normal {
+            // Of before: nothing that is decided after it may be compared with that.
+            shadow.opinions.clear();
+            return None;
+        }
+        Some(shadow)
     }
 
     /// What was counted for this city; none where no shadow was chosen.

@@ -11,6 +11,7 @@ mod gates;
 mod loads;
 mod overload;
 mod queues;
+mod relief;
 mod rounds;
 mod scores;
 mod shadows;

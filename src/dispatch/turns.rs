@@ -8,7 +8,8 @@
 //! Guarantees:
 //! - a city's tick takes no longer than its budget and one look (test:
 //!   `a_tick_keeps_its_budget_and_everybody_has_his_turn`);
-//! - nobody is looked at twice while another waits for his turn (same test);
+//! - nobody is looked at twice while another waits for his turn (same test), and no way to search
+//!   keeps another's riders waiting for good (test: `no_line_starves_behind_the_other`);
 //! - a place in the line never grows (test: `a_place_only_gets_better_and_his_turn_clears_it`).
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -19,7 +20,7 @@ use base::{CityId, Millis, TripId};
 use crate::board::{Board, Hunt, Key, Rules, Want, Ways, key_of};
 use crate::engine::Go;
 use crate::load::{Change, Load, Relief, Step, Tick, is_news};
-use crate::model::QueueNews;
+use crate::model::{Part, QueueNews};
 use crate::strategy::Strategy;
 use crate::wire::{LoadView, MatchingStatus};
 
@@ -63,13 +64,21 @@ struct City {
     /// Of BATCHED: what a window brought together, and was not decided yet.
     batch: Line,
     singles: Line,
+    /// Searches for somebody to stand by: once nobody else waits, and in no overloaded city.
+    standbys: Line,
     batch_is_due: bool,
+    /// Was the budget used up before the last of the newest window?
+    is_cut_off: bool,
     /// When the newest window was over.
     window: Option<Millis>,
     /// When the newest tick began.
     ticked: Option<Millis>,
     /// The tick under way.
     tick: Tick,
+    /// Has it looked at one of the singles?
+    had_single: bool,
+    /// Did the newest tick leave somebody over whose turn it was?
+    goes_on: bool,
 }
 
 #[derive(Debug, Default)]
@@ -117,6 +126,32 @@ impl Line {
 struct Comers {
     together: Vec<(Want, u64, Key)>,
     alone: Vec<(u64, Key)>,
+    standbys: Vec<Key>,
+    /// Of those alone, how many rest.
+    resting: usize,
+    /// Of those together, how many nobody has looked at.
+    new: usize,
+}
+
+impl Comers {
+    fn come(&mut self, wish: Wish, key: Key, hunt: &Hunt, rests: bool) {
+        match wish {
+            Wish::Batch(want) => {
+                self.new += usize::from(hunt.looked.is_none());
+                self.together.push((want, hunt.turn, key));
+            }
+            Wish::Look if rests => self.resting += 1,
+            Wish::Look => self.alone.push((hunt.turn, key)),
+            Wish::StandBy => self.standbys.push(key),
+        }
+    }
+
+    /// As [`Tick::wants`], where so many windows of normal are one.
+    fn wants(&self, windows: u32) -> usize {
+        let windows = usize::try_from(windows).unwrap_or(usize::MAX).max(1);
+        let together = self.together.len() - self.new + self.new.div_ceil(windows);
+        together + self.alone.len() + self.resting
+    }
 }
 
 /// What a search waits for.
@@ -124,12 +159,17 @@ struct Comers {
 enum Wish {
     Batch(Want),
     Look,
+    /// A look for somebody to stand by, when there is time.
+    StandBy,
 }
 
-/// Not what it asks drivers for an answer already.
-fn wish(hunt: &Hunt, ways: &Ways, rules: &Rules, now: Millis) -> Option<Wish> {
+/// Nothing while it asks drivers for an answer already.
+fn wish(hunt: &Hunt, ways: &Ways, rules: &Rules, step: Step, now: Millis) -> Option<Wish> {
     if !hunt.open.is_empty() {
         return None;
+    }
+    if hunt.search.role == Part::StandBy {
+        return (step == Step::Normal).then_some(Wish::StandBy);
     }
     if ways.of(&hunt.search) == Strategy::Batched {
         let want = hunt.wants(rules.presets.batched.swap, now);
@@ -149,45 +189,89 @@ impl City {
             load: Load::new(relief, now),
             batch: Line::default(),
             singles: Line::default(),
+            standbys: Line::default(),
             batch_is_due: false,
+            is_cut_off: false,
             window: None,
             ticked: None,
             tick: Tick::default(),
+            had_single: false,
+            goes_on: false,
         }
     }
 
     fn has_a_tick(&self, relief: &Relief, now: Millis) -> bool {
-        self.load.step == Step::Normal || is_over(self.ticked, relief.pause, now)
+        is_over(self.ticked, self.between_ticks(relief), now)
     }
 
-    /// Was it looked at a moment ago, and found nobody?
+    /// From the begin of a tick to the next: what is left over is worked off in half of the time.
+    fn between_ticks(&self, relief: &Relief) -> Duration {
+        match self.load.step {
+            Step::Normal => Duration::ZERO,
+            _ if self.goes_on => {
+                let took = self.load.last.took;
+                took + took.max(relief.pause / 4)
+            }
+            _ => relief.pause,
+        }
+    }
+
+    /// Did a look find nobody a moment ago?
     fn rests(&self, hunt: &Hunt, relief: &Relief, now: Millis) -> bool {
         self.load.step != Step::Normal
-            && hunt.looked.is_some()
-            && !is_over(hunt.looked, relief.rest, now)
+            && hunt.rests_from.is_some()
+            && !is_over(hunt.rests_from, relief.rest, now)
     }
 
-    fn window(&self, rules: &Rules) -> Duration {
-        let window = rules.presets.batched.window;
-        if self.load.step == Step::Normal { window } else { window * rules.relief.windows }
+    /// So many windows of normal are one.
+    fn windows(&self, relief: &Relief) -> u32 {
+        if self.load.step == Step::Normal { 1 } else { relief.windows }
     }
 
     /// Those who wait for a look join; who wants to be decided together with others, if it is time.
     fn begin(&mut self, comers: Comers, rules: &Rules, now: Millis) {
-        self.ticked = Some(now);
-        let Comers { mut together, mut alone } = comers;
+        (self.ticked, self.had_single) = (Some(now), false);
+        let windows = self.windows(&rules.relief);
+        self.tick.wants = comers.wants(windows);
+        let Comers { mut together, mut alone, standbys, .. } = comers;
         if self.load.step != Step::Normal {
             alone.sort_unstable();
         }
         alone.iter().for_each(|(_, key)| self.singles.join(*key));
-        // What the budget cut off from the last window goes on now.
-        let goes_on = !self.batch.order.is_empty();
-        if (goes_on || !together.is_empty()) && is_over(self.window, self.window(rules), now) {
+        standbys.iter().for_each(|key| self.standbys.join(*key));
+        let window = rules.presets.batched.window * windows;
+        let is_due = !together.is_empty() && is_over(self.window, window, now);
+        if is_due {
             self.window = Some(now);
             together.sort_unstable();
             together.iter().for_each(|(_, _, key)| self.batch.join(*key));
         }
-        self.batch_is_due = !self.batch.order.is_empty();
+        // What the budget cut off from the last window goes on now; who came since waits for the
+        // next one, also where he stands in line.
+        self.batch_is_due = is_due || self.is_cut_off;
+    }
+
+    /// Those whose turn it was and did not come.
+    fn left(&self) -> impl Iterator<Item = (&Key, Option<Millis>)> {
+        let batch = self.batch.order.iter().filter(|_| self.is_cut_off);
+        let batch = batch.map(|key| (key, self.window));
+        batch.chain(self.singles.order.iter().map(|key| (key, None)))
+    }
+
+    /// From here on everybody whom nobody has looked at stands in line: also who waits for the
+    /// window, before those who come now.
+    fn line_up(&mut self, hunts: &BTreeMap<Key, Hunt>, wish: impl Fn(&Hunt) -> Option<Wish>) {
+        let own = hunts.iter().filter(|(_, hunt)| hunt.looked.is_none());
+        let mut own: Vec<_> =
+            own.filter_map(|(key, hunt)| Some((hunt.turn, *key, wish(hunt)?))).collect();
+        own.sort_unstable_by_key(|(turn, key, _)| (*turn, *key));
+        for (_, key, wish) in own {
+            match wish {
+                Wish::Batch(_) => self.batch.join(key),
+                Wish::Look => self.singles.join(key),
+                Wish::StandBy => {}
+            }
+        }
     }
 
     fn lines(&self) -> [&Line; 2] {
@@ -202,7 +286,7 @@ impl Turns {
 
     /// Where riders stand in line, a new one does at once.
     pub(crate) fn line_up(&mut self, hunt: &mut Hunt, way: Strategy) {
-        if hunt.looked.is_some() {
+        if hunt.looked.is_some() || hunt.search.role == Part::StandBy {
             return;
         }
         hunt.turn = self.looks;
@@ -231,14 +315,16 @@ impl Turns {
 impl Board {
     /// Begins a sweep: whoever wants a look joins his city's line.
     pub(crate) fn begin_sweep(&mut self, now: Millis) {
+        self.end_standbys(now);
         let Self { rules, simple, hunts, ways, turns, .. } = self;
         let relief = &rules.relief;
         let mut comers: BTreeMap<CityId, Comers> = BTreeMap::new();
         for (id, city) in &mut turns.cities {
             if city.has_a_tick(relief, now) {
                 comers.insert(*id, Comers::default());
-                let rules = city.load.step.of(rules, simple);
-                city.forget(|hunt| wish(hunt, ways, rules, now), hunts);
+                let step = city.load.step;
+                let rules = step.of(rules, simple);
+                city.forget(|hunt| wish(hunt, ways, rules, step, now), hunts);
             }
         }
         for (key, hunt) in hunts.iter() {
@@ -248,12 +334,9 @@ impl Board {
                 City::new(relief, now)
             });
             let Some(comers) = comers.get_mut(&id) else { continue };
-            match wish(hunt, ways, city.load.step.of(rules, simple), now) {
-                Some(Wish::Batch(want)) => comers.together.push((want, hunt.turn, *key)),
-                Some(Wish::Look) if !city.rests(hunt, relief, now) => {
-                    comers.alone.push((hunt.turn, *key));
-                }
-                Some(Wish::Look) | None => {}
+            let step = city.load.step;
+            if let Some(wish) = wish(hunt, ways, step.of(rules, simple), step, now) {
+                comers.come(wish, *key, hunt, city.rests(hunt, relief, now));
             }
         }
         for (id, comers) in comers {
@@ -262,6 +345,17 @@ impl Board {
                 turns.sweep.push_back(id);
             }
         }
+    }
+
+    /// Nobody stands by a trip that is under way; also not where there was no time to look for him.
+    fn end_standbys(&mut self, now: Millis) {
+        let is_late = |hunt: &&Hunt| {
+            let until = hunt.search.until.filter(|_| hunt.search.role == Part::StandBy);
+            until.is_some_and(|until| now >= until)
+        };
+        let late: Vec<TripId> =
+            self.hunts.values().filter(is_late).map(|hunt| hunt.search.trip).collect();
+        late.into_iter().for_each(|trip| self.stop(trip));
     }
 
     /// Who is looked at next; none when the sweep is over.
@@ -279,31 +373,16 @@ impl Board {
     fn take_turn(&mut self, id: CityId, now: Millis) -> Option<Turn> {
         let Self { rules, simple, hunts, ways, turns, .. } = self;
         let city = turns.cities.get_mut(&id)?;
-        let (step, look) = (city.load.step, city.load.look);
+        let step = city.load.step;
         let rules = step.of(rules, simple);
         let mut purse = rules.relief.budget.saturating_sub(city.tick.took);
-        let has = |key: &Key| hunts.get(key).and_then(|hunt| wish(hunt, ways, rules, now));
+        let has = |key: &Key| hunts.get(key).and_then(|hunt| wish(hunt, ways, rules, step, now));
         let (way, keys) = if std::mem::take(&mut city.batch_is_due) {
             // When its last search was looked at a batch has the assignment still before it.
             purse = purse / 4 * 3;
-            let fit = purse.as_nanos().checked_div(look.as_nanos()).unwrap_or(u128::MAX);
-            let most = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
-            let wants = |key: Key| match has(&key)? {
-                Wish::Batch(want) => Some((want, key)),
-                Wish::Look => None,
-            };
-            let of_line = std::iter::from_fn(|| city.batch.next()).filter_map(wants);
-            let mut keys: Vec<_> = of_line.take(most.min(rules.presets.batched.most)).collect();
-            if step == Step::Normal {
-                // All are in it, and who asked first comes first.
-                keys.sort_unstable();
-            }
-            (Strategy::Batched, keys.into_iter().map(|(_, key)| key).collect())
+            (Strategy::Batched, city.take_batch(purse, rules, has))
         } else {
-            // What a look costs is known by then: the tick ends before it is too long.
-            let may_go_on = city.tick.looked == 0 || look <= purse && !purse.is_zero();
-            let next = || may_go_on.then(|| city.singles.next()).flatten();
-            let key = std::iter::from_fn(next).find(|key| has(key) == Some(Wish::Look))?;
+            let key = city.take_single(purse, rules, has)?;
             (ways.of(&hunts.get(&key)?.search), vec![key])
         };
         let mut stood = Vec::new();
@@ -324,6 +403,7 @@ impl Board {
         city.tick.looked += looked;
         let (looked, others) = turn.go.keys.split_at(looked.min(turn.go.keys.len()));
         city.batch.put_back(others);
+        city.is_cut_off |= !others.is_empty();
         for (key, since) in &turn.stood {
             match hunts.get_mut(key) {
                 Some(hunt) if others.contains(key) => hunt.since = *since,
@@ -334,6 +414,7 @@ impl Board {
             let Some(hunt) = hunts.get_mut(key) else { continue };
             turns.looks += 1;
             (hunt.looked, hunt.turn) = (Some(now), turns.looks);
+            hunt.rests_from = hunt.open.is_empty().then_some(now);
             if hunt.told.take().is_some() {
                 turns.news.cleared.push(hunt.search.trip);
             }
@@ -344,16 +425,28 @@ impl Board {
         let Self { rules, simple, hunts, ways, turns, .. } = self;
         let Turns { cities, news, .. } = turns;
         let Some(city) = cities.get_mut(&id) else { return };
-        let by = city.load.step.of(rules, simple);
-        city.forget(|hunt| wish(hunt, ways, by, now), hunts);
-        let unseen = city.lines().into_iter().flat_map(|line| &line.order);
-        let unseen = unseen.filter_map(|key| hunts.get(key)).filter(|hunt| hunt.looked.is_none());
-        let oldest = unseen.map(|hunt| now.after(hunt.since)).max().unwrap_or_default();
-        let left = city.lines().into_iter().map(|line| line.order.len()).sum();
+        let step = city.load.step;
+        city.forget(|hunt| wish(hunt, ways, step.of(rules, simple), step, now), hunts);
+        // Before his window was over it was nobody's turn.
+        let waited = |(key, window): (&Key, Option<Millis>)| {
+            let hunt = hunts.get(key).filter(|hunt| hunt.looked.is_none())?;
+            Some(now.after(window.map_or(hunt.since, |window| window.max(hunt.since))))
+        };
+        let oldest = city.left().filter_map(waited).max().unwrap_or_default();
+        let left = city.left().count();
+        city.goes_on = left > 0;
         let tick = Tick { left, oldest, ..std::mem::take(&mut city.tick) };
         let change = city.load.hear(tick, &rules.relief, now);
         news.changes.extend(change.map(|change| (id, change)));
-        if city.load.step == Step::Queued {
+        let step = city.load.step;
+        if step == Step::Queued {
+            if change.is_some() {
+                let by = step.of(rules, simple);
+                let own = |hunt: &Hunt| hunt.search.city == id;
+                city.line_up(hunts, |hunt| {
+                    own(hunt).then(|| wish(hunt, ways, by, step, now)).flatten()
+                });
+            }
             city.tell_places(hunts, news, now);
         } else if change.is_some_and(|change| change.from == Step::Queued) {
             for hunt in hunts.values_mut().filter(|hunt| hunt.search.city == id) {
@@ -369,8 +462,14 @@ impl Board {
 
     /// Did a city that nothing holds back leave searches over? The next sweep is due at once.
     pub(crate) fn hurries(&self) -> bool {
-        let waits = |city: &City| city.lines().iter().any(|line| !line.order.is_empty());
-        self.turns.cities.values().any(|city| city.load.step == Step::Normal && waits(city))
+        self.turns.cities.values().any(|city| city.load.step == Step::Normal && city.goes_on)
+    }
+
+    /// When the first of the overloaded cities has its next tick: a sweep before that skips it.
+    pub(crate) fn next_tick(&self) -> Option<Millis> {
+        let overloaded = |city: &&City| city.load.step != Step::Normal;
+        let next = |city: &City| Some(city.ticked? + city.between_ticks(&self.rules.relief));
+        self.turns.cities.values().filter(overloaded).filter_map(next).min()
     }
 
     /// What happened since this was asked last.
@@ -412,11 +511,62 @@ impl Board {
 }
 
 impl City {
+    /// Those of the line who are decided together now; who came first, if not all can be.
+    fn take_batch(
+        &mut self,
+        purse: Duration,
+        rules: &Rules,
+        has: impl Fn(&Key) -> Option<Wish>,
+    ) -> Vec<Key> {
+        let fit = purse.as_nanos().checked_div(self.load.look.as_nanos()).unwrap_or(u128::MAX);
+        let most = usize::try_from(fit).unwrap_or(usize::MAX).max(1);
+        let wants = |key: Key| match has(&key)? {
+            Wish::Batch(want) => Some((want, key)),
+            Wish::Look | Wish::StandBy => None,
+        };
+        let of_line = std::iter::from_fn(|| self.batch.next()).filter_map(wants);
+        let mut keys: Vec<_> = of_line.take(most.min(rules.presets.batched.most)).collect();
+        if self.load.step == Step::Normal {
+            // All are in it, and who asked first comes first.
+            keys.sort_unstable();
+        }
+        self.is_cut_off = !self.batch.order.is_empty();
+        keys.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// What a look costs is known by now: the tick ends before it is too long.
+    fn take_single(
+        &mut self,
+        purse: Duration,
+        rules: &Rules,
+        has: impl Fn(&Key) -> Option<Wish>,
+    ) -> Option<Key> {
+        let fits = self.load.look <= purse && !purse.is_zero();
+        // One in each tick, or a batch that takes all of each keeps the others out for good.
+        if fits || !self.had_single {
+            let of_line = std::iter::from_fn(|| self.singles.next());
+            let key = of_line.into_iter().find(|key| has(key) == Some(Wish::Look));
+            self.had_single |= key.is_some();
+            if key.is_some() {
+                return key;
+            }
+        }
+        // Nobody else waits, and a look more makes no tick too long.
+        let is_idle = self.tick.looked == 0 || fits && purse >= rules.relief.budget / 4;
+        if self.singles.order.is_empty() && is_idle {
+            return std::iter::from_fn(|| self.standbys.next())
+                .find(|key| has(key) == Some(Wish::StandBy));
+        }
+        None
+    }
+
     /// Who wants nothing any more leaves the lines.
     fn forget(&mut self, wish: impl Fn(&Hunt) -> Option<Wish>, hunts: &BTreeMap<Key, Hunt>) {
         let wish = |key: &Key| hunts.get(key).and_then(&wish);
         self.batch.keep(|key| matches!(wish(key), Some(Wish::Batch(_))));
+        self.is_cut_off &= !self.batch.order.is_empty();
         self.singles.keep(|key| wish(key) == Some(Wish::Look));
+        self.standbys.keep(|key| wish(key) == Some(Wish::StandBy));
     }
 
     fn tell_places(&self, hunts: &mut BTreeMap<Key, Hunt>, news: &mut News, now: Millis) {

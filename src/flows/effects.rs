@@ -167,7 +167,12 @@ impl Flows {
                 let ring_m =
                     flows.fleet.city(trip.city).map_or(RING_M, |city| city.search_radius_m);
                 let search = search_for(&trip, familiar, ring_m);
-                flows.dispatch.search(Search { first, role, ..search });
+                let until = match role {
+                    Part::Drive => search.until,
+                    // From then on his driver is there, or the trip is searched again.
+                    Part::StandBy => trip.scheduled_at,
+                };
+                flows.dispatch.search(Search { first, role, until, ..search });
             }
         });
     }

@@ -18,7 +18,9 @@ async fn slow_server() -> Server {
         setup.dispatch.tick = Duration::from_millis(100);
         let rules = &mut setup.dispatch.rules;
         rules.relief.budget = Duration::from_nanos(1);
-        rules.relief.pause = Duration::from_millis(300);
+        // Who is left over has the next tick after a quarter of it.
+        rules.relief.pause = Duration::from_millis(1_200);
+        rules.presets.batched.window = Duration::from_millis(500);
         rules.relief.rest = Duration::from_secs(1);
         rules.relief.calm = Duration::from_millis(500);
         for preset in [&mut rules.presets.sequential, &mut rules.presets.batched.preset] {

@@ -50,6 +50,10 @@ struct Scene {
 
 impl Scene {
     fn new(drivers: Vec<Seen>) -> Self {
+        Self::with(drivers, DispatchConfig::default())
+    }
+
+    fn with(drivers: Vec<Seen>, config: DispatchConfig) -> Self {
         let began = tokio::time::Instant::now();
         let clock = Clock::custom(move || START + began.elapsed());
         let tasks = Tasks::new();
@@ -71,7 +75,6 @@ impl Scene {
         let streets = Arc::new(Streets(Mutex::new(City::new(drivers)), clock.clone()));
         let (send, effects) = mpsc::channel(64);
         let view: Arc<dyn View> = streets.clone();
-        let config = DispatchConfig::default();
         let desk = Desk::start(&tasks, clock.clone(), view, records, send, config);
         Self { desk, clock, streets, effects, offers, lines, tasks }
     }
@@ -173,6 +176,26 @@ async fn an_empty_city_answers_no_drivers_after_sixty_seconds_until_stopped() {
     scene.desk.stop(trip(1));
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(scene.effects.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_skips_an_overloaded_city_makes_its_tick_no_later() {
+    let mut config = DispatchConfig::default();
+    // A look each tick: eleven are left over, and the city is overloaded at once.
+    config.rules.relief.budget = Duration::ZERO;
+    let mut scene = Scene::with(Vec::new(), config);
+    for number in 1..=12 {
+        scene.ask(number);
+    }
+    settle().await;
+    for number in 1..=12 {
+        scene.desk.stop(trip(number));
+    }
+    // Its ticks are at 225 ms (it had left somebody over), and 900 ms after that.
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    scene.streets.0.lock().drivers.push(seen(1, 100.0));
+    scene.ask(20);
+    assert_eq!(scene.next().await, "1125 20: 1");
 }
 
 #[tokio::test(start_paused = true)]

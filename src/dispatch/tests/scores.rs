@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use super::city::{Play, START, seen};
+use crate::eligibility::Standing;
+use crate::look::waited;
+use crate::model::{Considered, Decision, Seen};
 use crate::score::{Acquaintance, Fairness, Merits, Reach, Vehicle, Weights, score};
 
 /// A driver as PLAN's own test describes him: the rest is the best there is.
@@ -79,6 +83,31 @@ fn waiting_lifts_and_recent_trips_lower_up_to_a_limit() {
     assert!(total(&drove(3)) < total(&plain));
     check(&drove(10), total(&plain) - 0.15);
     check(&drove(60_000), total(&plain) - 0.15);
+}
+
+#[test]
+fn only_who_is_free_has_waited() {
+    let later = START + Duration::from_secs(600);
+    let check = |standing: Standing, expected: Option<u64>| {
+        let found = waited(&Seen { standing, ..seen(1, 100.0) }, later);
+        assert_eq!(found, expected.map(Duration::from_secs), "{standing:?}");
+    };
+    check(Standing::Available, Some(600));
+    check(Standing::Finishing { left_s: 30 }, None);
+    check(Standing::Busy, None);
+    check(Standing::Offered, None);
+    // And his score has no part of it, where one who is free has.
+    let mut play = Play::new(vec![seen(1, 100.0), seen(2, 100.0)]);
+    play.city.of(2).standing = Standing::Finishing { left_s: 30 };
+    let decisions = play.at(600.0).ask_batched(1, 0.0).decide();
+    let parts = decisions.iter().flat_map(|decision| match decision {
+        Decision::Considered(lines) => lines.as_slice(),
+        Decision::Offers { .. } | Decision::Lapsed(_) | Decision::NoDrivers { .. } => &[],
+    });
+    let waiting = |line: &Considered| Some((line.driver.as_u128(), line.parts?.waiting > 0.0));
+    let mut waiting: Vec<_> = parts.filter_map(waiting).collect();
+    waiting.sort_unstable();
+    assert_eq!(waiting, [(1, true), (2, false)]);
 }
 
 #[test]

@@ -142,6 +142,21 @@ fn an_overloaded_city_does_without_it() {
 }
 
 #[test]
+fn while_a_city_is_overloaded_nothing_is_compared() {
+    let mut play = Play::new(vec![seen(1, 100.0), seen(2, 200.0)]);
+    let mut shadows = shadows(Strategy::Sequential);
+    look(play.ask(1).ask(2), &mut shadows);
+    play.board.overload(CITY, Step::LongerWindows, START);
+    assert_eq!(sweep(&mut play, &mut shadows), []);
+    assert_eq!(counts(&shadows), ShadowCounts::default());
+    // What it said before says nothing of what is decided afterwards.
+    play.end_all(Outcome::Lost).board.overload(CITY, Step::Normal, START);
+    let decisions = play.at(10.0).decide();
+    let compared = decisions.iter().filter_map(|one| shadows.compare(one, &play.board));
+    assert_eq!(compared.map(|one| one.verdict).collect::<Vec<_>>(), [Beside::Unseen]);
+}
+
+#[test]
 fn a_choice_that_stays_goes_on_counting_and_a_new_one_begins_anew() {
     let mut play = Play::new(vec![seen(1, 100.0)]);
     let mut shadows = shadows(Strategy::Sequential);
