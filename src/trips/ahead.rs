@@ -6,8 +6,9 @@
 //! Guarantees:
 //! - a scheduled trip is searched in time, and called off where nobody was there to do it;
 //! - who accepted early says again that he comes, or another is searched;
-//! - who stands by drives nothing: he is free, and asked first once the trip is searched again.
-//!   (`ahead` tests)
+//! - nobody loses a trip because he could not confirm it while the program was away;
+//! - who stands by drives nothing: he is free, and asked first once the trip is searched again; one
+//!   who leaves is replaced. (`ahead` tests)
 
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ use crate::model::{CancelReason, OfferOutcome, Party, Side, Status, Trip};
 use crate::offers::{Lease, decline, end_offer, expire};
 use crate::refusal::Refusal;
 use crate::rules::{Command, State, Step, Tell, drives};
+
+/// After a start of the program drivers have at least so long to confirm.
+pub(crate) const BACK_AGAIN: Duration = Duration::from_secs(90);
 
 /// Times and numbers of trips that are booked ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +80,8 @@ pub enum AheadCommand {
     Unconfirmed,
     /// Nothing is heard of the driver.
     Silent { driver: DriverId },
+    /// Who stands by went offline or drives another trip.
+    Leaves { driver: DriverId },
 }
 
 impl State {
@@ -83,6 +89,12 @@ impl State {
     pub(crate) fn confirm_by(&self, now: Millis) -> Option<Millis> {
         let pickup = self.trip.scheduled_at?;
         (now < pickup - self.ahead.early).then(|| pickup - self.ahead.confirm)
+    }
+
+    /// Until when its driver may confirm: one who could not, because the program was away, may a
+    /// little longer.
+    pub(crate) fn confirms_until(&self) -> Option<Millis> {
+        self.trip.confirm_by.map(|by| by.max(self.confirm_from))
     }
 
     /// What a step leaves of open offers and of who stands by. Told in `tells`: what ends of it.
@@ -124,7 +136,7 @@ pub(crate) fn step(state: &State, command: AheadCommand, now: Millis) -> Result<
         AheadCommand::AskStandby { .. } => Err(state.illegal()),
         AheadCommand::Confirm { driver } => confirm(state, driver, now),
         AheadCommand::Unconfirmed => {
-            match (is_accepted, state.trip.driver, state.trip.confirm_by) {
+            match (is_accepted, state.trip.driver, state.confirms_until()) {
                 (true, Some(driver), Some(by)) if now >= by => {
                     Ok(take_back(state, driver, CancelReason::NotConfirmed, now))
                 }
@@ -140,13 +152,23 @@ pub(crate) fn step(state: &State, command: AheadCommand, now: Millis) -> Result<
                 false => Ok(state.unchanged()),
             }
         }
+        AheadCommand::Leaves { driver } if state.standby == Some(driver) => {
+            let mut step = state.unchanged();
+            step.next.standby = None;
+            step.tells.extend(is_accepted.then_some(Tell::NeedsStandby));
+            Ok(step)
+        }
+        AheadCommand::Leaves { .. } => Ok(state.unchanged()),
     }
 }
 
 /// Is it about an offer to stand by?
 pub(crate) fn is_answer(state: &State, command: &Command) -> bool {
     match command {
-        Command::Accept { driver } | Command::Decline { driver } | Command::Withdraw { driver } => {
+        Command::Accept { driver }
+        | Command::AcceptNext { driver, .. }
+        | Command::Decline { driver }
+        | Command::Withdraw { driver } => {
             state.offers.iter().any(|lease| lease.driver == *driver)
         }
         Command::Expire => true,
@@ -156,7 +178,10 @@ pub(crate) fn is_answer(state: &State, command: &Command) -> bool {
 
 pub(crate) fn answer(state: &State, command: &Command, now: Millis) -> Result<Step, Refusal> {
     match command {
-        Command::Accept { driver } => stand_by(state, *driver, now),
+        // Also of one who is still ending another trip: he comes after that, and nothing is queued.
+        Command::Accept { driver } | Command::AcceptNext { driver, .. } => {
+            stand_by(state, *driver, now)
+        }
         Command::Decline { driver } => decline(state, *driver),
         Command::Withdraw { driver } => Ok(end_offer(state, *driver, OfferOutcome::Lost)),
         Command::Expire => Ok(expire(state, now)),
@@ -164,8 +189,11 @@ pub(crate) fn answer(state: &State, command: &Command, now: Millis) -> Result<St
     }
 }
 
-/// The search begins; a trip that is too late for it is called off.
+/// The search begins; a trip that is too late for it is called off. Its timer rings early, too.
 pub(crate) fn activate(state: &State, now: Millis) -> Result<Step, Refusal> {
+    if state.due().is_some_and(|due| now < due) {
+        return Ok(state.unchanged());
+    }
     if state.trip.scheduled_at.is_some_and(|pickup| now >= pickup + state.ahead.late) {
         return call_off(state, Party::System, CancelReason::Missed, now);
     }
@@ -213,7 +241,7 @@ fn confirm(state: &State, driver: DriverId, now: Millis) -> Result<Step, Refusal
     if state.trip.status != Status::Accepted || state.trip.scheduled_at.is_none() {
         return Err(state.illegal());
     }
-    match state.trip.confirm_by {
+    match state.confirms_until() {
         // He need not, or he did.
         None => Ok(state.unchanged()),
         Some(by) if now >= by => Err(Refusal::TooLate),
