@@ -13,7 +13,7 @@ BEGIN
     RAISE EXCEPTION 'riders have trips that were booked ahead beside another: end those first';
   END IF;
   -- The program before searches none of these, and nobody would come. While the program after still
-  -- runs, an operator lists them (GET /admin/trips?status=scheduled) and cancels each, which tells its
+  -- runs, an operator lists them (GET /trips?status=scheduled) and cancels each, which tells its
   -- rider and lets go of what it reserved; then the program is stopped.
   IF EXISTS (SELECT FROM trips WHERE status = 'scheduled') THEN
     RAISE EXCEPTION 'trips that are booked ahead wait for their search: let them end or cancel them first';

@@ -168,9 +168,7 @@ pub(crate) fn is_answer(state: &State, command: &Command) -> bool {
         Command::Accept { driver }
         | Command::AcceptNext { driver, .. }
         | Command::Decline { driver }
-        | Command::Withdraw { driver } => {
-            state.offers.iter().any(|lease| lease.driver == *driver)
-        }
+        | Command::Withdraw { driver } => state.offers.iter().any(|lease| lease.driver == *driver),
         Command::Expire => true,
         _ => false,
     }

@@ -10,7 +10,8 @@ use super::OfferAnswer;
 /// Most offers that are read of one driver, the newest.
 const MOST: i64 = 2_000;
 
-// A price that is bid says yes to the trip, whoever the rider chose.
+// A price that is bid says yes to the trip, whoever the rider chose. What was said to standing by
+// says nothing about trips.
 pub(crate) const ANSWERS: &str = "
 SELECT a.id AS driver_id, o.created_at, o.status IN ('accepted', 'unchosen') AS taken, t.price,
        t.destination_lat, t.destination_lng
@@ -18,7 +19,7 @@ FROM unnest($1::uuid[]) AS a (id)
 CROSS JOIN LATERAL (
   SELECT trip_id, created_at, status FROM trip_offers
   WHERE driver_id = a.id AND created_at >= $2
-    AND status IN ('accepted', 'declined', 'expired', 'unchosen')
+    AND status IN ('accepted', 'declined', 'expired', 'unchosen') AND NOT standby
   ORDER BY created_at DESC LIMIT $3
 ) o
 JOIN trips t ON t.id = o.trip_id";

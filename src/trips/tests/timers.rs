@@ -293,7 +293,8 @@ async fn a_timer_of_days_follows_a_clock_that_jumps() {
     let asleep = Arc::new(AtomicI64::new(0));
     let (started, jumped) = (Instant::now(), Arc::clone(&asleep));
     let slept = move || Duration::from_secs(jumped.load(Ordering::Relaxed).unsigned_abs());
-    let mut scene = scene_at(begin, Clock::custom(move || Millis(T0) + started.elapsed() + slept()));
+    let mut scene =
+        scene_at(begin, Clock::custom(move || Millis(T0) + started.elapsed() + slept()));
     // Between two rings nothing happens.
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert!(scene.writes.try_recv().is_err());
