@@ -133,28 +133,32 @@ pub(crate) fn look(
     let scored = eligible.into_iter().map(|(seen, eta_s)| {
         let merits = merits(search, seen, pace.reach(seen, eta_s, radius_m), now);
         let parts = score(&merits, &rules.weights, &rules.fairness);
-        let Seen { driver, at, distance_m, acceptance, in_line, conduct, .. } = *seen;
-        let waits = seen.standing == Standing::Available;
-        let idle_s = waits.then(|| now.after(seen.waiting_since).as_secs_f64());
-        Ranked {
-            driver,
-            at,
-            distance_m,
-            eta_s,
-            left_s: left_s(seen),
-            parts,
-            acceptance,
-            idle_s,
-            verdict: Verdict::Ranked,
-            in_line,
-            conduct: conduct.map(|conduct| conduct.reason),
-        }
+        ranked(seen, eta_s, parts, now)
     });
     let mut ranked: Vec<Ranked> = scored.collect();
     if !by_queue {
         ranked.sort_by(better);
     }
     Look { by_queue, ranked, unscored, barred }
+}
+
+fn ranked(seen: &Seen, eta_s: u32, parts: Parts, now: Millis) -> Ranked {
+    let Seen { driver, at, distance_m, acceptance, in_line, conduct, .. } = *seen;
+    let waits = seen.standing == Standing::Available;
+    let idle_s = waits.then(|| now.after(seen.waiting_since).as_secs_f64());
+    Ranked {
+        driver,
+        at,
+        distance_m,
+        eta_s,
+        left_s: left_s(seen),
+        parts,
+        acceptance,
+        idle_s,
+        verdict: Verdict::Ranked,
+        in_line,
+        conduct: conduct.map(|conduct| conduct.reason),
+    }
 }
 
 fn better(a: &Ranked, b: &Ranked) -> Ordering {

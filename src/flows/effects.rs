@@ -319,8 +319,8 @@ impl Flows {
         }
     }
 
-    /// Fleet first (the driver is free, or about to be, and now leased), then the trip (still wants one), then the
-    /// push: each refusal undoes what came before it.
+    /// Fleet first (the driver is free, or about to be, and now leased), then the trip (still wants
+    /// one), then the push: each refusal undoes what came before it.
     async fn make_offer(&self, plan: OfferPlan) {
         let (trip, driver) = (plan.trip, plan.driver);
         if self.fleet.offer(driver, trip).is_err() {

@@ -58,7 +58,7 @@ base::words! {
         TripCancelled = "trip_cancelled",
         /// The driver gave the trip back; another is searched.
         TripDriverCancelled = "trip_driver_cancelled",
-        /// For a driver who did not confirm, or of whom nothing is heard: the trip is not his any more.
+        /// For a driver who did not confirm, or of whom nothing is heard: the trip is not his.
         TripTakenBack = "trip_taken_back",
         /// The driver gave the trip back, and his price was a bid.
         TripBidOff = "trip_bid_off",

@@ -165,7 +165,7 @@ impl Actor {
         }
     }
 
-    /// Time until something is due by itself; of a long one a part, after which nothing happens yet.
+    /// Time until something is due by itself; of a long one a part, after which nothing happens.
     fn next_ring(&self) -> Option<Duration> {
         if self.doubt.is_some() {
             return Some(TRY_AGAIN);

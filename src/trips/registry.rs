@@ -381,8 +381,8 @@ impl Trips {
     }
 
     /// Takes the lease on all trips and runs every live one of the database: its actor, its timers.
-    /// Offers that were open, to stand by too, are over; trips that wait for a driver ask for one again. How many
-    /// there were. Before this nothing can be booked.
+    /// Offers that were open, to stand by too, are over; trips that wait for a driver ask for one
+    /// again. How many there were. Before this nothing can be booked.
     pub async fn rebuild(&self) -> Result<usize, Fault> {
         let inner = &self.0;
         let epoch = store::claim(&inner.db).await?;

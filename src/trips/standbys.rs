@@ -1,6 +1,6 @@
 //! Who stands by for which trips of this node.
 //!
-//! An index beside the trips, so that a driver who leaves is missed without a walk over all of them.
+//! An index beside the trips, so that a driver who leaves is missed without a walk over all.
 //! Each trip's actor says what changes; the truth is what the actor holds.
 
 use std::collections::BTreeSet;
