@@ -143,8 +143,8 @@ pub(crate) fn step(state: &State, command: AheadCommand, now: Millis) -> Result<
                 _ => Ok(state.unchanged()),
             }
         }
-        // A tunnel is no reason to have nobody: he loses it to who stands by, or not at all. One that
-        // he is to drive after another is nobody's for as long as that one takes: it is searched.
+        // A tunnel is no reason to have nobody: he loses it to who stands by, or not at all. One
+        // that he is to drive after another is nobody's for as long as that takes: it is searched.
         AheadCommand::Silent { driver } => {
             let waits = state.standby.is_some() || state.trip.is_queued();
             match is_accepted && state.trip.driver == Some(driver) && waits {
