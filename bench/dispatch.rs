@@ -77,6 +77,11 @@ impl View for City {
         }));
     }
 
+    fn driver(&self, driver: DriverId, at: Point) -> Option<Seen> {
+        let found = self.drivers.iter().find(|seen| seen.driver == driver)?;
+        Some(Seen { distance_m: found.distance_from(at), ..found.clone() })
+    }
+
     fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32 {
         self.router.eta_s(from, to, now)
     }

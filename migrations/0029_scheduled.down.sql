@@ -12,6 +12,12 @@ BEGIN
       GROUP BY rider_id HAVING count(*) > 1) THEN
     RAISE EXCEPTION 'riders have trips that were booked ahead beside another: end those first';
   END IF;
+  -- The program before searches none of these, and nobody would come. While the program after still
+  -- runs, an operator lists them (GET /trips?status=scheduled) and cancels each, which tells its
+  -- rider and lets go of what it reserved; then the program is stopped.
+  IF EXISTS (SELECT FROM trips WHERE status = 'scheduled') THEN
+    RAISE EXCEPTION 'trips that are booked ahead wait for their search: let them end or cancel them first';
+  END IF;
 END $$;
 
 CREATE OR REPLACE FUNCTION trip_transitions(p_items jsonb) RETURNS TABLE (r_id uuid)
@@ -81,6 +87,7 @@ DROP INDEX one_live_trip_per_rider;
 CREATE UNIQUE INDEX one_live_trip_per_rider ON trips (rider_id)
   WHERE status IN ('requested', 'accepted', 'arrived', 'started');
 ALTER TABLE trip_offers
+  DROP COLUMN standby,
   DROP CONSTRAINT offer_status_is_known,
   ADD CONSTRAINT offer_status_is_known CHECK (status IN
     ('pending', 'accepted', 'declined', 'expired', 'revoked', 'lost', 'unchosen')) NOT VALID;

@@ -1,11 +1,14 @@
 -- Trips that are booked ahead: searched shortly before their pickup, beside whatever else their rider
 -- does meanwhile.
 --
--- trips.confirm_by  until then the driver, who accepted early, must say again that he comes
+-- trips.confirm_by     until then the driver, who accepted early, must say again that he comes
+-- trip_offers.standby  the driver was asked to stand by: his answer counts neither for nor against him
 --
--- A program that doesn't know of it leaves confirm_by empty, which asks nobody for anything.
+-- A program that doesn't know of it leaves confirm_by empty, which asks nobody for anything, and asks
+-- nobody to stand by.
 
 ALTER TABLE trips ADD COLUMN confirm_by timestamptz;
+ALTER TABLE trip_offers ADD COLUMN standby boolean NOT NULL DEFAULT false;
 
 -- The words so far are among these.
 ALTER TABLE trips

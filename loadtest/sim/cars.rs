@@ -219,6 +219,12 @@ impl View for Snapshot<'_> {
         );
     }
 
+    fn driver(&self, driver: DriverId, at: Point) -> Option<Seen> {
+        let at = self.town.place(at);
+        let found = self.cars.iter().find(|(_, seen)| seen.driver == driver);
+        found.map(|(place, seen)| Seen { distance_m: at.air_m(*place), ..seen.clone() })
+    }
+
     fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32 {
         let (from, to) = (self.town.place(from), self.town.place(to));
         ((self.town.drive_ms(from, to, now.since(self.begin)) + 999) / 1_000) as u32

@@ -100,6 +100,12 @@ impl View for LiveView {
         }));
     }
 
+    fn driver(&self, driver: DriverId, at: Point) -> Option<Seen> {
+        let candidate = self.fleet.candidate(driver, at)?;
+        let standing = standing(candidate.state);
+        Some(seen(candidate, standing))
+    }
+
     fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32 {
         self.router.eta_s(from, to, now)
     }

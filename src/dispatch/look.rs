@@ -93,7 +93,10 @@ pub(crate) fn look(
 ) -> Look {
     let search = &hunt.search;
     let (radius_m, chain) = (hunt.radius_m(preset, now), hunt.chain(preset));
+    let is_first = |seen: &Seen| search.first == Some(seen.driver);
     let verdict = |seen: &Seen| {
+        // Who stood by is asked wherever he is.
+        let radius_m = if is_first(seen) { f64::INFINITY } else { radius_m };
         let hold = match hunt.hold(seen.driver, now) {
             Hold::None if leases.holds(seen.driver) => Hold::Offer,
             Hold::None if u64::from(left_s(seen)) > chain.as_secs() => Hold::Driving,
@@ -112,11 +115,12 @@ pub(crate) fn look(
     if by_queue {
         seen.sort_by_key(|seen| (seen.in_line.is_none(), seen.in_line));
     }
+    fetch_first(hunt, view, seen);
     let (mut eligible, mut unscored, mut barred) = (Vec::new(), Vec::new(), Vec::new());
     for seen in seen.iter() {
         match verdict(seen) {
             Err(gate) => barred.push(Passed::over(seen, Verdict::Barred(gate))),
-            Ok(()) if seen.in_line.is_some() != by_queue => {
+            Ok(()) if seen.in_line.is_some() != by_queue && !is_first(seen) => {
                 unscored.push(Passed::over(seen, Verdict::BehindQueue));
             }
             Ok(()) if eligible.len() < rules.scored => {
@@ -129,27 +133,31 @@ pub(crate) fn look(
     let scored = eligible.into_iter().map(|(seen, eta_s)| {
         let merits = merits(search, seen, pace.reach(seen, eta_s, radius_m), now);
         let parts = score(&merits, &rules.weights, &rules.fairness);
-        let Seen { driver, at, distance_m, acceptance, in_line, conduct, .. } = *seen;
-        let idle_s = waited(seen, now).map(|waited| waited.as_secs_f64());
-        Ranked {
-            driver,
-            at,
-            distance_m,
-            eta_s,
-            left_s: left_s(seen),
-            parts,
-            acceptance,
-            idle_s,
-            verdict: Verdict::Ranked,
-            in_line,
-            conduct: conduct.map(|conduct| conduct.reason),
-        }
+        ranked(seen, eta_s, parts, now)
     });
     let mut ranked: Vec<Ranked> = scored.collect();
     if !by_queue {
         ranked.sort_by(better);
     }
     Look { by_queue, ranked, unscored, barred }
+}
+
+fn ranked(seen: &Seen, eta_s: u32, parts: Parts, now: Millis) -> Ranked {
+    let Seen { driver, at, distance_m, acceptance, in_line, conduct, .. } = *seen;
+    let idle_s = waited(seen, now).map(|waited| waited.as_secs_f64());
+    Ranked {
+        driver,
+        at,
+        distance_m,
+        eta_s,
+        left_s: left_s(seen),
+        parts,
+        acceptance,
+        idle_s,
+        verdict: Verdict::Ranked,
+        in_line,
+        conduct: conduct.map(|conduct| conduct.reason),
+    }
 }
 
 fn better(a: &Ranked, b: &Ranked) -> Ordering {
@@ -193,6 +201,18 @@ fn gather(
     // A driver who moves while the index is read may be seen twice.
     let mut met = HashSet::with_capacity(seen.len());
     seen.retain(|seen| met.insert(seen.driver));
+}
+
+/// Who stood by is looked at before all others, however many are nearer, until he was asked.
+fn fetch_first(hunt: &Hunt, view: &dyn View, seen: &mut Vec<Seen>) {
+    let Some(first) = hunt.search.first.filter(|first| !hunt.memory.contains_key(first)) else {
+        return;
+    };
+    if let Some(place) = seen.iter().position(|seen| seen.driver == first) {
+        seen[..=place].rotate_right(1);
+    } else if let Some(found) = view.driver(first, hunt.search.pickup) {
+        seen.insert(0, found);
+    }
 }
 
 /// How near a driver is, against the edge of the ring.

@@ -106,6 +106,9 @@ pub trait View: Send + Sync {
     /// after that is seen where he will be free.
     fn drivers(&self, at: Point, radius_m: f64, limit: usize, ahead: Duration, out: &mut Vec<Seen>);
 
+    /// One driver, however far from `at` he is; none who is offline or unknown.
+    fn driver(&self, driver: DriverId, at: Point) -> Option<Seen>;
+
     /// Driving time, seconds: along roads where they are known, else in proportion to distance.
     fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32;
 }

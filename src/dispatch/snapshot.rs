@@ -52,6 +52,7 @@ pub struct Snapshot {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Glance {
     pub(crate) radius_m: f64,
+    /// None at all: it was asked for one driver by his id.
     pub(crate) limit: usize,
     /// Places in the snapshot's `drivers`, ascending.
     pub(crate) seen: Vec<u32>,
@@ -169,6 +170,14 @@ impl View for Witness<'_> {
         // The engine orders them itself.
         seen.sort_unstable();
         heard.glances.push(Glance { radius_m, limit, seen });
+    }
+
+    fn driver(&self, driver: DriverId, at: Point) -> Option<Seen> {
+        let found = self.view.driver(driver, at);
+        let mut heard = self.heard.lock();
+        let seen = found.iter().map(|seen| heard.place_of(seen)).collect();
+        heard.glances.push(Glance { radius_m: 0.0, limit: 0, seen });
+        found
     }
 
     fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32 {

@@ -19,7 +19,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::board::{Ended, Rules};
-use crate::model::{Considered, OfferPlan, Outcome};
+use crate::model::{Considered, OfferPlan, Outcome, Part};
 use crate::score::Parts;
 use crate::snapshot::{self, Snapshot};
 use crate::wire::TraceRow;
@@ -191,10 +191,10 @@ impl From<Fault> for Refused {
 const OFFERS_UPSERT: &str = "
 INSERT INTO trip_offers AS o
   (id, trip_id, driver_id, round, status, score, distance_m, eta_s, created_at, expires_at,
-   ended_at, price)
+   ended_at, price, standby)
 SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::smallint[], $5::text[], $6::real[],
   $7::integer[], $8::integer[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[],
-  $12::bigint[])
+  $12::bigint[], $13::boolean[])
 ON CONFLICT (id) DO UPDATE SET status = excluded.status, ended_at = excluded.ended_at,
   price = excluded.price
   WHERE o.status = 'pending'";
@@ -220,6 +220,7 @@ async fn offers_upsert(db: &Db, records: &[&OfferRecord]) -> Result<(), Refused>
         .bind(records.iter().map(|r| storage::at(r.plan.until)).collect::<Vec<_>>())
         .bind(records.iter().map(|r| r.end.map(|(_, at)| storage::at(at))).collect::<Vec<_>>())
         .bind(records.iter().map(|r| r.plan.bid.map(|bid| bid.0)).collect::<Vec<_>>())
+        .bind(records.iter().map(|r| r.plan.role == Part::StandBy).collect::<Vec<_>>())
         .execute(tx.conn())
         .await;
     match result {

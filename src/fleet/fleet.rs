@@ -337,6 +337,7 @@ impl Inner {
         self.tally.moved(was, (core.city, core.tier(), next.state()));
         match (before, next) {
             (_, Phase::Offline) => {
+                self.effects.tell(Effect::Left { driver: entry.driver });
                 self.index.remove(entry.slot);
                 self.leave_fences(entry, core, now);
                 self.note(entry, core, Turn::Offline, now);

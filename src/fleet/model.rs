@@ -132,6 +132,8 @@ pub enum Effect {
     Lost { driver: DriverId, trip: TripId },
     /// Nothing is heard from a driver on a trip. Told once per silence.
     Silent { driver: DriverId, trip: TripId },
+    /// A driver who was online is not any more, by his wish or because he went silent.
+    Left { driver: DriverId },
 }
 
 /// How far a driver's approval is.

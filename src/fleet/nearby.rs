@@ -61,6 +61,15 @@ impl Fleet {
         first
     }
 
+    /// This driver as seen from there, however far he is; none who is offline or was seen nowhere.
+    pub fn candidate(&self, driver: DriverId, from: Point) -> Option<Candidate> {
+        let inner = self.inner();
+        let slot = inner.roster.find(driver)?.slot;
+        let in_line = inner.line_at(from).into_iter().find(|(_, stands)| *stands == slot);
+        let near = inner.where_he_is(slot, from)?;
+        inner.candidate(&near, in_line.map(|(place, _)| place), inner.clock.now())
+    }
+
     /// Those who drive a rider to a place in the circle and have nothing to do after that, nearest
     /// first, `limit` at most: seen from where they will be free.
     pub fn finishing(&self, at: Point, radius_m: f64, limit: usize) -> Vec<Finishing> {

@@ -61,6 +61,13 @@ const fn second(at: Millis) -> i64 {
     at.0.div_euclid(1000)
 }
 
+impl Entry {
+    /// Is nothing heard of him?
+    pub(crate) fn is_silent(&self, now: Millis) -> bool {
+        now.since(self.heard()) > millis(limits::PRESENCE_TTL)
+    }
+}
+
 impl Inner {
     /// Takes out the silent, ends rests, lets stale positions leave the nearby map. Called every
     /// second.
@@ -80,7 +87,7 @@ impl Inner {
     }
 
     fn look(&self, entry: &Entry, core: &mut Core, now: Millis) {
-        let silent = now.since(entry.heard()) > millis(limits::PRESENCE_TTL);
+        let silent = entry.is_silent(now);
         match core.phase {
             Phase::Offline => return,
             Phase::Busy { .. } if silent && !core.flagged => {

@@ -8,9 +8,9 @@
 //! - a driver who loses an offer says which.
 //!
 //! OFFLINE → AVAILABLE · AVAILABLE → OFFERED, OFFLINE (and BUSY, when a trip is assigned to him
-//! without an offer) · OFFERED → AVAILABLE, BUSY, OFFLINE · BUSY → COOLDOWN, AVAILABLE (OFFERED,
-//! when his trip ends while he looks at an offer of the next) · COOLDOWN → AVAILABLE, OFFLINE. What
-//! the database says of a live trip (`Adopt`, `AdoptNext`) overrides.
+//! without an offer) · OFFERED → AVAILABLE, BUSY, OFFLINE · BUSY → COOLDOWN, AVAILABLE (and
+//! OFFERED, when his trip ends while he looks at an offer of the next) · COOLDOWN → AVAILABLE,
+//! OFFLINE. What the database says of a live trip (`Adopt`, `AdoptNext`) overrides.
 
 use base::{Millis, TripId};
 

@@ -54,6 +54,13 @@ impl Fleet {
         seat.entry().hear(self.inner().clock.now());
     }
 
+    /// Is nothing heard of him?
+    pub fn is_silent(&self, driver: DriverId) -> bool {
+        let inner = self.inner();
+        let now = inner.clock.now();
+        inner.roster.find(driver).is_none_or(|entry| entry.is_silent(now))
+    }
+
     pub fn state(&self, driver: DriverId) -> State {
         let entry = self.inner().roster.find(driver);
         entry.map_or(State::Offline, |entry| entry.core.lock().phase.state())

@@ -11,7 +11,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use base::{DriverId, Piasters, TripId, UserId};
 use dispatch::{OfferPlan, Outcome, Part, QueueNews, Search, Strategy};
-use fleet::Finish;
+use fleet::{Finish, State};
 use futures_util::future::join_all;
 use metrics::counter;
 use ops::Tasks;
@@ -125,8 +125,9 @@ impl Flows {
                 let over = OfferRevokedView { trip_id: trip, reason: "standby_over" };
                 self.tell(driver, "offer.revoked", &over);
             }
-            trips::Effect::OfferEnded { trip, driver, outcome } => {
-                self.end_offer(trip, driver, outcome);
+            trips::Effect::OfferEnded { trip, driver, outcome, to_stand_by } => {
+                let role = if to_stand_by { Part::StandBy } else { Part::Drive };
+                self.end_offer(trip, driver, outcome, role);
             }
             trips::Effect::Bid { trip, bid, stands } => self.on_bid(&trip, &bid, stands),
             trips::Effect::SearchOver { trip } => self.end_search(trip),
@@ -177,7 +178,7 @@ impl Flows {
         });
     }
 
-    fn end_offer(&self, trip: TripId, driver: DriverId, outcome: OfferOutcome) {
+    fn end_offer(&self, trip: TripId, driver: DriverId, outcome: OfferOutcome, role: Part) {
         let (ended, told) = match outcome {
             OfferOutcome::Accepted => (Outcome::Accepted, None),
             OfferOutcome::Declined => (Outcome::Declined, None),
@@ -190,13 +191,20 @@ impl Flows {
         if outcome != OfferOutcome::Accepted {
             self.fleet.release(driver, trip);
         }
-        if matches!(outcome, OfferOutcome::Declined | OfferOutcome::Expired) {
+        // Standing by is a favour: a no to it says nothing about trips.
+        let counts = role == Part::Drive;
+        if counts && matches!(outcome, OfferOutcome::Declined | OfferOutcome::Expired) {
             let pickup = self.trips.live(trip).map(|trip| trip.pickup.at);
             self.fleet.missed_offer(driver, pickup);
         }
         self.dispatch.offer_ended(trip, driver, ended);
         if let Some(reason) = told {
             self.tell(driver, "offer.revoked", &OfferRevokedView { trip_id: trip, reason });
+        }
+        if outcome == OfferOutcome::StandsBy {
+            let drives = self.trips.live(trip).and_then(|trip| trip.driver);
+            let silent = drives.filter(|driver| self.fleet.is_silent(*driver));
+            silent.into_iter().for_each(|driver| self.on_silence(trip, driver));
         }
     }
 
@@ -215,6 +223,7 @@ impl Flows {
             self.fleet.adopt(driver, trip.id);
         }
         self.dispatch.matched(trip.id, driver);
+        self.leave_standby(driver);
     }
 
     /// Of a trip that has a driver dispatch is told which: it may look on for one who is nearer.
@@ -226,6 +235,33 @@ impl Flows {
         if !live.is_some_and(|trip| is_matched(&trip)) {
             self.dispatch.stop(trip);
         }
+    }
+
+    /// He went offline or drives another trip: somebody else stands by.
+    fn leave_standby(&self, driver: DriverId) {
+        for trip in self.trips.stands_by(driver) {
+            self.say(trip, AheadCommand::Leaves { driver });
+        }
+    }
+
+    /// Nothing is heard of the driver of this trip: he loses it if it waits for the end of another,
+    /// or if somebody stands by who is free.
+    fn on_silence(&self, trip: TripId, driver: DriverId) {
+        let is_free = |standby| self.fleet.state(standby) == State::Available;
+        let waits = self.trips.live(trip).is_some_and(|trip| trip.is_queued());
+        if waits || self.trips.standby(trip).is_some_and(is_free) {
+            self.say(trip, AheadCommand::Silent { driver });
+        }
+    }
+
+    /// Tells a trip without waiting for its answer.
+    fn say(&self, trip: TripId, command: AheadCommand) {
+        let flows = self.clone();
+        self.tasks.spawn("word to a trip", async move {
+            if let Err(refused) = flows.trips.command(trip, command.into()).await {
+                debug!(trip.id = %trip, %refused, "the trip does not want to know");
+            }
+        });
     }
 
     fn free_driver(&self, trip: &Trip, driver: DriverId, how: Freed) {
@@ -328,7 +364,7 @@ impl Flows {
                 }
                 match plan.role {
                     Part::Drive => self.stop_if_over(trip),
-                    Part::StandBy => self.dispatch.stop_standby(trip),
+                    Part::StandBy => self.stop_standby_if_over(trip),
                 }
             }
         }
@@ -354,6 +390,16 @@ impl Flows {
                 }
             }
             Some(_) | None => self.dispatch.stop(trip),
+        }
+    }
+
+    /// The search for somebody who stands by ends when he is found, or when there is nothing to
+    /// stand by for; not because one was refused or a trip could not be asked.
+    fn stop_standby_if_over(&self, trip: TripId) {
+        let is_wanted = |live: &Trip| live.status == wanted_in(Part::StandBy);
+        let goes_on = self.trips.live(trip).is_some_and(|live| is_wanted(&live));
+        if !goes_on || self.trips.standby(trip).is_some() {
+            self.dispatch.stop_standby(trip);
         }
     }
 
@@ -424,9 +470,10 @@ impl Flows {
             fleet::Effect::Silent { driver, trip } => {
                 warn!(trip.id = %trip, driver.id = %driver, "driver went silent on a trip");
                 for trip in [Some(trip), self.fleet.next_of(driver)].into_iter().flatten() {
-                    self.trips.command(trip, AheadCommand::Silent { driver }.into()).await.ok();
+                    self.on_silence(trip, driver);
                 }
             }
+            fleet::Effect::Left { driver } => self.leave_standby(driver),
         }
     }
 

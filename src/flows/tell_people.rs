@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use base::{Fault, Millis, PaymentMethod, Piasters, Role, UserId};
-use dispatch::OfferPlan;
+use dispatch::{OfferPlan, Part};
 use notify::{EndedBy, Message, News, Receipt};
 use storage::{Tx, Who};
 use trips::{EventName, PaymentStatus, Side, Trip, TripEvent};
@@ -114,7 +114,7 @@ impl Flows {
 fn offer(plan: &OfferPlan, price: Piasters) -> Message {
     Message {
         to: plan.driver.into(),
-        news: News::Offer { price, pickup_eta_s: plan.eta_s },
+        news: News::Offer { price, pickup_eta_s: plan.eta_s, standby: plan.role == Part::StandBy },
         about: Some(plan.trip.0),
         once: format!("offer:{}", plan.offer),
         until: Some(plan.answer_by()),
@@ -165,10 +165,17 @@ fn news_of(rider: UserId, price: Piasters, event: &TripEvent) -> Vec<(UserId, Ne
         EventName::Paid => vec![(rider, News::PaymentSucceeded { amount: price })],
         EventName::PaymentFailed => vec![(rider, News::PaymentFailed { amount: price })],
         EventName::Cancelled => cancelled(rider, event),
-        EventName::DriverCancelled if event.price.is_some() => vec![(rider, News::TripBidOff)],
-        EventName::DriverCancelled => vec![(rider, News::TripDriverCancelled)],
+        EventName::DriverCancelled => given_back(rider, event),
         EventName::NoDrivers => vec![(rider, News::TripNoDrivers)],
     }
+}
+
+fn given_back(rider: UserId, event: &TripEvent) -> Vec<(UserId, News)> {
+    let to_rider = if event.price.is_some() { News::TripBidOff } else { News::TripDriverCancelled };
+    // He may not be looking: he didn't confirm, or nothing was heard of him.
+    let taken = event.previous_driver_id.filter(|_| event.by == Side::System);
+    let to_driver = taken.map(|driver| (driver.into(), News::TripTakenBack));
+    std::iter::once((rider, to_rider)).chain(to_driver).collect()
 }
 
 fn cancelled(rider: UserId, event: &TripEvent) -> Vec<(UserId, News)> {
@@ -263,7 +270,10 @@ mod tests {
         check_ahead("accepted", "driver", early, "driver confirm_trip; rider trip_accepted");
         check_ahead("accepted", "driver", nothing(), "rider trip_accepted");
         check_ahead("confirmed", "driver", nothing(), "");
-        check_ahead("driver_cancelled", "system", nothing(), "rider trip_driver_cancelled");
+        let previous = || json!({"driverId": null, "previousDriverId": UserId::from_u128(2)});
+        let both = "rider trip_driver_cancelled; driver trip_taken_back";
+        check_ahead("driver_cancelled", "system", previous(), both);
+        check_ahead("driver_cancelled", "driver", previous(), "rider trip_driver_cancelled");
     }
 
     #[test]

@@ -58,7 +58,9 @@ base::words! {
         TripCancelled = "trip_cancelled",
         /// The driver gave the trip back; another is searched.
         TripDriverCancelled = "trip_driver_cancelled",
-        /// The same, where his price was a bid.
+        /// For a driver who did not confirm, or of whom nothing is heard: the trip is not his.
+        TripTakenBack = "trip_taken_back",
+        /// The driver gave the trip back, and his price was a bid.
         TripBidOff = "trip_bid_off",
         /// For the driver: the rider picked his bid.
         BidWon = "bid_won",
@@ -140,6 +142,9 @@ pub enum News {
         #[serde(with = "whole")]
         price: Piasters,
         pickup_eta_s: u32,
+        /// He would come should another driver not.
+        #[serde(default)]
+        standby: bool,
     },
     TripBooked {
         at: Millis,
@@ -164,6 +169,7 @@ pub enum News {
         fee: Piasters,
     },
     TripDriverCancelled,
+    TripTakenBack,
     TripBidOff,
     BidWon {
         #[serde(with = "whole")]
@@ -278,6 +284,7 @@ impl News {
             Self::TripCompleted { .. } => Kind::TripCompleted,
             Self::TripCancelled { .. } => Kind::TripCancelled,
             Self::TripDriverCancelled => Kind::TripDriverCancelled,
+            Self::TripTakenBack => Kind::TripTakenBack,
             Self::TripBidOff => Kind::TripBidOff,
             Self::BidWon { .. } => Kind::BidWon,
             Self::TripNoDrivers => Kind::TripNoDrivers,

@@ -71,6 +71,7 @@ pub(crate) const fn rule(kind: Kind) -> Rule {
         Kind::TripCompleted => (Group::Trips, Urgency::Live, SCREEN, false, HOUR),
         Kind::TripCancelled => (Group::Trips, Urgency::Critical, ALL, false, 30 * MINUTE),
         Kind::TripDriverCancelled => (Group::Trips, Urgency::Live, SCREEN, false, 10 * MINUTE),
+        Kind::TripTakenBack => (Group::Trips, Urgency::Critical, ALL, false, 30 * MINUTE),
         Kind::TripBidOff => (Group::Trips, Urgency::Live, SCREEN, false, 10 * MINUTE),
         Kind::BidWon => (Group::Trips, Urgency::Live, SCREEN, false, 10 * MINUTE),
         Kind::TripNoDrivers => (Group::Trips, Urgency::Critical, ALL, false, 10 * MINUTE),

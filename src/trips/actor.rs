@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use base::{Clock, Fault, Piasters};
+use base::{Clock, DriverId, Fault, Piasters};
 use events::Once;
 use metrics::counter;
 use tokio::sync::mpsc::error::TrySendError;
@@ -23,16 +23,21 @@ use tracing::{error, warn};
 
 use crate::effect::Effect;
 use crate::event::TripEvent;
-use crate::model::{CancelReason, Party, Trip};
+use crate::model::{CancelReason, Party, Status, Trip};
 use crate::offers::Lease;
 use crate::pins::PinGuard;
 use crate::pulse::Pulse;
 use crate::refusal::{Refusal, TripError};
 use crate::rules::{self, Command, Record, State, Step, Tell};
+use crate::standbys::Standbys;
 use crate::writer::{Item, Looked, Outcome, Recorded, Work};
 
 /// How long a timer that could not do its work waits before it tries again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// A timer of days follows a clock that was set, or that went on while the machine slept, at the
+/// latest after this.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5 * 60);
 
 /// What a command is answered with.
 pub(crate) type Answer = Result<Arc<Trip>, TripError>;
@@ -52,6 +57,15 @@ pub(crate) enum Message {
 pub(crate) struct View {
     pub(crate) trip: Arc<Trip>,
     pub(crate) offers: Vec<Lease>,
+    /// Who would come should the driver not.
+    pub(crate) standby: Option<DriverId>,
+}
+
+impl View {
+    fn of(state: &State) -> Self {
+        let State { trip, offers, standby, .. } = state;
+        Self { trip: trip.clone(), offers: offers.clone(), standby: *standby }
+    }
 }
 
 /// A live trip's address: its mailbox and its newest snapshot.
@@ -68,6 +82,7 @@ pub(crate) struct World {
     pub(crate) effects: mpsc::Sender<Effect>,
     pub(crate) stopping: CancellationToken,
     pub(crate) pulse: Arc<Pulse>,
+    pub(crate) standbys: Arc<Standbys>,
     /// How long a record may wait for its commit.
     pub(crate) deadline: Duration,
 }
@@ -107,8 +122,8 @@ impl Actor {
     /// An actor and the address under which it is reached.
     pub(crate) fn new(state: State, world: World, mailbox: usize) -> (Self, Arc<Entry>) {
         let (send, receive) = mpsc::channel(mailbox);
-        let view = View { trip: state.trip.clone(), offers: state.offers.clone() };
-        let entry = Arc::new(Entry { mailbox: send, view: ArcSwap::from_pointee(view) });
+        let view = ArcSwap::from_pointee(View::of(&state));
+        let entry = Arc::new(Entry { mailbox: send, view });
         let actor = Self {
             state,
             world,
@@ -150,12 +165,12 @@ impl Actor {
         }
     }
 
-    /// Time until something is due by itself.
+    /// Time until something is due by itself; of a long one a part, after which nothing happens.
     fn next_ring(&self) -> Option<Duration> {
         if self.doubt.is_some() {
             return Some(TRY_AGAIN);
         }
-        let due = self.state.due()?.after(self.world.clock.now());
+        let due = self.state.due()?.after(self.world.clock.now()).min(LONGEST_SLEEP);
         Some(if self.troubled { due.max(TRY_AGAIN) } else { due })
     }
 
@@ -255,9 +270,9 @@ impl Actor {
     }
 
     fn take(&mut self, next: State) {
+        self.world.standbys.moved(next.trip.id, self.state.standby, next.standby);
         self.state = next;
-        let view = View { trip: self.state.trip.clone(), offers: self.state.offers.clone() };
-        self.entry.view.store(Arc::new(view));
+        self.entry.view.store(Arc::new(View::of(&self.state)));
     }
 
     /// The database knows better than memory: the driver is on another trip, his offer ends.
@@ -340,7 +355,9 @@ impl Actor {
             Tell::NeedsStandby => Effect::NeedsStandby { trip },
             Tell::StandbyOver { driver } => Effect::StandbyOver { trip: trip.id, driver },
             Tell::OfferEnded { driver, outcome } => {
-                Effect::OfferEnded { trip: trip.id, driver, outcome }
+                // Until it is searched again, a trip ahead that has a driver asks for nothing else.
+                let to_stand_by = trip.status == Status::Accepted && trip.scheduled_at.is_some();
+                Effect::OfferEnded { trip: trip.id, driver, outcome, to_stand_by }
             }
             Tell::Bid { bid, stands } => Effect::Bid { trip, bid, stands },
             Tell::SearchOver => Effect::SearchOver { trip: trip.id },

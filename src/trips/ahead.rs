@@ -6,8 +6,9 @@
 //! Guarantees:
 //! - a scheduled trip is searched in time, and called off where nobody was there to do it;
 //! - who accepted early says again that he comes, or another is searched;
-//! - who stands by drives nothing: he is free, and asked first once the trip is searched again.
-//!   (`ahead` tests)
+//! - nobody loses a trip because he could not confirm it while the program was away;
+//! - who stands by drives nothing: he is free, and asked first once the trip is searched again; one
+//!   who leaves is replaced. (`ahead` tests)
 
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ use crate::offers::{Lease, decline, end_offer, expire};
 use crate::refusal::Refusal;
 use crate::rules::{Command, State, Step, Tell, drives};
 use crate::swap;
+
+/// After a start of the program drivers have at least so long to confirm.
+pub(crate) const BACK_AGAIN: Duration = Duration::from_secs(90);
 
 /// Times and numbers of trips that are booked ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +81,8 @@ pub enum AheadCommand {
     Unconfirmed,
     /// Nothing is heard of the driver.
     Silent { driver: DriverId },
+    /// Who stands by went offline or drives another trip.
+    Leaves { driver: DriverId },
 }
 
 impl State {
@@ -84,6 +90,12 @@ impl State {
     pub(crate) fn confirm_by(&self, now: Millis) -> Option<Millis> {
         let pickup = self.trip.scheduled_at?;
         (now < pickup - self.ahead.early).then(|| pickup - self.ahead.confirm)
+    }
+
+    /// Until when its driver may confirm: one who could not, because the program was away, may a
+    /// little longer.
+    pub(crate) fn confirms_until(&self) -> Option<Millis> {
+        self.trip.confirm_by.map(|by| by.max(self.confirm_from))
     }
 
     /// What a step leaves of open offers and of who stands by. Told in `tells`: what ends of it.
@@ -125,7 +137,7 @@ pub(crate) fn step(state: &State, command: AheadCommand, now: Millis) -> Result<
         AheadCommand::AskStandby { .. } => Err(state.illegal()),
         AheadCommand::Confirm { driver } => confirm(state, driver, now),
         AheadCommand::Unconfirmed => {
-            match (is_accepted, state.trip.driver, state.trip.confirm_by) {
+            match (is_accepted, state.trip.driver, state.confirms_until()) {
                 (true, Some(driver), Some(by)) if now >= by => {
                     Ok(take_back(state, driver, CancelReason::NotConfirmed, now))
                 }
@@ -141,15 +153,23 @@ pub(crate) fn step(state: &State, command: AheadCommand, now: Millis) -> Result<
                 false => Ok(state.unchanged()),
             }
         }
+        AheadCommand::Leaves { driver } if state.standby == Some(driver) => {
+            let mut step = state.unchanged();
+            step.next.standby = None;
+            step.tells.extend(is_accepted.then_some(Tell::NeedsStandby));
+            Ok(step)
+        }
+        AheadCommand::Leaves { .. } => Ok(state.unchanged()),
     }
 }
 
 /// Is it about an offer to stand by, or to take over?
 pub(crate) fn is_answer(state: &State, command: &Command) -> bool {
     match command {
-        Command::Accept { driver } | Command::Decline { driver } | Command::Withdraw { driver } => {
-            state.offers.iter().any(|lease| lease.driver == *driver)
-        }
+        Command::Accept { driver }
+        | Command::AcceptNext { driver, .. }
+        | Command::Decline { driver }
+        | Command::Withdraw { driver } => state.offers.iter().any(|lease| lease.driver == *driver),
         Command::Expire => true,
         _ => false,
     }
@@ -160,7 +180,14 @@ pub(crate) fn answer(state: &State, command: &Command, now: Millis) -> Result<St
         Command::Accept { driver } if swap::may_change(state) => {
             swap::take_over(state, *driver, now)
         }
-        Command::Accept { driver } => stand_by(state, *driver, now),
+        // Only who is free takes over.
+        Command::AcceptNext { driver, .. } if swap::may_change(state) => {
+            Err(Refusal::NotOfferable(*driver))
+        }
+        // Also of one who is still ending another trip: he comes after that, and nothing is queued.
+        Command::Accept { driver } | Command::AcceptNext { driver, .. } => {
+            stand_by(state, *driver, now)
+        }
         Command::Decline { driver } => decline(state, *driver),
         Command::Withdraw { driver } => Ok(end_offer(state, *driver, OfferOutcome::Lost)),
         Command::Expire => Ok(expire(state, now)),
@@ -168,8 +195,11 @@ pub(crate) fn answer(state: &State, command: &Command, now: Millis) -> Result<St
     }
 }
 
-/// The search begins; a trip that is too late for it is called off.
+/// The search begins; a trip that is too late for it is called off. Its timer rings early, too.
 pub(crate) fn activate(state: &State, now: Millis) -> Result<Step, Refusal> {
+    if state.due().is_some_and(|due| now < due) {
+        return Ok(state.unchanged());
+    }
     if state.trip.scheduled_at.is_some_and(|pickup| now >= pickup + state.ahead.late) {
         return call_off(state, Party::System, CancelReason::Missed, now);
     }
@@ -217,7 +247,7 @@ fn confirm(state: &State, driver: DriverId, now: Millis) -> Result<Step, Refusal
     if state.trip.status != Status::Accepted || state.trip.scheduled_at.is_none() {
         return Err(state.illegal());
     }
-    match state.trip.confirm_by {
+    match state.confirms_until() {
         // He need not, or he did.
         None => Ok(state.unchanged()),
         Some(by) if now >= by => Err(Refusal::TooLate),

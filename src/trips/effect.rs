@@ -36,6 +36,8 @@ pub enum Effect {
         trip: TripId,
         driver: DriverId,
         outcome: OfferOutcome,
+        /// It was to stand by, which commits nobody to anything.
+        to_stand_by: bool,
     },
     /// Of a trip whose rider picks: how a driver's bid stands now.
     Bid {

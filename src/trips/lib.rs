@@ -30,6 +30,7 @@ mod refusal;
 mod registry;
 mod replay;
 mod rules;
+mod standbys;
 mod store;
 mod swap;
 mod wire;

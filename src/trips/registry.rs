@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::actor::{Actor, Answer, Entry, Gone, Message, World};
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, BACK_AGAIN};
 use crate::booking::{self, Begin};
 use crate::card::CardSettled;
 use crate::effect::Effect;
@@ -124,7 +124,9 @@ impl Trips {
             Writer::new(db.clone(), group, inbox, tasks.clone()).run(),
         );
         let pulse = Arc::new(Pulse::default());
-        let world = World { clock, writer, effects, stopping, pulse, deadline: config.deadline };
+        let deadline = config.deadline;
+        let standbys = Arc::default();
+        let world = World { clock, writer, effects, stopping, pulse, standbys, deadline };
         Self(Arc::new(Inner {
             db,
             tasks: tasks.clone(),
@@ -290,6 +292,16 @@ impl Trips {
         view.iter().flat_map(|view| view.offers.iter().filter_map(Lease::bid)).collect()
     }
 
+    /// Who would come should the live trip's driver not.
+    pub fn standby(&self, id: TripId) -> Option<DriverId> {
+        self.0.live.get(&id)?.view.load().standby
+    }
+
+    /// The live trips for which this driver stands by.
+    pub fn stands_by(&self, driver: DriverId) -> Vec<TripId> {
+        self.0.world.standbys.of(driver)
+    }
+
     /// What holds for trips that are booked ahead.
     pub fn ahead(&self) -> Ahead {
         self.0.config.ahead
@@ -369,8 +381,8 @@ impl Trips {
     }
 
     /// Takes the lease on all trips and runs every live one of the database: its actor, its timers.
-    /// Offers that were open are over; trips that wait for a driver ask for one again. How many
-    /// there were. Before this nothing can be booked.
+    /// Offers that were open, to stand by too, are over; trips that wait for a driver ask for one
+    /// again. How many there were. Before this nothing can be booked.
     pub async fn rebuild(&self) -> Result<usize, Fault> {
         let inner = &self.0;
         let epoch = store::claim(&inner.db).await?;
@@ -382,13 +394,11 @@ impl Trips {
             let Some(last) = trips.last() else { break };
             after = last.id;
             count += trips.len();
-            let searched: Vec<TripId> = trips
-                .iter()
-                .filter(|trip| trip.status == Status::Requested)
-                .map(|trip| trip.id)
-                .collect();
+            // For a driver, to stand by, or to take over.
+            let asks = |trip: &&Trip| matches!(trip.status, Status::Requested | Status::Accepted);
+            let asking: Vec<TripId> = trips.iter().filter(asks).map(|trip| trip.id).collect();
             let now = inner.world.clock.now();
-            let mut expired = store::expire_offers(&inner.db, &searched, now).await?;
+            let mut expired = store::expire_offers(&inner.db, &asking, now).await?;
             expired.sort_unstable();
             for trip in trips {
                 let from = expired.partition_point(|(id, _)| *id < trip.id);
@@ -411,7 +421,8 @@ impl Trips {
             old.mailbox.send(Message::Retire).await.ok();
         }
         let ahead = inner.config.ahead;
-        if !self.adopt(State { asked, ahead, ..State::new(trip.clone()) }) {
+        let confirm_from = inner.world.clock.now() + BACK_AGAIN;
+        if !self.adopt(State { asked, ahead, confirm_from, ..State::new(trip.clone()) }) {
             // Booked under this lease while the others were read.
             return;
         }
@@ -419,8 +430,9 @@ impl Trips {
             (Status::Requested, _) => self.tell(Effect::NeedsDriver { trip, first: None }).await,
             (_, Some(driver)) => {
                 self.tell(Effect::Adopted { trip: trip.clone(), driver }).await;
-                // Who stood by was known in memory only.
-                if trip.confirm_by.is_some() {
+                // Who stood by was known in memory only, and for whom: one who accepted late may
+                // get somebody, too.
+                if wants_standby(&trip) {
                     self.tell(Effect::NeedsStandby { trip }).await;
                 }
             }
@@ -520,6 +532,11 @@ impl Drop for Seat {
         inner.live.remove_if(&self.id, |_, entry| Arc::ptr_eq(entry, &self.entry));
         gauge!("smartline_trips_live").decrement(1);
     }
+}
+
+/// May somebody have stood by for it, or been asked to?
+fn wants_standby(trip: &Trip) -> bool {
+    trip.status == Status::Accepted && trip.scheduled_at.is_some()
 }
 
 fn party(who: &Who) -> Party {

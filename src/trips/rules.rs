@@ -120,6 +120,8 @@ pub(crate) struct State {
     pub asked: Vec<DriverId>,
     /// Who would come should the driver not.
     pub standby: Option<DriverId>,
+    /// Before this nobody loses a trip because he didn't confirm it.
+    pub confirm_from: Millis,
     pub ahead: Ahead,
 }
 
@@ -174,8 +176,14 @@ pub(crate) struct Step {
 
 impl State {
     pub(crate) fn new(trip: Arc<Trip>) -> Self {
-        let ahead = Ahead::default();
-        Self { trip, offers: Vec::new(), asked: Vec::new(), standby: None, ahead }
+        Self {
+            trip,
+            offers: Vec::new(),
+            asked: Vec::new(),
+            standby: None,
+            confirm_from: Millis(0),
+            ahead: Ahead::default(),
+        }
     }
 
     /// When something is due by itself: the earliest offer's end, a scheduled trip's search, or the
@@ -185,7 +193,7 @@ impl State {
         match self.trip.status {
             Status::Requested => offers.min(),
             Status::Scheduled => self.trip.scheduled_at.map(|at| at - self.ahead.search),
-            Status::Accepted => offers.chain(self.trip.confirm_by).min(),
+            Status::Accepted => offers.chain(self.confirms_until()).min(),
             Status::Arrived
             | Status::Started
             | Status::Completed
@@ -196,7 +204,7 @@ impl State {
 
     /// What is asked then.
     pub(crate) fn on_time(&self) -> Command {
-        let confirms = self.trip.confirm_by.filter(|by| self.due() == Some(*by));
+        let confirms = self.confirms_until().filter(|by| self.due() == Some(*by));
         match self.trip.status {
             Status::Scheduled => C::Activate,
             Status::Accepted if confirms.is_some() => C::Ahead(AheadCommand::Unconfirmed),
@@ -240,7 +248,7 @@ impl State {
         let mut tells = vec![Tell::Event];
         let (offers, standby) = self.leaves(&event, &mut tells);
         Step {
-            next: Self { trip, offers, asked, standby, ahead: self.ahead },
+            next: Self { trip, offers, asked, standby, ..*self },
             record: Some(Record { event, actor, money, cash: None }),
             tells,
         }

@@ -262,7 +262,10 @@ async fn two_trips_share_who_stands_by_and_drive_nobody_twice() {
     let offered = wheels[1].next("offer").await;
     assert_eq!(offered["data"]["tripId"], at_once.as_str());
     answers(&mut wheels[1], &at_once, "accept").await;
-    wheels[2].next("offer").await;
+    assert_eq!(wheels[2].next("offer").await["data"]["tripId"], at_once.as_str());
+    // So another one is asked to stand by.
+    asked(&mut wheels[2], &first, true).await;
+    answers(&mut wheels[2], &first, "accept").await;
     let cancel = json!({"reason": "vehicle_problem"});
     drivers[0].post(&format!("/trips/{first}/cancel"), cancel).await.data();
     asked(&mut wheels[2], &first, false).await;
@@ -270,6 +273,36 @@ async fn two_trips_share_who_stands_by_and_drive_nobody_twice() {
     assert_eq!(riders[1].trip(&at_once).await["driverId"], drivers[1].id.as_str());
     assert_eq!(riders[0].trip(&first).await["driverId"], drivers[2].id.as_str());
     no_lease_is_left(&server, &drivers).await;
+    server.check_invariants().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_to_standing_by_costs_nothing_and_who_loses_a_trip_is_told() {
+    let (server, admin) = city(20).await;
+    let drivers = drivers_at(&server, &admin, &[0.0, 400.0]).await;
+    let mut wheels = wheels_of(&server, &drivers).await;
+    let rider = Person::rider(&server).await;
+    let trip = booked(&rider).await;
+    let mut seat = follows(&server, &rider, &trip).await;
+    asked(&mut wheels[0], &trip, false).await;
+    answers(&mut wheels[0], &trip, "accept").await;
+    let flows = server.running().flows().clone();
+    let at = base::Point::new(CAIRO.0, CAIRO.1).expect("a place");
+    let other = drivers[1].id.parse().expect("an id");
+    let record = || flows.fleet.candidate(other, at).map(|seen| seen.acceptance);
+    let before = record();
+    assert!(before.is_some());
+    asked(&mut wheels[1], &trip, true).await;
+    answers(&mut wheels[1], &trip, "decline").await;
+    // What a trip tells is carried out in order: after this the no was dealt with.
+    seat.event("driver_cancelled").await;
+    assert_eq!(record(), before);
+    until("the news that the trip is another's", async || {
+        let list = drivers[0].get("/notifications").await.data()["notifications"].clone();
+        let kinds = list.as_array().expect("a list").clone();
+        kinds.iter().any(|one| one["kind"] == "trip_taken_back").then_some(())
+    })
+    .await;
     server.check_invariants().await;
 }
 
@@ -335,6 +368,18 @@ async fn a_kill_before_and_in_the_search_and_before_the_confirmation_loses_nothi
     // Whoever stands by was known in memory only: another is asked.
     let mut wheels = back(&server, &drivers).await;
     let other = 1 - first;
+    asked(&mut wheels[other], &trip, true).await;
+    let mut owner = house.owner().await;
+    until("an offer to stand by that is stored", async || {
+        let open = "SELECT 1 FROM trip_offers WHERE standby AND status = 'pending'";
+        sqlx::query(open).fetch_optional(&mut owner).await.expect("the owner reads")
+    })
+    .await;
+    drop((owner, wheels));
+    house.kill(Victim::Program).await;
+
+    // That offer is over, and he is asked anew.
+    let mut wheels = back(&server, &drivers).await;
     asked(&mut wheels[other], &trip, true).await;
     answers(&mut wheels[other], &trip, "accept").await;
     let path = format!("/trips/{trip}/confirm");

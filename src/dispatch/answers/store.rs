@@ -14,7 +14,7 @@ const MOST: i64 = 2_000;
 // A price that is bid says yes to the trip, whoever the rider chose. Silence is an answer only of
 // who was asked alone: among several, how often an offer lives to its end goes by how much the
 // others want the trip. The price is the one that was offered, not the one that was bid. Trips
-// ahead are left out: who is asked for one may be asked to stand by.
+// ahead are left out, and with them what was said to standing by.
 pub(crate) const ANSWERS: &str = "
 SELECT a.id AS driver_id, o.created_at, o.status IN ('accepted', 'unchosen') AS taken,
        coalesce(t.quoted_price, t.price) AS price, t.destination_lat, t.destination_lng,
@@ -23,7 +23,7 @@ FROM unnest($1::uuid[]) AS a (id)
 CROSS JOIN LATERAL (
   SELECT trip_id, created_at, status, expires_at, ended_at FROM trip_offers
   WHERE driver_id = a.id AND created_at >= $2
-    AND status IN ('accepted', 'declined', 'expired', 'unchosen')
+    AND status IN ('accepted', 'declined', 'expired', 'unchosen') AND NOT standby
   ORDER BY created_at DESC LIMIT $3
 ) o
 JOIN trips t ON t.id = o.trip_id AND t.scheduled_at IS NULL

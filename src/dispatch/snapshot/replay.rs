@@ -192,6 +192,15 @@ impl View for Playback<'_> {
         out.extend(seen.map(|seen| Seen { distance_m: seen.distance_from(at), ..seen.clone() }));
     }
 
+    fn driver(&self, driver: DriverId, at: Point) -> Option<Seen> {
+        let mut found = Vec::new();
+        self.drivers(at, 0.0, 0, Duration::ZERO, &mut found);
+        if found.iter().any(|seen| seen.driver != driver) {
+            self.stray();
+        }
+        found.pop()
+    }
+
     fn eta_s(&self, _from: Point, _to: Point, _now: Millis) -> u32 {
         let place = self.etas.fetch_add(1, Ordering::Relaxed);
         self.snapshot.etas.get(place).copied().unwrap_or_else(|| {

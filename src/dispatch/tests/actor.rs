@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Clock, Millis, Point};
+use base::{Clock, DriverId, Millis, Point};
 use ops::Tasks;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -31,6 +31,11 @@ impl View for Streets {
         for seen in &mut out[first..] {
             seen.heard = self.1.now();
         }
+    }
+
+    fn driver(&self, driver: DriverId, at: Point) -> Option<Seen> {
+        let found = self.0.lock().driver(driver, at)?;
+        Some(Seen { heard: self.1.now(), ..found })
     }
 
     fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32 {

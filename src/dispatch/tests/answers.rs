@@ -8,7 +8,7 @@ use crate::answers::{Manner, answers_in_tx, store::ANSWERS};
 
 /// A trip to the north for 50 pounds and 300 more; three drivers with an offer of each kind on
 /// it, an hour ago and long ago, and the first of them with many more.
-const CITY: [&str; 7] = [
+const CITY: [&str; 8] = [
     "INSERT INTO users (id, phone, name, role, password_hash) \
      SELECT lpad(to_hex(n), 32, '0')::uuid, '+2010' || lpad(n::text, 8, '0'), 'N', \
        CASE WHEN n <= 300 THEN 'driver' ELSE 'rider' END, '-' FROM generate_series(1, 301) n",
@@ -25,6 +25,13 @@ const CITY: [&str; 7] = [
      FROM (SELECT id FROM users ORDER BY id LIMIT 3) d, \
        unnest(ARRAY['pending', 'accepted', 'declined', 'expired', 'revoked', 'lost', 'unchosen', \
          'stands_by']) AS s (status), unnest(ARRAY['1 hour', '30 days']::interval[]) AS a (ago)",
+    // To stand by: it says nothing about trips.
+    "INSERT INTO trip_offers (id, trip_id, driver_id, round, status, score, distance_m, eta_s, \
+       created_at, expires_at, standby) \
+     SELECT gen_random_uuid(), lpad('1', 32, '0')::uuid, d.id, 1, s.status, 1, 1, 1, \
+       now() - interval '2 hours', now(), true \
+     FROM (SELECT id FROM users ORDER BY id LIMIT 3) d, \
+       unnest(ARRAY['declined', 'expired', 'stands_by']) AS s (status)",
     "INSERT INTO trip_offers (id, trip_id, driver_id, round, status, score, distance_m, eta_s, \
        created_at, expires_at) \
      SELECT gen_random_uuid(), lpad(to_hex(1 + n % 300), 32, '0')::uuid, \

@@ -126,6 +126,14 @@ impl View for City {
         out.extend(near);
     }
 
+    fn driver(&self, driver: DriverId, at: Point) -> Option<Seen> {
+        let mut found = self.drivers.iter().find(|seen| seen.driver == driver)?.clone();
+        found.distance_m = found.distance_from(at);
+        let has_line = self.airports.is_empty() || self.airports.contains(&at);
+        found.in_line = found.in_line.filter(|_| has_line);
+        Some(found)
+    }
+
     fn eta_s(&self, from: Point, to: Point, _now: Millis) -> u32 {
         let metres = from.distance_m(to);
         let detour = if self.ways == Ways::RoundTheRiver && metres < 1_000.0 { 600 } else { 0 };

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use base::{CityId, Millis, Point, TripId};
+use base::{CityId, DriverId, Millis, Point, TripId};
 
 use super::city::{City, Play, START, north, search, seen, trip};
 use crate::board::Rules;
@@ -55,6 +55,10 @@ impl View for Slow<'_> {
         self.spend(self.look);
         self.looks.lock().expect("nobody panics with it").push(at);
         self.city.drivers(at, radius_m, limit, ahead, out);
+    }
+
+    fn driver(&self, driver: DriverId, at: Point) -> Option<Seen> {
+        self.city.driver(driver, at)
     }
 
     fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32 {

@@ -412,6 +412,15 @@ fn who_stood_by_is_asked_alone_and_first() {
     let mut play = Play::new(queue(9));
     assert_eq!(ahead(&mut play, Some(7), Part::Drive).tick(), "1: 7");
     assert_eq!(play.end_all(Outcome::Declined).tick(), "1: 1");
+    // However far he is, and however many are nearer.
+    let mut drivers = queue(300);
+    drivers.extend([seen(901, 9_000.0), seen(902, 70_000.0)]);
+    drivers.iter_mut().for_each(|seen| seen.in_line = (seen.driver == driver(300)).then_some(1));
+    for far in [901, 902] {
+        let mut play = Play::new(drivers.clone());
+        assert_eq!(ahead(&mut play, Some(far), Part::Drive).tick(), format!("1: {far}"));
+        assert_eq!(play.end_all(Outcome::Declined).tick(), "1: 300", "the queue of an airport");
+    }
     // He drives another meanwhile: then it is as for everybody.
     let mut play = Play::new(queue(9));
     play.city.of(7).standing = Standing::Busy;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use base::{Caller, CityId, Millis, Point, Role, SessionId, TripId, UserId};
+use base::{Caller, CityId, DriverId, Millis, Point, Role, SessionId, TripId, UserId};
 use fleet::{Conduct, Misconduct};
 use proptest::prelude::*;
 use storage::Who;
@@ -128,6 +128,10 @@ impl View for Restless<'_> {
         for seen in &mut out[first..] {
             seen.heard.0 -= later;
         }
+    }
+
+    fn driver(&self, driver: DriverId, at: Point) -> Option<Seen> {
+        self.0.driver(driver, at)
     }
 
     fn eta_s(&self, from: Point, to: Point, now: Millis) -> u32 {

@@ -60,6 +60,7 @@ fn each_kind_takes_its_ways() {
     everywhere(Kind::TripCompleted, "socket push");
     everywhere(Kind::TripCancelled, "socket push sms");
     everywhere(Kind::TripDriverCancelled, "socket push");
+    everywhere(Kind::TripTakenBack, "socket push sms");
     everywhere(Kind::TripBidOff, "socket push");
     everywhere(Kind::BidWon, "socket push");
     everywhere(Kind::TripNoDrivers, "socket push sms");

@@ -34,7 +34,8 @@ fn paid(price: Piasters) -> Receipt {
 fn all() -> Vec<News> {
     let (price, day) = (Piasters(4250), at("2026-12-03T19:05:00Z"));
     vec![
-        News::Offer { price, pickup_eta_s: 170 },
+        News::Offer { price, pickup_eta_s: 170, standby: false },
+        News::Offer { price, pickup_eta_s: 170, standby: true },
         News::TripBooked { at: day },
         News::TripSoon { at: day },
         News::ConfirmTrip { at: day, by: day },
@@ -46,6 +47,7 @@ fn all() -> Vec<News> {
         News::TripCancelled { by: EndedBy::Rider, fee: Piasters::ZERO },
         News::TripCancelled { by: EndedBy::Company, fee: Piasters::ZERO },
         News::TripDriverCancelled,
+        News::TripTakenBack,
         News::TripBidOff,
         News::BidWon { price },
         News::TripNoDrivers,
@@ -102,9 +104,19 @@ fn news_reads_well_in_both_languages() {
         "انتظرك السائق ثم أنهى الرحلة. رسوم الإلغاء ١٥٫٥٠ ج.م.",
     );
     check(
-        News::Offer { price: Piasters(4200), pickup_eta_s: 61 },
+        News::Offer { price: Piasters(4200), pickup_eta_s: 61, standby: false },
         "EGP 42, pickup 2 minutes away.",
         "٤٢ ج.م، نقطة الالتقاء بعد دقيقتين.",
+    );
+    check(
+        News::Offer { price: Piasters(4200), pickup_eta_s: 61, standby: true },
+        "EGP 42, pickup 2 minutes away. You are asked first if its driver does not come.",
+        "٤٢ ج.م، نقطة الالتقاء بعد دقيقتين. ستُعرض عليك أولًا إذا لم يحضر سائقها.",
+    );
+    check(
+        News::TripTakenBack,
+        "You did not confirm it or could not be reached, so another driver gets it.",
+        "لم تؤكّد حضورك أو تعذّر الوصول إليك، لذلك ستذهب الرحلة إلى سائق آخر.",
     );
     check(
         News::Receipt(paid(Piasters(4250))),

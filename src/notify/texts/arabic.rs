@@ -9,9 +9,16 @@ use crate::texts::{Faces, Text};
 pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis) -> Text {
     let money = |amount: &Piasters| speech.money(*amount);
     match news {
-        News::Offer { price, pickup_eta_s } => {
+        News::Offer { price, pickup_eta_s, standby } => {
             let away = speech.count(pickup_eta_s.div_ceil(60), Counted::Minutes);
-            Text::new("رحلة جديدة", format!("{}، نقطة الالتقاء بعد {away}.", money(price)))
+            let trip = format!("{}، نقطة الالتقاء بعد {away}.", money(price));
+            match standby {
+                false => Text::new("رحلة جديدة", trip),
+                true => Text::new(
+                    "هل تكون سائقًا احتياطيًا؟",
+                    format!("{trip} ستُعرض عليك أولًا إذا لم يحضر سائقها."),
+                ),
+            }
         }
         News::TripBooked { at } => {
             let (date, time) = (speech.date(*at), speech.time(*at));
@@ -38,6 +45,10 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
         News::TripDriverCancelled => {
             Text::new("نبحث عن سائق آخر", "تعذّر على سائقك الحضور. نبحث لك عن سائق آخر بالسعر نفسه.")
         }
+        News::TripTakenBack => Text::new(
+            "لم تعد الرحلة لك",
+            "لم تؤكّد حضورك أو تعذّر الوصول إليك، لذلك ستذهب الرحلة إلى سائق آخر.",
+        ),
         News::TripBidOff => Text::new(
             "نبحث عن سائق آخر",
             "تعذّر على سائقك الحضور، ولم يعد سعره قائمًا. نبحث لك عن سائق آخر.",

@@ -9,9 +9,16 @@ use crate::texts::{Faces, Text};
 pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis) -> Text {
     let money = |amount: &Piasters| speech.money(*amount);
     match news {
-        News::Offer { price, pickup_eta_s } => {
+        News::Offer { price, pickup_eta_s, standby } => {
             let away = speech.count(pickup_eta_s.div_ceil(60), Counted::Minutes);
-            Text::new("New trip", format!("{}, pickup {away} away.", money(price)))
+            let trip = format!("{}, pickup {away} away.", money(price));
+            match standby {
+                false => Text::new("New trip", trip),
+                true => Text::new(
+                    "Can you stand by?",
+                    format!("{trip} You are asked first if its driver does not come."),
+                ),
+            }
         }
         News::TripBooked { at } => {
             let (date, time) = (speech.date(*at), speech.time(*at));
@@ -42,6 +49,10 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
         News::TripDriverCancelled => Text::new(
             "Looking for another driver",
             "Your driver can't come. We look for another one at the same price.",
+        ),
+        News::TripTakenBack => Text::new(
+            "The trip is not yours any more",
+            "You did not confirm it or could not be reached, so another driver gets it.",
         ),
         News::TripBidOff => Text::new(
             "Looking for another driver",

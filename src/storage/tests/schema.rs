@@ -87,7 +87,7 @@ async fn an_applied_migration_that_changed_is_refused() {
 
 /// The program before trips ahead knows one live trip per rider.
 #[tokio::test]
-async fn the_way_back_from_trips_ahead_waits_until_nobody_has_two() {
+async fn the_way_back_from_trips_ahead_waits_until_nobody_has_one() {
     let db = testing::database().await;
     let mut conn = testing::owner(&db).await;
     conn.execute(
@@ -114,6 +114,12 @@ async fn the_way_back_from_trips_ahead_waits_until_nobody_has_two() {
     let owner = testing::owner_address(&db).await;
     let refused = migrate_down(&owner, 28).await.unwrap_err().to_string();
     assert!(refused.contains("end those first"), "{refused}");
+    conn.execute("UPDATE trips SET status = 'scheduled' WHERE scheduled_at IS NOT NULL")
+        .await
+        .unwrap();
+    // Nobody would search them.
+    let refused = migrate_down(&owner, 28).await.unwrap_err().to_string();
+    assert!(refused.contains("wait for their search"), "{refused}");
     conn.execute("UPDATE trips SET status = 'cancelled' WHERE scheduled_at IS NOT NULL")
         .await
         .unwrap();

@@ -30,6 +30,10 @@ fn silent(n: u128) -> Command {
     AheadCommand::Silent { driver: driver(n) }.into()
 }
 
+fn leaves(n: u128) -> Command {
+    AheadCommand::Leaves { driver: driver(n) }.into()
+}
+
 /// With its pickup at an hour, searched from 45 minutes on, and accepted by 1 at `at_s`.
 fn accepted(at_s: i64) -> State {
     let story = [(2700, Command::Activate), (2701, offer(1, 9999)), (at_s, accept(1))];
@@ -46,6 +50,8 @@ fn it_is_searched_in_time_or_called_off() {
     let scheduled = after(Status::Scheduled);
     assert_eq!(scheduled.due(), Some(at_s(3600 - 900)));
     assert_eq!(scheduled.on_time(), Command::Activate);
+    // A timer of days rings now and then before its time.
+    check(&scheduled, Command::Activate, 2699, "1 - scheduled []");
     let begins = "2 requested requested [event needs_driver]";
     check(&scheduled, Command::Activate, 2700, begins);
     check(&scheduled, Command::Activate, 3600 + 599, begins);
@@ -96,6 +102,23 @@ fn who_does_not_confirm_loses_the_trip() {
 }
 
 #[test]
+fn who_could_not_confirm_may_do_it_a_little_later() {
+    // The program was away until 20 s after the time to confirm was over.
+    let back = State { confirm_from: at_s(3410), ..accepted(2800) };
+    let unconfirmed = || Command::from(AheadCommand::Unconfirmed);
+    assert_eq!((back.due(), back.on_time()), (Some(at_s(3410)), unconfirmed()));
+    check(&back, unconfirmed(), 3409, "3 - accepted by 1 []");
+    check(&back, confirm(1), 3409, "4 confirmed accepted by 1 [event]");
+    let lost = "4 driver_cancelled requested [event freed(1 gave_back) needs_driver]";
+    check(&back, unconfirmed(), 3410, lost);
+    check(&back, confirm(1), 3410, "TOO_LATE");
+    // It is no longer for who has time enough.
+    let early = State { confirm_from: at_s(2900), ..accepted(2800) };
+    assert_eq!(early.due(), Some(at_s(3300)));
+    assert_eq!(tell(back, &[(3409, confirm(1))]).due(), None);
+}
+
+#[test]
 fn one_stands_by_and_is_free_meanwhile() {
     let early = accepted(2800);
     check(&early, ask(1, 2820), 2801, "NOT_OFFERED");
@@ -113,6 +136,9 @@ fn one_stands_by_and_is_free_meanwhile() {
     check(&asked, accept(2), 2819, "3 - accepted by 1 [offer(2 stands_by) offer(3 revoked)]");
     check(&asked, accept(2), 2820, "OFFER_EXPIRED");
     check(&asked, accept(4), 2802, "NOT_FOUND");
+    // He ends another trip first: he stands by like anybody, and nothing is queued.
+    let next = Command::AcceptNext { driver: driver(2), behind: base::TripId::from_u128(0x66) };
+    check(&asked, next, 2819, "3 - accepted by 1 [offer(2 stands_by) offer(3 revoked)]");
     let no = Command::Decline { driver: driver(2) };
     check(&asked, no, 2802, "3 - accepted by 1 open 3 [offer(2 declined)]");
     let lost = Command::Withdraw { driver: driver(2) };
@@ -137,6 +163,13 @@ fn who_stands_by_is_asked_first_and_let_go_when_he_is_not_needed() {
     check(&backed(), silent(1), 2900, again);
     check(&backed(), silent(2), 2900, "3 - accepted by 1 []");
     check(&accepted(2800), silent(1), 2900, "3 - accepted by 1 []");
+    // One who leaves is replaced, and is no reason to take the trip from anybody.
+    check(&backed(), leaves(2), 2900, "3 - accepted by 1 [needs_standby]");
+    check(&backed(), leaves(3), 2900, "3 - accepted by 1 []");
+    let left = tell(backed(), &[(2900, leaves(2))]);
+    check(&left, silent(1), 2901, "3 - accepted by 1 []");
+    let other = tell(left, &[(2902, ask(3, 2922)), (2903, accept(3))]);
+    assert_eq!(other.standby, Some(driver(3)));
     let searched = tell(backed(), &[(2900, gives_back)]);
     assert_eq!(searched.standby, Some(driver(2)));
     let asked = tell(searched.clone(), &[(2901, offer(2, 2920)), (2901, offer(3, 2920))]);
@@ -276,11 +309,67 @@ async fn a_wish_to_confirm_is_kept_through_a_crash() {
         }
     };
     assert_eq!(standby(&mut stand).await, booked.id);
-    stand.clock.advance(Duration::from_secs(10 * 60));
+    // The program was away when the time to confirm was over: he still may, a little longer.
+    stand.clock.advance(Duration::from_secs(10 * 60 + 1));
+    let stand = stand.restart().await;
+    stand.trips.rebuild().await.expect("it comes back");
+    stand.does(booked.id, AheadCommand::Unconfirmed.into()).await;
+    stand.does(booked.id, AheadCommand::Confirm { driver: one }.into()).await;
+    let kept = stand.stored(booked.id).await;
+    assert_eq!((kept.status, kept.confirm_by, kept.driver), (Status::Accepted, None, Some(one)));
+    stand.replays(&booked).await;
+}
+
+#[tokio::test]
+async fn offers_to_stand_by_end_with_a_crash_and_one_is_asked_for_again() {
+    let stand = standing_still().await;
+    let (rider, one, two) = (stand.rider().await, stand.driver().await, stand.driver().await);
+    let booked = book(&stand, &rider, PaymentMethod::Cash, 60).await.expect("it is booked");
+    // Accepted so late that nothing has to be confirmed.
+    stand.clock.advance(Duration::from_secs(55 * 60));
+    stand.does(booked.id, Command::Activate).await;
+    assert_eq!(stand.accepted(booked.id, one).await.confirm_by, None);
+    sqlx::query(
+        "INSERT INTO trip_offers (id, trip_id, driver_id, round, score, distance_m, eta_s, \
+         created_at, expires_at, standby) \
+         VALUES (gen_random_uuid(), $1, $2, 1, 1, 1, 1, now(), now(), true)",
+    )
+    .bind(booked.id.0)
+    .bind(two.0)
+    .execute(&mut stand.owner().await)
+    .await
+    .expect("an offer is stored");
     let mut stand = stand.restart().await;
     stand.trips.rebuild().await.expect("it comes back");
-    becomes(&mut stand, Status::Requested).await;
-    let lost = stand.stored(booked.id).await;
-    assert_eq!((lost.confirm_by, lost.excluded.as_slice()), (None, [one].as_slice()));
-    stand.replays(&booked).await;
+    assert_eq!(stand.count("SELECT count(*) FROM trip_offers WHERE status = 'pending'").await, 0);
+    let mut wanted = false;
+    while let Ok(effect) = stand.effects.try_recv() {
+        wanted |= matches!(effect, Effect::NeedsStandby { .. });
+    }
+    assert!(wanted, "somebody is asked to stand by");
+}
+
+#[tokio::test]
+async fn it_is_known_for_which_trips_a_driver_stands_by() {
+    let stand = standing_still().await;
+    let (rider, one, two) = (stand.rider().await, stand.driver().await, stand.driver().await);
+    let booked = book(&stand, &rider, PaymentMethod::Cash, 60).await.expect("it is booked");
+    stand.clock.advance(Duration::from_secs(45 * 60));
+    stand.does(booked.id, Command::Activate).await;
+    stand.accepted(booked.id, one).await;
+    let until = stand.clock.now() + Duration::from_secs(20);
+    let ask = AheadCommand::AskStandby { driver: two, until, round: 1 };
+    let stands = async || {
+        stand.does(booked.id, ask.into()).await;
+        stand.does(booked.id, Command::Accept { driver: two }).await;
+    };
+    stands().await;
+    assert_eq!(stand.trips.standby(booked.id), Some(two));
+    assert_eq!(stand.trips.stands_by(two), [booked.id]);
+    assert_eq!(stand.trips.stands_by(one), []);
+    stand.does(booked.id, AheadCommand::Leaves { driver: two }.into()).await;
+    assert_eq!((stand.trips.standby(booked.id), stand.trips.stands_by(two).len()), (None, 0));
+    stands().await;
+    stand.does(booked.id, cancel(Party::Rider(rider.user.as_rider()))).await;
+    assert_eq!(stand.trips.stands_by(two), []);
 }

@@ -1,6 +1,7 @@
 //! The actor on paused time, with a writer that answers as the test wants.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use base::{Clock, Fault, Millis};
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use super::{RIDER, T0, at_s, driver, state, trip};
 use crate::actor::{Actor, Answer, Entry, Message, World};
 use crate::effect::Effect;
-use crate::event::evolve;
+use crate::event::{EventName, evolve};
 use crate::model::{CancelReason, OfferOutcome, Party, Status, Trip};
 use crate::refusal::{Refusal, TripError};
 use crate::rules::Command;
@@ -29,12 +30,16 @@ struct Scene {
 
 fn scene(begin: Trip) -> Scene {
     let started = Instant::now();
-    let clock = Clock::custom(move || Millis(T0) + started.elapsed());
+    scene_at(begin, Clock::custom(move || Millis(T0) + started.elapsed()))
+}
+
+fn scene_at(begin: Trip, clock: Clock) -> Scene {
     let tasks = Tasks::new();
     let (writer, writes) = mpsc::channel(8);
     let (tell, effects) = mpsc::channel(64);
     let world = World {
         pulse: Arc::default(),
+        standbys: Arc::default(),
         clock: clock.clone(),
         writer,
         effects: tell,
@@ -278,6 +283,26 @@ async fn what_still_waits_at_the_end_is_refused() {
         Err(TripError::Refused(Refusal::InvalidTransition { current: Status::Cancelled }))
     ));
     assert_eq!(scene.told(), ["cancelled#2@2", "search_over", "ended"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_of_days_follows_a_clock_that_jumps() {
+    let mut begin = trip();
+    begin.status = Status::Scheduled;
+    begin.scheduled_at = Some(at_s(2 * 86_400));
+    let asleep = Arc::new(AtomicI64::new(0));
+    let (started, jumped) = (Instant::now(), Arc::clone(&asleep));
+    let slept = move || Duration::from_secs(jumped.load(Ordering::Relaxed).unsigned_abs());
+    let mut scene =
+        scene_at(begin, Clock::custom(move || Millis(T0) + started.elapsed() + slept()));
+    // Between two rings nothing happens.
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert!(scene.writes.try_recv().is_err());
+    // The machine sleeps for two days, of which a monotonic clock knows nothing.
+    asleep.store(2 * 86_400 - 3600 - 600, Ordering::Relaxed);
+    let written = tokio::time::timeout(Duration::from_secs(301), scene.item()).await;
+    let event = written.expect("within five minutes").record.event.event;
+    assert_eq!(event, EventName::Requested);
 }
 
 #[tokio::test(start_paused = true)]

@@ -55,7 +55,7 @@ fn commands() -> impl Strategy<Value = Command> {
         }),
         1 => (party, reason).prop_map(|(by, reason)| Command::Cancel { by, reason }),
         1 => who.clone().prop_map(|n| Command::Reassign { driver: driver(n) }),
-        4 => (who, 0i64..4000, 0u8..4).prop_map(|(n, until, which)| ahead(n, until, which)),
+        5 => (who, 0i64..4000, 0u8..5).prop_map(|(n, until, which)| ahead(n, until, which)),
     ]
 }
 
@@ -65,7 +65,8 @@ fn ahead(n: u128, until_s: i64, which: u8) -> Command {
         0 => AheadCommand::AskStandby { driver, until: at_s(until_s), round: 1 },
         1 => AheadCommand::Confirm { driver },
         2 => AheadCommand::Unconfirmed,
-        _ => AheadCommand::Silent { driver },
+        3 => AheadCommand::Silent { driver },
+        _ => AheadCommand::Leaves { driver },
     })
 }
 
