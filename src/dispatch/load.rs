@@ -182,10 +182,10 @@ impl Tick {
         self.left > 0 || self.took > relief.budget
     }
 
-    /// What a tick of normal would take for those who wait: looks cost what they cost lately, or
-    /// what they cost in this tick if that is less. One that was dear says nothing.
-    fn need(&self, look: Duration) -> Duration {
-        let look = self.each().map_or(look, |each| each.min(look));
+    /// What a tick of normal would take for those who wait, by what looks cost in this tick or in
+    /// the one before, whichever is less: one that was dear says nothing, two do.
+    fn need(&self, before: Self) -> Duration {
+        let look = [self.each(), before.each()].into_iter().flatten().min().unwrap_or_default();
         look.saturating_mul(u32::try_from(self.wants).unwrap_or(u32::MAX))
     }
 
@@ -208,14 +208,14 @@ impl Tick {
 
     /// Is there room for what the step below costs more? Not measured by what the tick took: it may
     /// have been cut off from a window that is longer than those of normal.
-    fn is_calm(&self, step: Step, look: Duration, relief: &Relief) -> bool {
+    fn is_calm(&self, step: Step, before: Self, relief: &Relief) -> bool {
         let room = match step {
             // Looks cost the same below, and a batch is cut off there, too.
             Step::Normal | Step::LongerWindows => relief.budget / 4 * 3,
             Step::SimpleDistance | Step::Queued => relief.budget / 2,
         };
         let is_known = if self.left > 0 { self.looked > 0 } else { self.took <= relief.budget };
-        is_known && self.need(look) <= room
+        is_known && self.need(before) <= room
     }
 }
 
@@ -277,7 +277,7 @@ impl Load {
         if tick.looked > 0 || tick.left > 0 {
             self.last = tick;
         }
-        let is_calm = tick.is_calm(self.step, self.look, relief);
+        let is_calm = tick.is_calm(self.step, before, relief);
         // Where a longer window is cut off and normal would carry what waits, nothing is wrong.
         if tick.is_behind(relief) && (self.step == Step::Normal || !is_calm) {
             self.calm_since = None;

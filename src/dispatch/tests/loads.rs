@@ -144,6 +144,13 @@ fn what_normal_would_carry_is_calm_however_long_its_window() {
     assert!(back(waits(148, 37, 0, 37)));
     assert!(!back(waits(201, 51, 0, 10)), "longer than the budget, and nobody left over");
     assert!(!back(waits(0, 0, 10, 10)), "what a look costs is not known");
+    assert!(!back(waits(300, 1, 1, 2)), "each of its looks is dearer than the budget");
+    // One dear tick between others is a machine that stood still.
+    let mut city = City::new();
+    city.load.step = Step::LongerWindows;
+    city.many(5, tick(100, 25, 0));
+    city.hear(waits(200, 1, 30, 31));
+    assert!(city.many(5, tick(100, 25, 0)).ends_with(" normal"));
 }
 
 #[test]
