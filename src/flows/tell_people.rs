@@ -150,8 +150,11 @@ fn news_of(rider: UserId, price: Piasters, event: &TripEvent) -> Vec<(UserId, Ne
             let won = driver.zip(event.price).map(|(to, price)| (to, News::BidWon { price }));
             won.into_iter().collect()
         }
-        EventName::Accepted | EventName::Queued | EventName::Reassigned => {
-            vec![(rider, News::TripAccepted)]
+        EventName::Accepted | EventName::Queued => vec![(rider, News::TripAccepted)],
+        EventName::Reassigned => {
+            // He is on his way to a rider who has another driver now.
+            let before = event.previous_driver_id.map(|one| (one.into(), News::TripTakenBack));
+            std::iter::once((rider, News::TripAccepted)).chain(before).collect()
         }
         EventName::Arrived => vec![(rider, News::TripArrived)],
         EventName::Started => vec![(rider, News::TripStarted)],
@@ -245,7 +248,9 @@ mod tests {
         plain("activated", "system", "");
         plain("accepted", "driver", "rider trip_accepted");
         plain("queued", "driver", "rider trip_accepted");
-        plain("reassigned", "system", "rider trip_accepted");
+        let before =
+            json!({"driverId": UserId::from_u128(3), "previousDriverId": UserId::from_u128(2)});
+        check("reassigned", "system", before, "rider trip_accepted; driver trip_taken_back");
         plain("arrived", "driver", "rider trip_arrived");
         plain("started", "driver", "rider trip_started");
         plain("driver_cancelled", "driver", "rider trip_driver_cancelled");

@@ -115,8 +115,8 @@ fn news_reads_well_in_both_languages() {
     );
     check(
         News::TripTakenBack,
-        "You did not confirm it or could not be reached, so another driver gets it.",
-        "لم تؤكّد حضورك أو تعذّر الوصول إليك، لذلك ستذهب الرحلة إلى سائق آخر.",
+        "Another driver gets it: he is nearer, or you did not confirm or could not be reached.",
+        "ستذهب الرحلة إلى سائق آخر: إمّا لأنه أقرب، أو لأنك لم تؤكّد حضورك أو تعذّر الوصول إليك.",
     );
     check(
         News::Receipt(paid(Piasters(4250))),

@@ -47,7 +47,7 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
         }
         News::TripTakenBack => Text::new(
             "لم تعد الرحلة لك",
-            "لم تؤكّد حضورك أو تعذّر الوصول إليك، لذلك ستذهب الرحلة إلى سائق آخر.",
+            "ستذهب الرحلة إلى سائق آخر: إمّا لأنه أقرب، أو لأنك لم تؤكّد حضورك أو تعذّر الوصول إليك.",
         ),
         News::TripBidOff => Text::new(
             "نبحث عن سائق آخر",

@@ -52,7 +52,7 @@ pub(super) fn text(news: &News, faces: &Faces, speech: &Speech<'_>, now: Millis)
         ),
         News::TripTakenBack => Text::new(
             "The trip is not yours any more",
-            "You did not confirm it or could not be reached, so another driver gets it.",
+            "Another driver gets it: he is nearer, or you did not confirm or could not be reached.",
         ),
         News::TripBidOff => Text::new(
             "Looking for another driver",
