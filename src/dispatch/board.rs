@@ -285,6 +285,15 @@ impl Hunt {
         }
     }
 
+    /// Nobody stands by a trip that is under way, also not where there was no time to look for him;
+    /// nor is anybody near enough to take over from a driver who is nearly there.
+    fn is_late(&self, swap: Option<Swap>, now: Millis) -> bool {
+        let stands_by = self.search.role == Part::StandBy;
+        let is_under_way = self.search.until.is_some_and(|until| now >= until);
+        let takes_over = self.promised.is_some() && self.open.is_empty();
+        stands_by && is_under_way || takes_over && self.wants(swap, now) == Want::Nothing
+    }
+
     /// Does its rider have nobody, and is nobody asked?
     pub(crate) fn waits(&self) -> bool {
         let is_driver = self.search.role == Part::Drive;
@@ -477,16 +486,11 @@ impl Board {
         }
     }
 
-    /// Ends searches for a nearer driver that have nothing to gain any more.
-    pub(crate) fn end_late_swaps(&mut self, now: Millis) {
+    /// Ends searches that nothing can come of any more.
+    pub(crate) fn end_late(&mut self, now: Millis) {
         let swap = self.rules.presets.batched.swap;
-        let is_late = |hunt: &Hunt| {
-            hunt.promised.is_some()
-                && hunt.open.is_empty()
-                && hunt.wants(swap, now) == Want::Nothing
-        };
-        let late: Vec<TripId> =
-            self.hunts.values().filter(|hunt| is_late(hunt)).map(|hunt| hunt.search.trip).collect();
+        let late = self.hunts.values().filter(|hunt| hunt.is_late(swap, now));
+        let late: Vec<TripId> = late.map(|hunt| hunt.search.trip).collect();
         late.into_iter().for_each(|trip| self.stop(trip));
     }
 

@@ -42,7 +42,6 @@ pub fn tick_timed(
     let mut out = Vec::new();
     if !board.is_mid_sweep() {
         out.extend(board.lapse(now).into_iter().map(Decision::Lapsed));
-        board.end_late_swaps(now);
         board.begin_sweep(now);
     }
     let mut slice = board.rules.slice.max(1);
@@ -87,28 +86,20 @@ pub(crate) fn decide(
         | Strategy::Sequential
         | Strategy::BroadcastBid
         | Strategy::Scheduled => {
-            go.keys.iter().for_each(|key| step(board, view, go, *key, now, out));
+            for key in &go.keys {
+                step(board, view, go, *key, now, out);
+                // That nobody stands by is nobody's news.
+                let over = |hunt: &Hunt| hunt.search.role == Part::StandBy && hunt.over.is_some();
+                if board.hunts.get(key).is_some_and(over) {
+                    board.stop(key.1);
+                }
+            }
             go.keys.len()
         }
     }
 }
 
 fn step(
-    board: &mut Board,
-    view: &dyn View,
-    go: &Go,
-    key: Key,
-    now: Millis,
-    out: &mut Vec<Decision>,
-) {
-    step_on(board, view, go, key, now, out);
-    let over = |hunt: &Hunt| hunt.search.role == Part::StandBy && hunt.over.is_some();
-    if board.hunts.get(&key).is_some_and(over) {
-        board.stop(key.1);
-    }
-}
-
-fn step_on(
     board: &mut Board,
     view: &dyn View,
     go: &Go,

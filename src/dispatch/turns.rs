@@ -315,7 +315,7 @@ impl Turns {
 impl Board {
     /// Begins a sweep: whoever wants a look joins his city's line.
     pub(crate) fn begin_sweep(&mut self, now: Millis) {
-        self.end_standbys(now);
+        self.end_late(now);
         let Self { rules, simple, hunts, ways, turns, .. } = self;
         let relief = &rules.relief;
         let mut comers: BTreeMap<CityId, Comers> = BTreeMap::new();
@@ -345,17 +345,6 @@ impl Board {
                 turns.sweep.push_back(id);
             }
         }
-    }
-
-    /// Nobody stands by a trip that is under way; also not where there was no time to look for him.
-    fn end_standbys(&mut self, now: Millis) {
-        let is_late = |hunt: &&Hunt| {
-            let until = hunt.search.until.filter(|_| hunt.search.role == Part::StandBy);
-            until.is_some_and(|until| now >= until)
-        };
-        let late: Vec<TripId> =
-            self.hunts.values().filter(is_late).map(|hunt| hunt.search.trip).collect();
-        late.into_iter().for_each(|trip| self.stop(trip));
     }
 
     /// Who is looked at next; none when the sweep is over.

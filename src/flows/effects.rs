@@ -228,11 +228,7 @@ impl Flows {
 
     /// Of a trip that has a driver dispatch is told which: it may look on for one who is nearer.
     fn end_search(&self, trip: TripId) {
-        let live = self.trips.live(trip);
-        let is_matched = |trip: &Trip| {
-            trip.status == Status::Accepted && trip.scheduled_at.is_none() && !trip.is_queued()
-        };
-        if !live.is_some_and(|trip| is_matched(&trip)) {
+        if !self.trips.live(trip).is_some_and(|trip| trip.may_change_driver()) {
             self.dispatch.stop(trip);
         }
     }

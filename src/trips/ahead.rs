@@ -177,11 +177,11 @@ pub(crate) fn is_answer(state: &State, command: &Command) -> bool {
 
 pub(crate) fn answer(state: &State, command: &Command, now: Millis) -> Result<Step, Refusal> {
     match command {
-        Command::Accept { driver } if swap::may_change(state) => {
+        Command::Accept { driver } if state.trip.may_change_driver() => {
             swap::take_over(state, *driver, now)
         }
         // Only who is free takes over.
-        Command::AcceptNext { driver, .. } if swap::may_change(state) => {
+        Command::AcceptNext { driver, .. } if state.trip.may_change_driver() => {
             Err(Refusal::NotOfferable(*driver))
         }
         // Also of one who is still ending another trip: he comes after that, and nothing is queued.

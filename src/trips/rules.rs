@@ -302,7 +302,7 @@ pub(crate) fn step(state: &State, command: &Command, now: Millis) -> Result<Step
         (Started, C::Complete { driver, distance_m, cash }) => {
             complete(state, *driver, *distance_m, *cash, now)
         }
-        (Accepted, C::Reassign { driver }) => reassign(state, *driver, now),
+        (Accepted, C::Reassign { driver }) => reassign(state, *driver, OfferOutcome::Revoked, now),
         // Ends before the ride.
         (Scheduled | Requested, C::Cancel { by, reason }) => call_off(state, *by, *reason, now),
         (_, C::CancelSearch { rider }) => cancel_search(state, *rider, now),
@@ -485,33 +485,29 @@ fn complete(
     Ok(step)
 }
 
-fn reassign(state: &State, driver: DriverId, now: Millis) -> Result<Step, Refusal> {
-    let previous = state.trip.driver;
-    let mut step = state.recorded(reassigned(state, driver, now)?, Party::System, None);
-    let was_asked = state.offers.iter().any(|lease| lease.driver == driver);
-    let outcome = OfferOutcome::Revoked;
-    step.tells.extend(was_asked.then_some(Tell::OfferEnded { driver, outcome }));
-    step.tells.extend(previous.map(|driver| Tell::DriverFreed { driver, how: Freed::TakenOver }));
-    step.tells.push(Tell::Matched { driver });
-    Ok(step)
-}
-
-/// The event by which the trip goes to another driver.
-pub(crate) fn reassigned(
+/// The trip goes to another driver; an offer of it that he held ends so.
+pub(crate) fn reassign(
     state: &State,
     driver: DriverId,
+    outcome: OfferOutcome,
     now: Millis,
-) -> Result<TripEvent, Refusal> {
+) -> Result<Step, Refusal> {
     let previous = state.trip.driver;
     if previous == Some(driver) || state.trip.excluded.contains(&driver) {
         return Err(Refusal::NotOfferable(driver));
     }
-    Ok(TripEvent {
+    let event = TripEvent {
         driver_id: Some(driver),
         previous_driver_id: previous,
         confirm_by: state.confirm_by(now),
         ..state.event(EventName::Reassigned, Status::Accepted, Side::System, now)
-    })
+    };
+    let mut step = state.recorded(event, Party::System, None);
+    let was_asked = state.offers.iter().any(|lease| lease.driver == driver);
+    step.tells.extend(was_asked.then_some(Tell::OfferEnded { driver, outcome }));
+    step.tells.extend(previous.map(|driver| Tell::DriverFreed { driver, how: Freed::TakenOver }));
+    step.tells.push(Tell::Matched { driver });
+    Ok(step)
 }
 
 pub(crate) fn released(trip: &Trip) -> Option<TripMoney> {
