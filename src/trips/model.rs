@@ -294,8 +294,8 @@ impl Trip {
     }
 
     /// May it have another driver while one is on his way? A trip ahead has somebody who stands by
-    /// instead, one that waits for the end of another is nobody's way yet, and where its rider picked
-    /// a bid he chose who drives him.
+    /// instead, one that waits for the end of another is nobody's way yet, and where its rider
+    /// picked a bid he chose who drives him.
     pub fn may_change_driver(&self) -> bool {
         let is_on_his_way = self.status == Status::Accepted && !self.is_queued();
         is_on_his_way && self.scheduled_at.is_none() && self.quoted_price.is_none()
