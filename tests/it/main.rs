@@ -48,6 +48,7 @@ mod races;
 mod refunds;
 mod refunds_killed;
 mod scheduled;
+mod scheduled_city;
 mod settlement_killed;
 mod shown;
 mod sockets;

@@ -13,10 +13,10 @@ use crate::strategies::{drivers_at, no_lease_is_left, wheels_of};
 use crate::strategies_killed::every_offer_ends;
 
 /// So far ahead trips are booked here, seconds. Drivers are searched some seconds later.
-const AHEAD_S: i64 = 300;
+pub const AHEAD_S: i64 = 300;
 
 /// A city whose drivers confirm within so many seconds after the booking, and its operator.
-async fn city(confirm_s: u64) -> (Server, Person) {
+pub async fn city(confirm_s: u64) -> (Server, Person) {
     let seconds = Duration::from_secs;
     let change = |setup: &mut Setup| {
         let ahead = &mut setup.trips.ahead;
@@ -44,14 +44,14 @@ fn ride(at: &str, more: Value) -> Value {
     body
 }
 
-async fn booked(rider: &Person) -> String {
+pub async fn booked(rider: &Person) -> String {
     let reply = rider.post("/trips/request", ride(&in_s(AHEAD_S), json!({}))).await;
     assert_eq!(reply.data()["status"], "scheduled");
     text(&reply.data()["tripId"])
 }
 
 /// The next offer to this driver: of this trip, to drive it or to stand by.
-async fn asked(wheel: &mut Socket, trip: &str, standby: bool) -> Value {
+pub async fn asked(wheel: &mut Socket, trip: &str, standby: bool) -> Value {
     let offer = wheel.next("offer").await["data"].clone();
     assert_eq!(offer["tripId"], trip);
     assert_eq!(offer["standby"] == true, standby, "{offer}");
@@ -59,7 +59,7 @@ async fn asked(wheel: &mut Socket, trip: &str, standby: bool) -> Value {
     offer
 }
 
-async fn answers(wheel: &mut Socket, trip: &str, action: &str) -> Value {
+pub async fn answers(wheel: &mut Socket, trip: &str, action: &str) -> Value {
     wheel.ok("offer.respond", json!({"tripId": trip, "action": action})).await
 }
 

@@ -217,15 +217,20 @@ async fn take_a_trip(mut wheel: Socket, mut noes: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn batched_goes_on_after_a_no_a_silence_and_people_who_leave() {
-    who_does_not_drive("batched").await;
+    who_does_not_drive("batched", "declined, lost, expired, accepted").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sequential_goes_on_after_a_no_a_silence_and_people_who_leave() {
-    who_does_not_drive("sequential").await;
+    who_does_not_drive("sequential", "declined, lost, expired, accepted").await;
 }
 
-async fn who_does_not_drive(strategy: &str) {
+#[tokio::test(flavor = "multi_thread")]
+async fn first_accept_goes_on_after_a_no_a_silence_and_people_who_leave() {
+    who_does_not_drive("first_accept", "declined+expired+lost, accepted").await;
+}
+
+async fn who_does_not_drive(strategy: &str, rounds: &str) {
     let server = Server::start().await;
     let admin = Person::admin(&server).await;
     choose(&admin, strategy).await;
@@ -254,7 +259,7 @@ async fn who_does_not_drive(strategy: &str) {
     wheel.next("offer").await;
     assert_eq!(answer(&mut wheel, &trip, "accept").await["type"], "ack");
     assert_eq!(rider.trip(&trip).await["driverId"], taker.id.as_str());
-    rounds_become(&admin, &trip, "declined, lost, expired, accepted").await;
+    rounds_become(&admin, &trip, rounds).await;
     no_lease_is_left(&server, &drivers).await;
     // Whoever is still there can be asked again: he is free, and this is another trip.
     let other = Person::rider(&server).await;

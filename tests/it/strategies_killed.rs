@@ -19,6 +19,11 @@ async fn a_sequential_round_that_a_kill_cut_off_is_made_again() {
     a_round_cut_off("sequential").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_of_first_to_accept_that_a_kill_cut_off_is_made_again() {
+    a_round_cut_off("first_accept").await;
+}
+
 async fn a_round_cut_off(strategy: &str) {
     let mut house = House::start(Vec::new()).await;
     let server = house.outside();
