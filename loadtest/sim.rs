@@ -33,8 +33,9 @@ use crate::city::Start;
 /// Plays dispatch policies against each other on virtual time.
 ///
 /// In a synthetic city (20 × 20 km, riders between homes and work, roads 1.3 times the air at
-/// 24 km/h) or in Manhattan. Prints tables, mean and standard deviation over the seeds, and how
-/// riders were lost; writes every run to a JSON file and a page with plots when asked to.
+/// 24 km/h), in Manhattan, or along the roads of a map. Prints tables, mean and standard deviation
+/// over the seeds, and how riders were lost; writes every run to a JSON file and a page with plots
+/// when asked to.
 #[derive(clap::Parser, Clone, Debug)]
 #[command(name = "loadtest sim")]
 pub struct Args {
@@ -47,6 +48,10 @@ pub struct Args {
     /// When a run in Manhattan begins, its warm-up included.
     #[arg(long, default_value = "Mon 15:00")]
     pub begin: Start,
+    /// With `--city roads`: an OpenStreetMap extract (`.osm.pbf`), or what `smartline admin roads
+    /// build` made of one. Monaco's from the source tree unless you name another.
+    #[arg(long, default_value = "src/routing/data/monaco.osm.pbf")]
+    pub map: PathBuf,
     /// Requests per minute, one city each; in Manhattan on average, by the recorded day's curve.
     #[arg(long, value_delimiter = ',', default_value = "28,34,40")]
     pub per_minute: Vec<f64>,
@@ -93,6 +98,8 @@ pub enum Where {
     Square,
     /// As it was recorded in 2018: trips, speeds and zones.
     Manhattan,
+    /// The roads of `--map`, each with as many riders as any other.
+    Roads,
 }
 
 /// A way to dispatch.
@@ -226,6 +233,7 @@ pub fn start(args: &Args) -> Result<bool> {
     let town = match args.city {
         Where::Square => Town::Square(args.commute),
         Where::Manhattan => Town::manhattan(args.begin)?,
+        Where::Roads => Town::roads(&args.map)?,
     };
     let runs = play_all(args, &town);
     let (headline, scenes) = (headline(args), scenes(args, &runs));
@@ -314,6 +322,7 @@ fn headline(args: &Args) -> String {
     let city = match args.city {
         Where::Square => "the synthetic square of 20 km".to_owned(),
         Where::Manhattan => format!("Manhattan as recorded in 2018, from {}", args.begin),
+        Where::Roads => format!("the roads of {}", args.map.display()),
     };
     format!(
         "{city}: {} drivers, {} h counted after {} h of warm-up, {} seeds",

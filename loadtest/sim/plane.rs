@@ -106,9 +106,9 @@ impl Wish {
     }
 }
 
-/// The wishes of the square, from `start` for `length_ms`, in order of time.
+/// Wishes for such trips, from `start` for `length_ms`, in order of time.
 pub fn demand(
-    commute: Commute,
+    trip: impl Fn(&mut StdRng) -> (Place, Place),
     (start, length_ms): (Millis, i64),
     per_minute: f64,
     rng: &mut StdRng,
@@ -120,22 +120,34 @@ pub fn demand(
         if at_ms >= length_ms {
             return wishes;
         }
-        let (from, to) = trip(commute, rng);
+        let (from, to) = trip(rng);
         wishes.push(Wish::draw(Millis(start.0 + at_ms), from, to, rng));
     }
 }
 
-fn trip(commute: Commute, rng: &mut StdRng) -> (Place, Place) {
-    loop {
+impl Commute {
+    /// Where a trip of the square begins and ends.
+    pub fn trip(self, rng: &mut StdRng) -> (Place, Place) {
+        apart(SHORTEST_M, || self.ends(rng))
+    }
+
+    fn ends(self, rng: &mut StdRng) -> (Place, Place) {
         let kind = rng.random::<f64>();
-        let (from, to) = if kind < commute.to_work {
+        if kind < self.to_work {
             (Place::near(&HOMES, rng), Place::near(&WORKS, rng))
-        } else if kind < commute.to_work + commute.from_work {
+        } else if kind < self.to_work + self.from_work {
             (Place::near(&WORKS, rng), Place::near(&HOMES, rng))
         } else {
             (Place::anywhere(rng), Place::anywhere(rng))
-        };
-        if from.air_m(to) >= SHORTEST_M {
+        }
+    }
+}
+
+/// The first draw whose places are so many metres of air apart.
+pub fn apart(least_m: f64, mut draw: impl FnMut() -> (Place, Place)) -> (Place, Place) {
+    loop {
+        let (from, to) = draw();
+        if from.air_m(to) >= least_m {
             return (from, to);
         }
     }
@@ -154,7 +166,8 @@ mod tests {
     #[test]
     fn demand_is_poisson_and_half_of_it_goes_to_work() {
         let mut rng = StdRng::seed_from_u64(2);
-        let wishes = demand(Commute::default(), (Millis(0), 36_000_000), 34.0, &mut rng);
+        let trip = |rng: &mut StdRng| Commute::default().trip(rng);
+        let wishes = demand(trip, (Millis(0), 36_000_000), 34.0, &mut rng);
         // 20 400 expected; four standard deviations.
         assert!((19_800..21_000).contains(&wishes.len()), "{}", wishes.len());
         assert!(wishes.windows(2).all(|two| two[0].at <= two[1].at));

@@ -1,16 +1,21 @@
-//! Where a run takes place: the synthetic square, or Manhattan as it was recorded.
+//! Where a run takes place: the synthetic square, Manhattan as it was recorded, or the roads of a
+//! map.
 //!
 //! Owns what a way takes, where drivers begin and who wishes to go where. In Manhattan trips come
 //! from the recorded pairs of zones, quarter-hour by quarter-hour, with the recorded speeds; a way
-//! follows the grid. How patient riders are is the same in both.
+//! follows the grid. On a map every road sends and gets as many riders as any other, and ways are
+//! driven along the roads by the product's own router. How patient riders are is the same in all.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use base::{Millis, Point};
+use rand::RngExt;
 use rand::rngs::StdRng;
+use routing::RoadGraph;
 
-use super::plane::{self, Commute, DETOUR, Place, SPEED_MPS, Wish};
+use super::plane::{self, Commute, DETOUR, Place, SPEED_MPS, Wish, apart};
 use crate::city::{City, Scenario, Start};
 use crate::demand::{QUARTER_S, QUARTERS};
 use crate::geometry;
@@ -28,6 +33,61 @@ const SHORTEST_M: f64 = 400.0;
 pub enum Town {
     Square(Commute),
     Manhattan(Arc<Streets>),
+    Roads(Arc<Map>),
+}
+
+/// The roads of a map.
+pub struct Map {
+    graph: RoadGraph,
+    /// All lead to each other; at least two are `SHORTEST_M` apart.
+    places: Vec<Point>,
+    centre: (f64, f64),
+    side_m: f64,
+}
+
+impl Map {
+    /// Of an OpenStreetMap extract, or of a file that `smartline admin roads build` wrote.
+    fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path)
+            .with_context(|| format!("can't read the map {}", path.display()))?;
+        let is_extract = path.extension().is_some_and(|ends| ends == "pbf");
+        let graph = if is_extract {
+            RoadGraph::from_extract(&bytes)?
+        } else {
+            RoadGraph::from_bytes(&bytes)?
+        };
+        let places = graph.places();
+        let range = |of: fn(Point) -> f64| {
+            let degrees = || places.iter().map(|place| of(*place));
+            (degrees().fold(f64::INFINITY, f64::min), degrees().fold(f64::NEG_INFINITY, f64::max))
+        };
+        let ((south, north), (west, east)) = (range(Point::lat), range(Point::lng));
+        let centre = ((south + north) / 2.0, (west + east) / 2.0);
+        let width = (east - west) * centre.0.to_radians().cos();
+        // What lies at the edge is inside.
+        let side_m = (north - south).max(width) * METRES_PER_DEGREE + 2.0 * SHORTEST_M;
+        ensure!(side_m >= 4.0 * SHORTEST_M, "{} is too small for trips", path.display());
+        Ok(Self { graph, places, centre, side_m })
+    }
+
+    /// Metres and seconds along the roads; of a place that the air line led to where no road
+    /// goes on, by the air.
+    fn way(&self, from: Point, to: Point) -> (f64, f64) {
+        let by_air = || {
+            let metres = from.distance_m(to) * DETOUR;
+            (metres, metres / SPEED_MPS)
+        };
+        let way = self.graph.route(from, to);
+        way.map_or_else(|_| by_air(), |way| (way.metres, way.seconds))
+    }
+
+    fn seconds(&self, from: Point, to: Point) -> f64 {
+        self.graph.eta_s(from, to).unwrap_or_else(|_| self.way(from, to).1)
+    }
+
+    fn draw(&self, rng: &mut StdRng) -> Point {
+        self.places[rng.random_range(0..self.places.len())]
+    }
 }
 
 /// Manhattan's streets on the plane.
@@ -77,16 +137,22 @@ impl Town {
         Ok(Self::Manhattan(Arc::new(streets)))
     }
 
-    const fn centre(&self) -> (f64, f64) {
+    pub fn roads(map: &Path) -> Result<Self> {
+        Ok(Self::Roads(Arc::new(Map::load(map)?)))
+    }
+
+    fn centre(&self) -> (f64, f64) {
         match self {
+            Self::Roads(map) => map.centre,
             Self::Square(_) => (30.05, 31.25),
             Self::Manhattan(_) => (40.79, -73.97),
         }
     }
 
     /// Side of the square that holds everything, metres.
-    pub const fn side_m(&self) -> f64 {
+    pub fn side_m(&self) -> f64 {
         match self {
+            Self::Roads(map) => map.side_m,
             Self::Square(_) => plane::SIDE_M,
             Self::Manhattan(_) => ISLAND_M,
         }
@@ -118,6 +184,7 @@ impl Town {
         match self {
             Self::Square(_) => from.air_m(to) * DETOUR,
             Self::Manhattan(streets) => streets.road_m(from, to),
+            Self::Roads(map) => map.way(self.point(from), self.point(to)).0,
         }
     }
 
@@ -127,6 +194,10 @@ impl Town {
             Self::Square(_) => SPEED_MPS,
             Self::Manhattan(streets) => {
                 streets.speed_mps(from, to, since_begin_ms as f64 / 1_000.0)
+            }
+            Self::Roads(map) => {
+                let seconds = map.seconds(self.point(from), self.point(to));
+                return (seconds * 1_000.0).round() as i64;
             }
         };
         (self.road_m(from, to) / mps * 1_000.0).round() as i64
@@ -140,6 +211,7 @@ impl Town {
                 let slot = streets.begin.slot();
                 self.drawn(streets.city.draw_pickup(slot, rng))
             }
+            Self::Roads(map) => self.place(map.draw(rng)),
         }
     }
 
@@ -158,7 +230,13 @@ impl Town {
     ) -> Vec<Wish> {
         let streets = match self {
             Self::Square(commute) => {
-                return plane::demand(*commute, (start, length_ms), per_minute, rng);
+                let trip = |rng: &mut StdRng| commute.trip(rng);
+                return plane::demand(trip, (start, length_ms), per_minute, rng);
+            }
+            Self::Roads(map) => {
+                let place = |rng: &mut StdRng| self.place(map.draw(rng));
+                let trip = |rng: &mut StdRng| apart(SHORTEST_M, || (place(rng), place(rng)));
+                return plane::demand(trip, (start, length_ms), per_minute, rng);
             }
             Self::Manhattan(streets) => streets,
         };
@@ -171,13 +249,10 @@ impl Town {
         for (quarter, slot) in slots().enumerate() {
             for arrival in streets.city.demand.draw(slot, factor, rng) {
                 let at_s = quarter as f64 * QUARTER_S + arrival.at_s;
-                let (from, to) = loop {
+                let (from, to) = apart(SHORTEST_M, || {
                     let from = self.drawn(streets.city.draw(arrival.from, rng));
-                    let to = self.drawn(streets.city.draw(arrival.to, rng));
-                    if from.air_m(to) >= SHORTEST_M {
-                        break (from, to);
-                    }
-                };
+                    (from, self.drawn(streets.city.draw(arrival.to, rng)))
+                });
                 if at_s < length_s {
                     let at = Millis(start.0 + (at_s * 1_000.0) as i64);
                     wishes.push(Wish::draw(at, from, to, rng));
@@ -198,9 +273,8 @@ mod tests {
     fn a_place_and_its_point_are_the_same() {
         let mut rng = StdRng::seed_from_u64(1);
         let begin = "Mon 15:00".parse().expect("a start");
-        for town in
-            [Town::Square(Commute::default()), Town::manhattan(begin).expect("the data is good")]
-        {
+        let manhattan = Town::manhattan(begin).expect("the data is good");
+        for town in [Town::Square(Commute::default()), manhattan, monaco()] {
             for _ in 0..1_000 {
                 let (one, two) = (Place::anywhere(&mut rng), Place::anywhere(&mut rng));
                 assert!(town.place(town.point(one)).air_m(one) < 0.1);
@@ -209,6 +283,29 @@ mod tests {
                 assert!((sphere_m - one.air_m(two)).abs() < 0.005 * sphere_m + 0.1);
             }
         }
+    }
+
+    fn monaco() -> Town {
+        let map = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/routing/data/monaco.osm.pbf");
+        Town::roads(Path::new(map)).expect("the map is good")
+    }
+
+    #[test]
+    fn a_map_is_driven_along_its_roads() {
+        let (town, mut rng) = (monaco(), StdRng::seed_from_u64(4));
+        let wishes = town.wishes(Millis(0), 3_600_000, 30.0, &mut rng);
+        assert!((1_630..1_970).contains(&wishes.len()), "{}", wishes.len());
+        let (mut road_m, mut air_m) = (0.0, 0.0);
+        for wish in &wishes {
+            let metres = town.road_m(wish.from, wish.to);
+            let kmh = metres / town.drive_ms(wish.from, wish.to, 0) as f64 * 3_600.0;
+            assert!((5.0..130.0).contains(&kmh), "{kmh} km/h");
+            road_m += metres;
+            air_m += wish.from.air_m(wish.to);
+        }
+        // Streets on a slope: nearly twice the air, and no fallback to it.
+        let detour = road_m / air_m;
+        assert!((1.35..3.0).contains(&detour), "{detour}");
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod snap;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use base::Point;
 use parking_lot::Mutex;
 
@@ -34,6 +36,9 @@ use crate::roads::snap::{Grid, Snap};
 /// Work spaces that are kept: as many as there are likely to be threads that ask at once. One costs
 /// 32 bytes a junction, and is made when it is first needed.
 const SCRATCHES_KEPT: usize = 16;
+
+/// Snaps that a work space keeps: a power of two. About 300 KiB.
+const SNAPS_KEPT: usize = 4_096;
 
 /// Why there is no road graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +92,9 @@ pub struct RoadGraph {
 struct Work {
     scratch: Scratch,
     target: Option<(Point, Snap)>,
+    /// Where places snapped that were asked for lately, each in the slot of its hash: an idle
+    /// driver is a candidate of many pickups and of many ticks.
+    snaps: Vec<Option<(Point, Snap)>>,
     roads: Vec<(u32, usize)>,
 }
 
@@ -140,6 +148,21 @@ impl RoadGraph {
         self.network.junctions as usize
     }
 
+    /// A place in the middle of each road where a car may stop, of the largest part of the map
+    /// whose roads all lead to each other.
+    pub fn places(&self) -> Vec<Point> {
+        let stops = || (0..).zip(&self.network.roads).filter(|(_, road)| road.stops);
+        let mut parts: BTreeMap<u32, u32> = BTreeMap::new();
+        stops().for_each(|(_, road)| *parts.entry(road.component).or_default() += 1);
+        let largest = parts.into_iter().max_by_key(|(_, roads)| *roads).map(|(part, _)| part);
+        let middle = |number: u32| {
+            let points = self.network.points(number);
+            point(&points[points.len() / 2])
+        };
+        let within = stops().filter(|(_, road)| Some(road.component) == largest);
+        within.map(|(number, _)| middle(number)).collect()
+    }
+
     /// Does the place lie where this map could have a road for it?
     pub fn covers(&self, at: Point) -> bool {
         self.grid.covers(at)
@@ -183,6 +206,7 @@ impl RoadGraph {
         let mut own = kept.unwrap_or_else(|| Work {
             scratch: Scratch::new(&self.hierarchy),
             target: None,
+            snaps: vec![None; SNAPS_KEPT],
             roads: Vec::new(),
         });
         let known = own.target.filter(|(place, _)| *place == to).map(|(_, snap)| Ok(snap));
@@ -204,8 +228,19 @@ impl RoadGraph {
     }
 
     fn time_from(&self, work: &mut Work, target: &Snap, from: Point) -> Result<f64, NoRoad> {
-        let (cost, _) = self.best(work, &self.snap(from)?, target)?;
+        let source = self.snap_again(work, from)?;
+        let (cost, _) = self.best(work, &source, target)?;
         Ok(f64::from(cost.time) / 1e3)
+    }
+
+    fn snap_again(&self, work: &mut Work, at: Point) -> Result<Snap, NoRoad> {
+        let slot = &mut work.snaps[slot_of(at)];
+        if let Some((_, snap)) = slot.filter(|(place, _)| *place == at) {
+            return Ok(snap);
+        }
+        let snap = self.snap(at)?;
+        *slot = Some((at, snap));
+        Ok(snap)
     }
 
     /// The lightest of the ways that begin forward, backward, or never leave the road.
@@ -320,6 +355,13 @@ impl RoadGraph {
         let backward = self.part(to.road, 1, 1.0 - to.along);
         forward.weight <= backward.weight
     }
+}
+
+/// Where among the kept snaps a place has its own (Fibonacci hashing of both degrees).
+const fn slot_of(at: Point) -> usize {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = at.lat().to_bits().wrapping_mul(GOLDEN) ^ at.lng().to_bits();
+    (mixed.wrapping_mul(GOLDEN) >> (u64::BITS - SNAPS_KEPT.ilog2())) as usize
 }
 
 fn point(spot: &extract::Spot) -> Point {
