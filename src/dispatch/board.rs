@@ -3,10 +3,11 @@
 //! Decides nothing about who is asked; keeps the books so that the engine can't go wrong: a driver
 //! has one entry in [`Leases`] or none, and an entry always has a deadline.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use base::{CityId, DriverId, Millis, Piasters, RiderId, TripId};
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 use crate::eligibility::Hold;
@@ -16,6 +17,10 @@ use crate::score::{Fairness, Weights};
 use crate::strategy::{Preset, Presets, Strategy, Swap};
 use crate::turns::Turns;
 use crate::wire::MatchingStatus;
+
+/// By driver. Their ids are made here, so that nobody can choose ones that collide.
+pub(crate) type ByDriver<V> = HashMap<DriverId, V, RandomState>;
+pub(crate) type Drivers = HashSet<DriverId, RandomState>;
 
 /// How the engine decides. Fixed for the life of a board.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,7 +100,7 @@ pub(crate) const fn key_of(search: &Search) -> Key {
 /// Open offers, one per driver at most.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Leases {
-    by_driver: HashMap<DriverId, OfferPlan>,
+    by_driver: ByDriver<OfferPlan>,
     by_deadline: BTreeSet<(Millis, DriverId)>,
 }
 
@@ -190,9 +195,9 @@ pub(crate) struct Hunt {
     pub(crate) round: u16,
     /// Drivers who are asked now.
     pub(crate) open: Vec<DriverId>,
-    pub(crate) memory: HashMap<DriverId, Memory>,
+    pub(crate) memory: ByDriver<Memory>,
     /// The last line of each driver in the trace.
-    traced: HashMap<DriverId, (u16, Verdict)>,
+    traced: ByDriver<(u16, Verdict)>,
     /// When it was last said that nobody was found.
     pub(crate) over: Option<Millis>,
     /// Somebody said yes and is on his way; the search only looks for one who is nearer.
@@ -227,8 +232,8 @@ impl Hunt {
             refused: false,
             round: 0,
             open: Vec::new(),
-            memory: HashMap::new(),
-            traced: HashMap::new(),
+            memory: ByDriver::default(),
+            traced: ByDriver::default(),
             over: None,
             promised: None,
             looked: None,
@@ -245,7 +250,7 @@ impl Hunt {
             search: self.search.clone(),
             open: self.open.clone(),
             memory: self.memory.clone(),
-            traced: HashMap::new(),
+            traced: ByDriver::default(),
             began: self.since,
             looked: None,
             rests_from: None,

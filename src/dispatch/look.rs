@@ -2,13 +2,12 @@
 //! why, and the lines of the trace that say so.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
 use std::time::Duration;
 
 use base::{DriverId, Millis, Point};
 use fleet::Misconduct;
 
-use crate::board::{Hunt, Leases, Rules};
+use crate::board::{Drivers, Hunt, Leases, Rules};
 use crate::eligibility::{Gate, Hold, Standing, gate};
 use crate::model::{Considered, Search, Seen, Verdict, View};
 use crate::score::{Acquaintance, Merits, Parts, Reach, Vehicle, score};
@@ -199,7 +198,7 @@ fn gather(
         a.distance_m.total_cmp(&b.distance_m).then(a.driver.cmp(&b.driver))
     });
     // A driver who moves while the index is read may be seen twice.
-    let mut met = HashSet::with_capacity(seen.len());
+    let mut met = Drivers::with_capacity_and_hasher(seen.len(), Default::default());
     seen.retain(|seen| met.insert(seen.driver));
 }
 

@@ -7,10 +7,12 @@
 //! dispatch in on-demand ride-hailing platforms", 2018), without anything to be learnt. It is fair
 //! as well: who waits long is asked first.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use base::{DriverId, Point};
 use geo::Square;
+
+use crate::board::Drivers;
 
 /// A wait beyond that says no more, seconds.
 const LONGEST_S: f64 = 1_200.0;
@@ -30,7 +32,7 @@ impl Slack {
     /// Of idle drivers, where they are and for how long they have waited, seconds. One who comes
     /// twice counts once.
     pub(crate) fn of(idle: impl IntoIterator<Item = (DriverId, Point, f64)>) -> Self {
-        let mut met = HashSet::new();
+        let mut met = Drivers::default();
         let mut squares: HashMap<Square, Waits> = HashMap::new();
         for (driver, at, idle_s) in idle {
             if met.insert(driver) {

@@ -242,7 +242,7 @@ impl Default for Batching {
             candidates: 15,
             most: 1_000,
             offers: OfferSet { miss: 0.25, extra_eta_s: 90, spare: 3.0 },
-            supply: Supply { short_s: 240.0, ample_s: 900.0, ample: 3.0, growth: 1.0 },
+            supply: Supply { short_s: 240.0, ample_s: 350.0, ample: 3.0, growth: 3.0 },
             point_s: 300.0,
             decline_s: 30.0,
             earlier: 0.5,

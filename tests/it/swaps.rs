@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{CAIRO, Person, Server, Socket, far_from, online_driver, until};
 use crate::strategies::{choose, no_lease_is_left, rounds_become};
 
-const FAR_M: f64 = 2_000.0;
+const FAR_M: f64 = 1_300.0;
 const NEAR_M: f64 = 100.0;
 
 async fn server() -> Server {

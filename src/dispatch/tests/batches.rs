@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use super::city::{Play, START, driver, north, seen, trip};
+use super::city::{Play, REACH, START, driver, north, seen, trip};
 use crate::board::Rules;
 use crate::eligibility::Standing;
 use crate::model::{Decision, Outcome, Verdict};
 use crate::offers::{Candidate, OfferSet, chance};
 use crate::strategy::{Batching, Preset, Presets};
-use crate::supply::{Supply, shares};
+use crate::supply::shares;
 
 /// A city where one driver is asked at a time, so that a batch reads as pairs.
 fn exclusive() -> Rules {
-    let batched =
-        Batching { preset: Preset { at_once: 1, ..Preset::batched() }, ..Batching::default() };
+    let preset = Preset { at_once: 1, ..Preset::batched() };
+    let batched = Batching { preset, supply: REACH, ..Batching::default() };
     Rules { presets: Presets { batched, ..Presets::default() }, ..Rules::default() }
 }
 
@@ -114,9 +114,8 @@ fn drivers_mind_long_pickups() {
 
 #[test]
 fn the_reach_shrinks_in_a_shortage_and_grows_with_the_wait() {
-    let supply = Supply { short_s: 240.0, ample_s: 900.0, ample: 3.0, growth: 1.0 };
     let check = |share: f64, waited_s: f64, expected: f64| {
-        assert_eq!(supply.reach_s(share, waited_s), expected, "{share} {waited_s}");
+        assert_eq!(REACH.reach_s(share, waited_s), expected, "{share} {waited_s}");
     };
     check(0.0, 0.0, 240.0);
     check(1.0, 0.0, 460.0);

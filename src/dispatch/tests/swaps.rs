@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::city::{Play, START, driver, north, seen, trip};
+use super::city::{Play, REACH, START, driver, north, seen, trip};
 use crate::board::Rules;
 use crate::eligibility::Standing;
 use crate::model::Outcome;
@@ -12,7 +12,7 @@ use crate::wire::MatchingStatus;
 
 fn rules(batched: Batching) -> Rules {
     let preset = Preset { at_once: 1, ..Preset::batched() };
-    let batched = Batching { preset, ..batched };
+    let batched = Batching { preset, supply: REACH, ..batched };
     Rules { presets: Presets { batched, ..Presets::default() }, ..Rules::default() }
 }
 
