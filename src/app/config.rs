@@ -357,6 +357,18 @@ mod tests {
     }
 
     #[test]
+    fn the_example_lists_every_setting() {
+        let example = include_str!("../../.env.example");
+        let lines: Vec<&str> = example.lines().map(|line| line.trim_start_matches('#')).collect();
+        let command = <Probe as clap::CommandFactory>::command();
+        for name in command.get_arguments().filter_map(|argument| argument.get_env()) {
+            let name = name.to_str().expect("a plain name");
+            let is_listed = lines.iter().any(|line| line.split('=').next() == Some(name));
+            assert!(is_listed, "{name}");
+        }
+    }
+
+    #[test]
     fn the_limits_are_documented_as_they_are() {
         let example = include_str!("../../.env.example");
         let line = example.lines().find_map(|line| line.strip_prefix("#SMARTLINE_RATES="));
