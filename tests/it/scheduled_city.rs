@@ -6,9 +6,12 @@ use serde_json::json;
 
 use crate::harness::{CAIRO, Person, Socket, far_from, online_driver, until};
 use crate::scheduled::{AHEAD_S, answers, asked, booked, city};
-use crate::strategies::{drivers_at, no_lease_is_left, rounds_become, wheels_of};
+use crate::strategies::{
+    cancel_the_others, drivers_at, each_has_one, is_free, no_lease_is_left, rounds_become,
+    wheels_of,
+};
 
-/// Confirms nothing in time, so that nobody has to.
+/// So long after the booking is the deadline to confirm: beyond the end of these tests.
 const LATE_S: u64 = AHEAD_S as u64 - 10;
 
 /// Says yes to a trip after so many noes, and no to standing by; the trip.
@@ -37,24 +40,9 @@ async fn a_hundred_trips_ahead_for_twenty_drivers_book_nobody_twice() {
     let drivers = drivers_at(&server, &admin, &metres).await;
     let wheels = wheels_of(&server, &drivers).await;
     let takes = wheels.into_iter().enumerate().map(|(n, wheel)| take_a_trip(wheel, n % 2));
-    let (mut won, trips) = tokio::join!(join_all(takes), join_all(riders.iter().map(booked)));
-
-    won.sort();
-    won.dedup();
-    assert_eq!(won.len(), DRIVERS, "every driver has a trip of his own");
-    let mut matched = 0;
-    for (trip, rider) in trips.iter().zip(&riders) {
-        let view = rider.trip(trip).await;
-        if view["status"] == "accepted" {
-            matched += 1;
-            assert!(won.contains(trip), "a trip is accepted only by an answer: {view}");
-        } else {
-            assert_eq!(view["driverId"], json!(null), "{view}");
-            let cancel = json!({"reason": "changed_mind"});
-            rider.post(&format!("/trips/{trip}/cancel"), cancel).await.data();
-        }
-    }
-    assert_eq!(matched, DRIVERS);
+    let (taken, trips) = tokio::join!(join_all(takes), join_all(riders.iter().map(booked)));
+    each_has_one(&riders, &trips, &taken).await;
+    cancel_the_others(&riders, &trips, &taken).await;
     no_lease_is_left(&server, &drivers).await;
     server.check_invariants().await;
 }
@@ -81,8 +69,10 @@ async fn scheduled_goes_on_after_a_no_a_silence_and_people_who_leave() {
         (rider.get(&path).await.data()["status"] == "searching").then_some(())
     })
     .await;
-    // Who listens before he comes misses no offer.
+    // Who listens before he comes misses no offer. The first was long enough silent to be hung up.
     let mut wheel = Socket::listen(&server, &taker).await;
+    wheels[0] = Socket::listen(&server, &drivers[0]).await;
+    drivers[0].report(CAIRO).await.data();
     taker.go_online(far_from(CAIRO, 100.0)).await.data();
     asked(&mut wheel, &trip, false).await;
     answers(&mut wheel, &trip, "accept").await;
@@ -118,11 +108,7 @@ async fn accept_against_cancel_leaves_one_of_the_two_ahead_as_well() {
         assert_eq!(rider.trip(&trip).await["status"], "cancelled", "{accepted}");
         let drivers = [driver];
         no_lease_is_left(&server, &drivers).await;
-        until("a driver who is free", async || {
-            let off = drivers[0].post("/drivers/status", json!({"isOnline": false})).await;
-            (off.status == 200).then_some(())
-        })
-        .await;
+        is_free(&drivers[0]).await;
     }
     server.check_invariants().await;
 }

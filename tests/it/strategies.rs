@@ -1,6 +1,8 @@
 //! How a city finds drivers is an operator's choice: it counts at once, and under each of them a
 //! whole city goes right: races, noes, silences, people who leave.
 
+use std::collections::HashSet;
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -174,32 +176,46 @@ async fn a_crowd(strategy: &str) {
     let asks = riders.iter().map(|rider| rider.request_trip(CAIRO));
     let (taken, asked) = tokio::join!(join_all(takes), join_all(asks));
 
-    let mut won = taken;
-    won.sort();
-    won.dedup();
-    assert_eq!(won.len(), DRIVERS, "every driver has a trip of his own");
-    let mut matched = 0;
-    for (reply, rider) in asked.iter().zip(&riders) {
-        let trip = text(&reply.data()["tripId"]);
-        let view = rider.trip(&trip).await;
-        if view["status"] == "accepted" {
-            matched += 1;
-            assert!(won.contains(&trip), "a trip is accepted only by an answer: {view}");
-        } else {
-            assert_eq!(view["driverId"], json!(null), "{view}");
-            rider.post(&format!("/trips/{trip}/cancel-search"), json!({})).await;
-        }
-    }
-    assert_eq!(matched, DRIVERS);
+    let trips: Vec<String> = asked.iter().map(|reply| text(&reply.data()["tripId"])).collect();
+    each_has_one(&riders, &trips, &taken).await;
+    cancel_the_others(&riders, &trips, &taken).await;
     no_lease_is_left(&server, &drivers).await;
     server.running().flows().dispatch.flush().await;
-    for trip in &won {
+    for trip in &taken {
         let trace = admin.get(&format!("/admin/trips/{trip}/dispatch-trace")).await.data().clone();
         let rounds = trace["rounds"].as_array().expect("rounds");
         let same = rounds.iter().all(|round| round["reproduced"] == true);
         assert!(same && !rounds.is_empty(), "{trip}: {rounds:#?}");
     }
     server.check_invariants().await;
+}
+
+/// Every driver took a trip of his own, and no other trip has a driver.
+pub async fn each_has_one(riders: &[Person], trips: &[String], taken: &[String]) {
+    let won: HashSet<&String> = taken.iter().collect();
+    assert_eq!(won.len(), taken.len(), "every driver has a trip of his own");
+    for (trip, rider) in trips.iter().zip(riders) {
+        let view = rider.trip(trip).await;
+        assert_eq!(view["status"] == "accepted", won.contains(trip), "{view}");
+        assert_eq!(view["driverId"].is_string(), won.contains(trip), "{view}");
+    }
+}
+
+/// Those who found nobody give up; a search that has ended by now has nothing to give up.
+pub async fn cancel_the_others(riders: &[Person], trips: &[String], taken: &[String]) {
+    for (trip, rider) in trips.iter().zip(riders).filter(|(trip, _)| !taken.contains(trip)) {
+        let cancel = json!({"reason": "changed_mind"});
+        rider.post(&format!("/trips/{trip}/cancel"), cancel).await;
+    }
+}
+
+/// Nothing holds him: he may go.
+pub async fn is_free(driver: &Person) {
+    until("a driver who is free", async || {
+        let off = driver.post("/drivers/status", json!({"isOnline": false})).await;
+        (off.status == 200).then_some(())
+    })
+    .await;
 }
 
 /// Accepts an offer after so many noes; the trip.
@@ -293,11 +309,7 @@ async fn accept_against_cancel_leaves_one_of_the_two_however_drivers_are_found()
         assert_eq!(rider.trip(&trip).await["status"], "cancelled", "{accepted:?}");
         let drivers = [driver];
         no_lease_is_left(&server, &drivers).await;
-        until("a driver who is free", async || {
-            let off = drivers[0].post("/drivers/status", json!({"isOnline": false})).await;
-            (off.status == 200).then_some(())
-        })
-        .await;
+        is_free(&drivers[0]).await;
     }
     server.check_invariants().await;
 }

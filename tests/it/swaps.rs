@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{CAIRO, Person, Server, Socket, far_from, online_driver, until};
-use crate::strategies::{choose, no_lease_is_left, rounds_become};
+use crate::harness::{CAIRO, Person, Server, Socket, far_from, online_driver};
+use crate::strategies::{choose, is_free, no_lease_is_left, rounds_become};
 
 const FAR_M: f64 = 1_300.0;
 const NEAR_M: f64 = 100.0;
@@ -67,15 +67,6 @@ impl Scene {
 
 async fn answer(wheel: &mut Socket, trip: &str, action: &str) -> Value {
     wheel.call("offer.respond", json!({"tripId": trip, "action": action})).await
-}
-
-/// Nothing holds him: he may go.
-async fn is_free(driver: &Person) {
-    until("a driver who is free", async || {
-        let off = driver.post("/drivers/status", json!({"isOnline": false})).await;
-        (off.status == 200).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,7 +136,7 @@ async fn the_drivers_arrival_and_a_nearer_ones_yes_leave_one_of_the_two() {
     for round in 0..4 {
         let scene = Scene::set(&server).await;
         // No farther at a time than a car can be believed to have come.
-        for metres in [1_600.0, 1_200.0, 800.0, 400.0, 0.0] {
+        for metres in [900.0, 600.0, 300.0, 0.0] {
             scene.far.0.report(far_from(CAIRO, metres)).await.data();
         }
         let (accept, arrive) = (
