@@ -102,6 +102,9 @@ pub enum Where {
     Roads,
 }
 
+/// As long a pickup as a rider agrees to who is patient, seconds: no cap on the reach.
+const UNCAPPED_S: f64 = 900.0;
+
 /// A way to dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -139,7 +142,7 @@ impl Policy {
     }
 
     fn rules(self, full: Batching) -> Rules {
-        let wide = Supply { short_s: full.supply.ample_s, ..full.supply };
+        let wide = Supply { short_s: UNCAPPED_S, ample_s: UNCAPPED_S, ..full.supply };
         let single = Preset { at_once: 1, ..full.preset.clone() };
         let unchained = |preset: Preset| Preset { chain: Duration::ZERO, ..preset };
         let batched = match self {

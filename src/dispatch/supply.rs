@@ -11,6 +11,10 @@ use std::collections::HashMap;
 use base::DriverId;
 use serde::{Deserialize, Serialize};
 
+/// The wait widens the cap by no more than this, seconds: as far as the widest ring reaches, so that
+/// a rider whose driver gave him back late outbids the others and not the whole town.
+const WIDEST_S: f64 = 1_800.0;
+
 /// The numbers of the cap.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Supply {
@@ -28,7 +32,8 @@ impl Supply {
     /// Longest pickup, seconds, for a search with so many idle drivers to itself.
     pub fn reach_s(&self, share: f64, waited_s: f64) -> f64 {
         let plenty = if share.is_nan() { 0.0 } else { (share / self.ample).clamp(0.0, 1.0) };
-        self.short_s + (self.ample_s - self.short_s) * plenty + self.growth * waited_s.max(0.0)
+        let wider_s = (self.growth * waited_s).clamp(0.0, WIDEST_S);
+        self.short_s + (self.ample_s - self.short_s) * plenty + wider_s
     }
 }
 

@@ -37,7 +37,7 @@ use crate::roads::snap::{Grid, Snap};
 /// 32 bytes a junction, and is made when it is first needed.
 const SCRATCHES_KEPT: usize = 16;
 
-/// Snaps that a work space keeps: a power of two. About 300 KiB.
+/// Snaps that each work space keeps: a power of two. They take a quarter of a MiB.
 const SNAPS_KEPT: usize = 4_096;
 
 /// Why there is no road graph.
@@ -157,7 +157,10 @@ impl RoadGraph {
         let largest = parts.into_iter().max_by_key(|(_, roads)| *roads).map(|(part, _)| part);
         let middle = |number: u32| {
             let points = self.network.points(number);
-            point(&points[points.len() / 2])
+            let piece = (points.len() - 1) / 2;
+            let (one, two) = (point(&points[piece]), point(&points[piece + 1]));
+            Point::new(one.lat().midpoint(two.lat()), one.lng().midpoint(two.lng()))
+                .expect("between two places on Earth")
         };
         let within = stops().filter(|(_, road)| Some(road.component) == largest);
         within.map(|(number, _)| middle(number)).collect()

@@ -8,7 +8,7 @@ use crate::eligibility::Standing;
 use crate::model::{Decision, Outcome, Verdict};
 use crate::offers::{Candidate, OfferSet, chance};
 use crate::strategy::{Batching, Preset, Presets};
-use crate::supply::shares;
+use crate::supply::{Supply, shares};
 
 /// A city where one driver is asked at a time, so that a batch reads as pairs.
 fn exclusive() -> Rules {
@@ -124,6 +124,7 @@ fn the_reach_shrinks_in_a_shortage_and_grows_with_the_wait() {
     check(0.0, 60.0, 300.0);
     check(3.0, 60.0, 960.0);
     check(f64::NAN, -1.0, 240.0);
+    check(0.0, 3_600.0, 2_040.0);
 }
 
 #[test]
@@ -169,6 +170,19 @@ fn a_far_rider_is_served_in_bounded_time() {
         play.board.stop(trip(rival));
     }
     panic!("the far rider was never served");
+}
+
+/// With the product's own numbers the same driver is asked before the search ends: 955 s are less
+/// than 277 and 3 s more for each second of the wait, and he is sent farther as he idles.
+#[test]
+fn a_lone_far_driver_is_found_within_the_search() {
+    let product = Batching::default().supply;
+    assert_eq!(product, Supply { short_s: 240.0, ample_s: 350.0, ample: 3.0, growth: 3.0 });
+    let mut play = Play::new(vec![seen(1, 4_900.0)]);
+    play.ask_batched(1, 0.0);
+    let asked = (0..180).find(|second| !play.at(f64::from(*second)).tick().is_empty());
+    assert!(asked.is_some_and(|second| (100..170).contains(&second)), "{asked:?}");
+    assert_eq!(play.open.len(), 1);
 }
 
 #[test]
