@@ -141,7 +141,9 @@ struct Worker {
 impl Worker {
     async fn run(mut self, stopping: CancellationToken) {
         let (tell, mut ended) = mpsc::channel(self.config.at_once);
-        let mut beat = tokio::time::interval(self.config.lease / 3);
+        // What is taken at the start has its whole lease.
+        let every = self.config.lease / 3;
+        let mut beat = tokio::time::interval_at(Instant::now() + every, every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look = true;
         while !stopping.is_cancelled() {
