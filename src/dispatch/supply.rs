@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use base::DriverId;
 use serde::{Deserialize, Serialize};
 
-/// The wait widens the cap by no more than this, seconds: as far as the widest ring reaches, so that
-/// a rider whose driver gave him back late outbids the others and not the whole town.
+/// The wait widens the cap by no more than this, seconds: as far as the widest ring reaches, so
+/// that a rider whose driver gave him back late outbids the others and not the whole town.
 const WIDEST_S: f64 = 1_800.0;
 
 /// The numbers of the cap.
