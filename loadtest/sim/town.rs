@@ -70,24 +70,23 @@ impl Map {
         Ok(Self { graph, places, centre, side_m })
     }
 
-    /// Metres and seconds along the roads; of a place that the air line led to where no road
-    /// goes on, by the air.
-    fn way(&self, from: Point, to: Point) -> (f64, f64) {
-        let by_air = || {
-            let metres = from.distance_m(to) * DETOUR;
-            (metres, metres / SPEED_MPS)
-        };
-        let way = self.graph.route(from, to);
-        way.map_or_else(|_| by_air(), |way| (way.metres, way.seconds))
+    /// Along the roads; to or from a place that the air line led to where no road goes on, by the
+    /// air.
+    fn metres(&self, from: Point, to: Point) -> f64 {
+        self.graph.route(from, to).map_or_else(|_| by_air_m(from, to), |way| way.metres)
     }
 
     fn seconds(&self, from: Point, to: Point) -> f64 {
-        self.graph.eta_s(from, to).unwrap_or_else(|_| self.way(from, to).1)
+        self.graph.eta_s(from, to).unwrap_or_else(|_| by_air_m(from, to) / SPEED_MPS)
     }
 
     fn draw(&self, rng: &mut StdRng) -> Point {
         self.places[rng.random_range(0..self.places.len())]
     }
+}
+
+fn by_air_m(from: Point, to: Point) -> f64 {
+    from.distance_m(to) * DETOUR
 }
 
 /// Manhattan's streets on the plane.
@@ -184,7 +183,7 @@ impl Town {
         match self {
             Self::Square(_) => from.air_m(to) * DETOUR,
             Self::Manhattan(streets) => streets.road_m(from, to),
-            Self::Roads(map) => map.way(self.point(from), self.point(to)).0,
+            Self::Roads(map) => map.metres(self.point(from), self.point(to)),
         }
     }
 

@@ -4,31 +4,15 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::harness::{CAIRO, Person, Socket, far_from, online_driver, until};
+use crate::harness::{CAIRO, Person, Socket, far_from, online_driver};
 use crate::scheduled::{AHEAD_S, answers, asked, booked, city};
 use crate::strategies::{
-    cancel_the_others, drivers_at, each_has_one, is_free, no_lease_is_left, rounds_become,
-    wheels_of,
+    cancel_the_others, drivers_at, each_has_one, is_free, is_searched_again, no_lease_is_left,
+    rounds_become, take_a_trip, wheels_of,
 };
 
 /// So long after the booking is the deadline to confirm: beyond the end of these tests.
 const LATE_S: u64 = AHEAD_S as u64 - 10;
-
-/// Says yes to a trip after so many noes, and no to standing by; the trip.
-async fn take_a_trip(mut wheel: Socket, mut noes: usize) -> String {
-    loop {
-        let offer = wheel.next("offer").await["data"].clone();
-        let trip = offer["tripId"].as_str().expect("a trip").to_owned();
-        let stands_by = offer["standby"] == true;
-        let action = if stands_by || noes > 0 { "decline" } else { "accept" };
-        let answer = json!({"tripId": trip, "action": action});
-        let took = wheel.call("offer.respond", answer).await["type"] == "ack";
-        if took && action == "accept" {
-            return trip;
-        }
-        noes -= usize::from(noes > 0 && !stands_by);
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_trips_ahead_for_twenty_drivers_book_nobody_twice() {
@@ -64,11 +48,7 @@ async fn scheduled_goes_on_after_a_no_a_silence_and_people_who_leave() {
     asked(&mut wheels[2], &trip, false).await;
     drivers[2].report(far_from(CAIRO, 600.0)).await.data();
     wheels.pop().expect("the third").drop_connection();
-    until("the end of his time", async || {
-        let path = format!("/trips/{trip}/matching-status");
-        (rider.get(&path).await.data()["status"] == "searching").then_some(())
-    })
-    .await;
+    is_searched_again(&rider, &trip).await;
     // Who listens before he comes misses no offer. The first was long enough silent to be hung up.
     let mut wheel = Socket::listen(&server, &taker).await;
     wheels[0] = Socket::listen(&server, &drivers[0]).await;

@@ -194,11 +194,14 @@ async fn a_crowd(strategy: &str) {
 pub async fn each_has_one(riders: &[Person], trips: &[String], taken: &[String]) {
     let won: HashSet<&String> = taken.iter().collect();
     assert_eq!(won.len(), taken.len(), "every driver has a trip of his own");
+    let mut matched = 0;
     for (trip, rider) in trips.iter().zip(riders) {
         let view = rider.trip(trip).await;
         assert_eq!(view["status"] == "accepted", won.contains(trip), "{view}");
         assert_eq!(view["driverId"].is_string(), won.contains(trip), "{view}");
+        matched += usize::from(won.contains(trip));
     }
+    assert_eq!(matched, taken.len());
 }
 
 /// Those who found nobody give up; a search that has ended by now has nothing to give up.
@@ -218,17 +221,27 @@ pub async fn is_free(driver: &Person) {
     .await;
 }
 
-/// Accepts an offer after so many noes; the trip.
-async fn take_a_trip(mut wheel: Socket, mut noes: usize) -> String {
+/// Says yes to a trip after so many noes, and no to standing by; the trip.
+pub async fn take_a_trip(mut wheel: Socket, mut noes: usize) -> String {
     loop {
-        let trip = text(&wheel.next("offer").await["data"]["tripId"]);
-        let action = if noes > 0 { "decline" } else { "accept" };
+        let offer = wheel.next("offer").await["data"].clone();
+        let (trip, stands_by) = (text(&offer["tripId"]), offer["standby"] == true);
+        let action = if stands_by || noes > 0 { "decline" } else { "accept" };
         let answered = answer(&mut wheel, &trip, action).await["type"] == "ack";
         if answered && action == "accept" {
             return trip;
         }
-        noes -= usize::from(noes > 0);
+        noes -= usize::from(noes > 0 && !stands_by);
     }
+}
+
+/// Whoever was asked let his time run out.
+pub async fn is_searched_again(rider: &Person, trip: &str) {
+    until("the end of his time", async || {
+        let path = format!("/trips/{trip}/matching-status");
+        (rider.get(&path).await.data()["status"] == "searching").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,11 +277,7 @@ async fn who_does_not_drive(strategy: &str, rounds: &str) {
     wheels[2].next("offer").await;
     drivers[2].report(far_from(CAIRO, 600.0)).await.data();
     wheels.pop().expect("the third").drop_connection();
-    until("the end of his time", async || {
-        let path = format!("/trips/{trip}/matching-status");
-        (rider.get(&path).await.data()["status"] == "searching").then_some(())
-    })
-    .await;
+    is_searched_again(&rider, &trip).await;
     // Who listens before he comes misses no offer.
     let mut wheel = Socket::listen(&server, &taker).await;
     taker.go_online(far_from(CAIRO, 100.0)).await.data();
