@@ -80,7 +80,7 @@ async fn prepare(town: &Town) -> anyhow::Result<PathBuf> {
     owner
         .execute(
             "INSERT INTO cities (id, name, time_zone, center_lat, center_lng, radius_m)
-             VALUES (7, 'Monaco', 'Europe/Monaco', 43.7384, 7.4246, 6000);
+             VALUES (7, 'Monaco', 'Europe/Monaco', 43.7384, 7.4246, 8000);
              INSERT INTO tariffs (city_id, tier, base_fare, per_km, per_minute, minimum_fare,
                                   booking_fee, commission_bp, valid)
              SELECT 7, tier, base_fare, per_km, per_minute, minimum_fare, booking_fee,
