@@ -40,7 +40,7 @@ pub struct Commute {
 
 impl Default for Commute {
     fn default() -> Self {
-        Self { to_work: 0.45, from_work: 0.25 }
+        Self { to_work: 0.35, from_work: 0.35 }
     }
 }
 
@@ -94,16 +94,24 @@ pub struct Wish {
     pub pickup_limit_ms: i64,
 }
 
+/// Patience, and longest pickup: what everybody has, and the mean of what comes on top, seconds.
+const PATIENCE_S: (f64, f64) = (30.0, 120.0);
+const PICKUP_LIMIT_S: (f64, f64) = (540.0, 350.0);
+
 impl Wish {
     pub fn draw(at: Millis, from: Place, to: Place, rng: &mut StdRng) -> Self {
         Self {
             at,
             from,
             to,
-            patience_ms: ((30.0 + exponential(rng, 120.0)) * 1_000.0) as i64,
-            pickup_limit_ms: ((480.0 + exponential(rng, 600.0)) * 1_000.0) as i64,
+            patience_ms: draw_ms(PATIENCE_S, rng),
+            pickup_limit_ms: draw_ms(PICKUP_LIMIT_S, rng),
         }
     }
+}
+
+fn draw_ms((least_s, more_s): (f64, f64), rng: &mut StdRng) -> i64 {
+    ((least_s + exponential(rng, more_s)) * 1_000.0) as i64
 }
 
 /// Wishes for such trips, from `start` for `length_ms`, in order of time.
@@ -164,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn demand_is_poisson_and_half_of_it_goes_to_work() {
+    fn demand_is_poisson_and_riders_are_as_patient_as_said() {
         let mut rng = StdRng::seed_from_u64(2);
         let trip = |rng: &mut StdRng| Commute::default().trip(rng);
         let wishes = demand(trip, (Millis(0), 36_000_000), 34.0, &mut rng);
@@ -176,6 +184,6 @@ mod tests {
             wishes.iter().map(of).sum::<i64>() as f64 / wishes.len() as f64 / 1_000.0
         };
         assert!((mean(|wish| wish.patience_ms) - 150.0).abs() < 4.0);
-        assert!((mean(|wish| wish.pickup_limit_ms) - 1_080.0).abs() < 20.0);
+        assert!((mean(|wish| wish.pickup_limit_ms) - 890.0).abs() < 12.0);
     }
 }

@@ -8,8 +8,9 @@
 //!   ±15 points from driver to driver), which falls by 7 points of a hundred for each minute of way
 //!   to the pickup above three (never below 15 % of it). An offer that is withdrawn before he has
 //!   answered because another said yes was **taken**;
-//! - the rider learns the pickup time with the yes. Is it above what he agrees to (8 min + exp 10
-//!   min), he **called it off** ten seconds later, and the driver is free where he then is;
+//! - the rider learns the pickup time with the yes. Is it above what he agrees to (9 min + exp 350
+//!   s), he hopes for a nearer driver for a quarter of that; then he **called it off**, and the
+//!   driver is free where he then is;
 //! - a rider who has a driver may be given a nearer one (where the policy swaps): that one is asked
 //!   like any other; with his yes the first is free where he then is, as long waiting as he was;
 //! - at the pickup he is **served**. His wait is from his first asking to the pickup;
@@ -34,7 +35,8 @@ use super::town::Town;
 const START: Millis = Millis(1_700_000_000_000);
 const RETRY_MS: i64 = 5_000;
 const REST_MS: i64 = 60_000;
-const CALL_OFF_MS: i64 = 10_000;
+/// The part of the longest pickup he agrees to that a rider waits before he calls a longer one off.
+const HOPES: i64 = 4;
 /// How long after the measured hours riders go on asking, so that those before find a full city.
 const TAIL_MS: i64 = 1_800_000;
 /// Fare: to begin with, and per kilometre of road, pounds.
@@ -347,13 +349,15 @@ impl Play {
         };
         let due = Millis(self.now.0 + pickup_ms);
         self.riders[rider].state = State::Matched { car, at, due };
-        if pickup_ms > self.riders[rider].wish.pickup_limit_ms {
-            self.after(CALL_OFF_MS, Event::CallsOff(rider));
+        let limit_ms = self.riders[rider].wish.pickup_limit_ms;
+        if pickup_ms > limit_ms {
+            self.after(limit_ms / HOPES, Event::CallsOff(rider));
         }
     }
 
-    /// Another driver has the rider now.
+    /// The rider has another driver now, or wants none: it wasn't this one's doing.
     fn release(&mut self, car: usize, rider: usize) {
+        self.cars[car].taken -= 1;
         if self.cars[car].next == Some(rider) {
             self.cars[car].next = None;
             return;
@@ -365,7 +369,7 @@ impl Play {
         self.cars[car].at = place;
         let waiting_since = self.cars[car].waiting_since;
         self.set_free(car);
-        // It wasn't his doing: he is as far ahead in the line as he was.
+        // He is as far ahead in the line as he was.
         self.cars[car].waiting_since = waiting_since;
     }
 
@@ -382,9 +386,9 @@ impl Play {
     }
 
     fn call_off(&mut self, rider: usize) {
-        let State::Matched { car, due, .. } = self.riders[rider].state else { return };
-        let pickup_ms = due.since(self.now);
-        if pickup_ms + CALL_OFF_MS <= self.riders[rider].wish.pickup_limit_ms {
+        let State::Matched { car, at, due } = self.riders[rider].state else { return };
+        let pickup_ms = due.since(at);
+        if pickup_ms <= self.riders[rider].wish.pickup_limit_ms {
             // A nearer driver was found while he thought about it.
             return;
         }
