@@ -42,8 +42,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "square")]
     pub city: Where,
     /// Of the square's trips the shares that go to work and that come from there; the difference is
-    /// what drivers must make good by driving empty.
-    #[arg(long, value_parser = commute, default_value = "0.45,0.25")]
+    /// what drivers must make good by driving empty, as in a morning's rush (0.45,0.25).
+    #[arg(long, value_parser = commute, default_value = "0.35,0.35")]
     pub commute: Commute,
     /// When a run in Manhattan begins, its warm-up included.
     #[arg(long, default_value = "Mon 15:00")]
@@ -62,7 +62,7 @@ pub struct Args {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "top-five,sequential,exclusive,full,swapping"
+        default_value = "top-five,sequential,exclusive,full"
     )]
     pub policies: Vec<Policy>,
     #[arg(long, value_delimiter = ',', default_value = "1,2,3")]
@@ -77,7 +77,8 @@ pub struct Args {
     pub hours: f64,
     /// Numbers of BATCHED changed for this run, as name=number: window, candidates, miss,
     /// extra-eta, spare, short, ample-reach, ample, growth, point, decline, earlier, around, turn,
-    /// swap (the gain, 0 for none), chain, at-once, at-least; seconds where it is a time.
+    /// swap (the gain, 0 for none), swap-every, chain, at-once, at-least; seconds where it is a
+    /// time.
     #[arg(long, value_delimiter = ',', value_parser = tuning)]
     pub tune: Vec<(String, f64)>,
     /// Cities played at a time.
@@ -114,12 +115,12 @@ pub enum Policy {
     /// One at a time, 10 s, five of them, then ten at once.
     Sequential,
     /// The batch alone: each search its own driver, one offer at a time, no reach that shrinks,
-    /// nobody promised a next trip.
+    /// nobody promised a next trip, nobody given a nearer driver.
     Exclusive,
     /// All of BATCHED that a server does.
     Full,
-    /// And a nearer driver for a rider whose own is still 90 s farther.
-    Swapping,
+    /// BATCHED where who said yes keeps the trip.
+    Unswapped,
     /// BATCHED as if drivers were missed everywhere alike, and nobody's turn came.
     Placeless,
     /// BATCHED without promised next trips.
@@ -148,13 +149,14 @@ impl Policy {
         let batched = match self {
             Self::TopFive | Self::Sequential | Self::Full => full,
             Self::Exclusive => {
-                Batching { preset: unchained(single), supply: wide, around: 0.0, turn: 0.0, ..full }
+                let full = Batching { around: 0.0, turn: 0.0, swap: None, ..full };
+                Batching { preset: unchained(single), supply: wide, ..full }
             }
             Self::Unchained => Batching { preset: unchained(full.preset.clone()), ..full },
             Self::Uncapped => Batching { supply: wide, ..full },
             Self::Single => Batching { preset: single, ..full },
             Self::Blind => Batching { point_s: 0.0, ..full },
-            Self::Swapping => Batching { swap: Some(Swap::default()), ..full },
+            Self::Unswapped => Batching { swap: None, ..full },
             Self::Placeless => Batching { around: 0.0, turn: 0.0, ..full },
         };
         Rules { presets: Presets { batched, ..Presets::default() }, ..Rules::default() }
@@ -192,6 +194,7 @@ fn tuned(changes: &[(String, f64)]) -> Batching {
 /// Whether there is such a number.
 fn set(batching: &mut Batching, name: &str, value: f64) -> bool {
     let seconds = Duration::from_secs_f64(value);
+    let swap = batching.swap.unwrap_or_default();
     match name {
         "window" => batching.window = seconds,
         "candidates" => batching.candidates = value as usize,
@@ -208,7 +211,8 @@ fn set(batching: &mut Batching, name: &str, value: f64) -> bool {
         "chain" => batching.preset.chain = seconds,
         "around" => batching.around = value,
         "turn" => batching.turn = value,
-        "swap" => batching.swap = (value > 0.0).then_some(Swap { gain: seconds }),
+        "swap" => batching.swap = (value > 0.0).then_some(Swap { gain: seconds, ..swap }),
+        "swap-every" => batching.swap = Some(Swap { every: seconds, ..swap }),
         "at-once" => batching.preset.at_once = value as usize,
         "at-least" => batching.preset.at_least = seconds,
         _ => return false,

@@ -28,7 +28,7 @@ fn short(policy: Policy, seed: u64) -> Tally {
 #[test]
 fn every_rider_comes_to_an_end() {
     let policies =
-        [Policy::TopFive, Policy::Sequential, Policy::Exclusive, Policy::Full, Policy::Swapping];
+        [Policy::TopFive, Policy::Sequential, Policy::Exclusive, Policy::Full, Policy::Unswapped];
     for policy in policies {
         let tally = short(policy, 4);
         assert!(tally.asked > 20, "{policy:?}: {} asked", tally.asked);
@@ -39,8 +39,8 @@ fn every_rider_comes_to_an_end() {
         assert!(tally.pickups_s.iter().zip(&tally.waits_s).all(|(pickup, wait)| pickup < wait));
     }
     assert_eq!(short(Policy::Exclusive, 4).taken, 0, "one offer at a time is never taken");
-    assert_eq!(short(Policy::Full, 4).swaps, 0);
-    assert!(short(Policy::Swapping, 4).swaps > 0, "somebody has a nearer driver");
+    assert_eq!(short(Policy::Unswapped, 4).swaps, 0);
+    assert!(short(Policy::Full, 4).swaps > 0, "somebody has a nearer driver");
 }
 
 #[test]

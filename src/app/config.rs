@@ -163,7 +163,7 @@ pub struct ServeArgs {
     pub bid_ceiling: u16,
     /// A rider who waits for his driver is given another one who is so many seconds nearer at
     /// least, once, where drivers are found by batched; 0: never.
-    #[arg(long, env = "SMARTLINE_SWAP_GAIN_S", default_value_t = 0,
+    #[arg(long, env = "SMARTLINE_SWAP_GAIN_S", default_value_t = 90,
         value_parser = clap::value_parser!(u16).range(0..=3_600))]
     pub swap_gain_s: u16,
     /// What one tick of a city's search for drivers may take, milliseconds. A city that wants more
@@ -272,10 +272,9 @@ impl ServeArgs {
             bids.floor = percent(self.bid_floor);
             bids.ceiling = percent(self.bid_ceiling);
         }
-        if self.swap_gain_s > 0 {
-            let gain = Duration::from_secs(self.swap_gain_s.into());
-            config.rules.presets.batched.swap = Some(Swap { gain });
-        }
+        let gain = Duration::from_secs(self.swap_gain_s.into());
+        let swap = Swap { gain, ..Swap::default() };
+        config.rules.presets.batched.swap = (self.swap_gain_s > 0).then_some(swap);
         config.rules.relief.budget = Duration::from_millis(self.dispatch_budget_ms.into());
         config
     }

@@ -18,7 +18,7 @@
 //!   `a_far_rider_is_served_in_bounded_time`);
 //! - where drivers are swapped before the pickup, a rider's is once at most, and never for one who
 //!   is not much nearer (tests: `a_nearer_driver_takes_over_once`,
-//!   `a_swap_must_gain_a_minute_and_a_half`);
+//!   `a_swap_must_gain_what_was_asked_for`);
 //! - who stood by is asked before all others, and one who stands by is nobody's driver (test:
 //!   `who_stood_by_is_asked_alone_and_first`);
 //! - what was decided is decided again from what was kept of it (test:

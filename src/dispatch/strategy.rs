@@ -116,7 +116,7 @@ impl Preset {
             rings: vec![1.0, 1.5, 2.0],
             rounds_per_ring: u16::MAX,
             at_least: Duration::from_secs(180),
-            chain: Duration::from_secs(240),
+            chain: Duration::from_secs(300),
             bids: None,
         }
     }
@@ -187,11 +187,15 @@ pub struct Swap {
     /// By how much the other one must be earlier: a rider who is told of another car wants to know
     /// what for.
     pub gain: Duration,
+    /// How long after a look for him the next one is due: he has a driver, and whoever has none
+    /// needs the tick's time more.
+    #[serde(default)]
+    pub every: Duration,
 }
 
 impl Default for Swap {
     fn default() -> Self {
-        Self { gain: Duration::from_secs(90) }
+        Self { gain: Duration::from_secs(240), every: Duration::from_secs(10) }
     }
 }
 
@@ -241,14 +245,14 @@ impl Default for Batching {
             window: Duration::from_secs(2),
             candidates: 15,
             most: 1_000,
-            offers: OfferSet { miss: 0.25, extra_eta_s: 90, spare: 3.0 },
+            offers: OfferSet { miss: 0.5, extra_eta_s: 90, spare: 3.0 },
             supply: Supply { short_s: 240.0, ample_s: 350.0, ample: 3.0, growth: 3.0 },
             point_s: 300.0,
             decline_s: 30.0,
             earlier: 0.5,
-            around: 0.7,
-            turn: 1.0,
-            swap: None,
+            around: 0.5,
+            turn: 1.2,
+            swap: Some(Swap::default()),
         }
     }
 }

@@ -172,8 +172,12 @@ fn wish(hunt: &Hunt, ways: &Ways, rules: &Rules, step: Step, now: Millis) -> Opt
         return (step == Step::Normal).then_some(Wish::StandBy);
     }
     if ways.of(&hunt.search) == Strategy::Batched {
-        let want = hunt.wants(rules.presets.batched.swap, now);
-        return (want != Want::Nothing).then_some(Wish::Batch(want));
+        let swap = rules.presets.batched.swap;
+        return match hunt.wants(swap, now) {
+            Want::Nothing => None,
+            Want::Nearer if !is_over(hunt.looked, swap?.every, now) => None,
+            want => Some(Wish::Batch(want)),
+        };
     }
     hunt.promised.is_none().then_some(Wish::Look)
 }

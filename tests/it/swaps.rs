@@ -1,6 +1,8 @@
 //! Swap before pickup: a rider whose driver is far gets one who has come up nearer, once, and who
 //! loses a trip that way is free and as far ahead in line as before.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::harness::{CAIRO, Person, Server, Socket, far_from, online_driver};
@@ -11,7 +13,9 @@ const NEAR_M: f64 = 100.0;
 
 async fn server() -> Server {
     Server::with(|setup| {
-        setup.dispatch.rules.presets.batched.swap = Some(Default::default());
+        // The near one is three minutes nearer, and is looked for at once.
+        let swap = setup.dispatch.rules.presets.batched.swap.as_mut().expect("drivers are swapped");
+        (swap.gain, swap.every) = (Duration::from_secs(90), Duration::ZERO);
     })
     .await
 }

@@ -16,8 +16,11 @@ fn rules(batched: Batching) -> Rules {
     Rules { presets: Presets { batched, ..Presets::default() }, ..Rules::default() }
 }
 
+/// A minute and a half, at every look.
+const EAGER: Swap = Swap { gain: Duration::from_secs(90), every: Duration::ZERO };
+
 fn swapping() -> Rules {
-    rules(Batching { swap: Some(Swap::default()), ..Batching::default() })
+    rules(Batching { swap: Some(EAGER), ..Batching::default() })
 }
 
 /// Rider 1 has driver 1, who is `metres` away and said yes after a second.
@@ -44,7 +47,25 @@ fn a_nearer_driver_takes_over_once() {
 }
 
 #[test]
-fn a_swap_must_gain_a_minute_and_a_half() {
+fn who_has_a_driver_is_looked_at_again_after_ten_seconds() {
+    let swap = Swap { every: Swap::default().every, ..EAGER };
+    let mut play = promised(rules(Batching { swap: Some(swap), ..Batching::default() }), 2_000.0);
+    play.city.drivers.push(seen(2, 500.0));
+    // The look that found him his first one was at the start.
+    assert_eq!(play.at(9.0).tick(), "");
+    assert_eq!(play.at(11.0).tick(), "1: 2");
+    play.at(12.0).end_all(Outcome::Declined);
+    play.city.drivers.push(seen(3, 400.0));
+    assert_eq!(play.at(20.0).tick(), "");
+    // Who gives the trip back leaves a rider who waits for nobody's turn.
+    play.at(20.5).ask_batched(1, 0.0);
+    assert_eq!(play.at(22.0).tick(), "1: 3");
+}
+
+#[test]
+fn a_swap_must_gain_what_was_asked_for() {
+    let product = Swap { gain: Duration::from_secs(240), every: Duration::from_secs(10) };
+    assert_eq!(Batching::default().swap, Some(product));
     // Driver 1 comes at 195 s; at 3 s another must be there within 102 s.
     let check = |metres: f64, expected: &str| {
         let mut play = promised(swapping(), 1_000.0);
@@ -112,7 +133,7 @@ fn a_search_that_can_gain_nothing_any_more_is_over() {
 
 #[test]
 fn without_swaps_a_yes_ends_the_search() {
-    let mut play = promised(rules(Batching::default()), 2_000.0);
+    let mut play = promised(rules(Batching { swap: None, ..Batching::default() }), 2_000.0);
     play.city.drivers.push(seen(2, 10.0));
     assert_eq!(play.at(3.0).tick(), "");
     assert_eq!(play.board.status(trip(1)), None);
