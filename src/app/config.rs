@@ -163,7 +163,7 @@ pub struct ServeArgs {
     pub bid_ceiling: u16,
     /// A rider who waits for his driver is given another one who is so many seconds nearer at
     /// least, once, where drivers are found by batched; 0: never.
-    #[arg(long, env = "SMARTLINE_SWAP_GAIN_S", default_value_t = 90,
+    #[arg(long, env = "SMARTLINE_SWAP_GAIN_S", default_value_t = 240,
         value_parser = clap::value_parser!(u16).range(0..=3_600))]
     pub swap_gain_s: u16,
     /// What one tick of a city's search for drivers may take, milliseconds. A city that wants more
@@ -424,6 +424,17 @@ mod tests {
         assert_eq!(budget(&["--dispatch-budget-ms", "50"]), Duration::from_millis(50));
         let example = include_str!("../../.env.example");
         let line = "#SMARTLINE_DISPATCH_BUDGET_MS=200";
+        assert!(example.lines().any(|found| found == line), "{line}");
+    }
+
+    #[test]
+    fn drivers_are_swapped_as_documented() {
+        let swap = |args: &[&str]| parse(args).dispatch().rules.presets.batched.swap;
+        let gain = |seconds| Swap { gain: Duration::from_secs(seconds), ..Swap::default() };
+        assert_eq!(swap(&["--swap-gain-s", "90"]), Some(gain(90)));
+        assert_eq!(swap(&["--swap-gain-s", "0"]), None);
+        let example = include_str!("../../.env.example");
+        let line = "#SMARTLINE_SWAP_GAIN_S=240";
         assert!(example.lines().any(|found| found == line), "{line}");
     }
 
