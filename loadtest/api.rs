@@ -50,6 +50,11 @@ impl Failure {
         matches!(self, Self::Refused(refusal) if refusal.code == code)
     }
 
+    /// Said of a trip that another driver has now.
+    pub fn is_no_longer_his(&self) -> bool {
+        self.is("NOT_FOUND") || self.is("FORBIDDEN")
+    }
+
     /// Whether the socket it happened on is of no more use.
     pub const fn is_lost(&self) -> bool {
         matches!(self, Self::Lost(_))

@@ -333,6 +333,9 @@ impl PositionOrder {
 pub struct Claims {
     by_trip: HashMap<Uuid, Uuid>,
     by_driver: HashMap<Uuid, Uuid>,
+    /// A trip and who had it when another one was told that it is his: a nearer driver may take a
+    /// trip over, and who loses it learns of that on a socket of his own.
+    contested: HashMap<(Uuid, Uuid), Uuid>,
 }
 
 impl Claims {
@@ -340,8 +343,7 @@ impl Claims {
     pub fn accepted(&mut self, driver: Uuid, trip: Uuid) -> Vec<Violation> {
         let mut found = Vec::new();
         if let Some(other) = self.by_trip.insert(trip, driver).filter(|other| *other != driver) {
-            let what = format!("trip {trip} was given to {other} and to {driver}");
-            found.push(Violation::new(Rule::T1, what));
+            self.contested.insert((trip, other), driver);
         }
         if let Some(other) = self.by_driver.insert(driver, trip).filter(|other| *other != trip) {
             let what = format!("driver {driver} was given {other} and {trip}");
@@ -352,12 +354,22 @@ impl Claims {
 
     /// The driver is off the trip, or about to ask for that.
     pub fn left(&mut self, driver: Uuid, trip: Uuid) {
+        self.contested.remove(&(trip, driver));
         if self.by_trip.get(&trip) == Some(&driver) {
             self.by_trip.remove(&trip);
         }
         if self.by_driver.get(&driver) == Some(&trip) {
             self.by_driver.remove(&driver);
         }
+    }
+
+    /// Trips that two drivers still think theirs.
+    pub fn unsettled(&mut self) -> Vec<Violation> {
+        let both = |((trip, other), driver)| {
+            let what = format!("trip {trip} was given to {other} and to {driver}");
+            Violation::new(Rule::T1, what)
+        };
+        self.contested.drain().map(both).collect()
     }
 }
 
@@ -438,7 +450,8 @@ impl Judge {
     pub fn verdict(&self) -> Verdict {
         let mut bench = self.bench.lock();
         let mut stints = std::mem::take(&mut bench.stints);
-        for violation in overlaps(&mut stints) {
+        let unsettled = bench.claims.unsettled();
+        for violation in overlaps(&mut stints).into_iter().chain(unsettled) {
             bench.note(violation);
         }
         Verdict { counts: bench.counts.clone(), violations: bench.kept.clone() }

@@ -323,7 +323,7 @@ impl Driver {
         if matches!(failure, Failure::Lost(_) | Failure::TimedOut) {
             return Err(Parting::Lost(failure));
         }
-        if failure.is("NOT_FOUND") || failure.is("FORBIDDEN") {
+        if failure.is_no_longer_his() {
             return Ok(Step::Gone);
         }
         let current = failure
@@ -357,6 +357,7 @@ impl Driver {
                 add(&world.stats.totals.driver_cancels);
                 self.leave(trip);
             }
+            Err(failure) if failure.is_no_longer_his() => self.leave(trip),
             Err(failure) => {
                 self.mention(&failure);
                 if !failure.passes() {
@@ -376,8 +377,11 @@ impl Driver {
         }
         job.heard = Instant::now();
         let trip = job.trip;
-        let Ok(view) = self.view(trip).await else { return };
-        if view.status.ended() || view.driver_id != Some(me) {
+        let is_gone = match self.view(trip).await {
+            Ok(view) => view.status.ended() || view.driver_id != Some(me),
+            Err(failure) => failure.is_no_longer_his(),
+        };
+        if is_gone {
             add(&self.world.stats.totals.polled);
             self.leave(trip);
         }

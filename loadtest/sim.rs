@@ -212,7 +212,7 @@ fn set(batching: &mut Batching, name: &str, value: f64) -> bool {
         "around" => batching.around = value,
         "turn" => batching.turn = value,
         "swap" => batching.swap = (value > 0.0).then_some(Swap { gain: seconds, ..swap }),
-        "swap-every" => batching.swap = Some(Swap { every: seconds, ..swap }),
+        "swap-every" => batching.swap = batching.swap.map(|swap| Swap { every: seconds, ..swap }),
         "at-once" => batching.preset.at_once = value as usize,
         "at-least" => batching.preset.at_least = seconds,
         _ => return false,

@@ -15,7 +15,7 @@ use super::town::Town;
 
 /// A driver is shown as finishing in the last minutes of a trip; how far the engine plans ahead is
 /// its own matter.
-const FINISHING_MS: i64 = 300_000;
+const FINISHING_MS: i64 = 600_000;
 /// What a new driver's acceptance is worth, in offers, until his own answers outweigh it.
 const PRIOR_OFFERS: f64 = 4.0;
 const PRIOR: f64 = 0.65;

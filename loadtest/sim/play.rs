@@ -322,7 +322,10 @@ impl Play {
             }
             State::Matched { car: other, at, .. } => {
                 self.tally.swaps += u32::from(self.riders[rider].counts);
+                let waiting_since = self.cars[other].waiting_since;
                 self.release(other, rider);
+                // Who loses a rider to a nearer one is as far ahead in the line as he was.
+                self.cars[other].waiting_since = waiting_since;
                 self.take(car, rider, at);
             }
             state => unreachable!("a driver was offered a trip that is {state:?}"),
@@ -337,6 +340,8 @@ impl Play {
             Doing::Driving { to, until, .. } => {
                 assert!(self.cars[car].next.is_none(), "a driver is promised one trip");
                 self.cars[car].next = Some(rider);
+                // As on a server: a trip that is queued keeps its driver.
+                self.board.stop(trip_id(rider));
                 until.since(self.now) + self.drive_ms(to, from)
             }
             // He came to his drop-off while he thought.
@@ -367,10 +372,7 @@ impl Play {
             self.count_empty(rider, self.town.road_m(from, place));
         }
         self.cars[car].at = place;
-        let waiting_since = self.cars[car].waiting_since;
         self.set_free(car);
-        // He is as far ahead in the line as he was.
-        self.cars[car].waiting_since = waiting_since;
     }
 
     /// Sets out to a rider.

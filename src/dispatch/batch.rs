@@ -10,8 +10,9 @@
 //! Searches of an airport whose queue is not empty take no part: the first in the queue is asked,
 //! for the oldest search first, and he is nobody else's then.
 //!
-//! A rider who has a driver may take part, too (swap before pickup): he costs what is left until
-//! his driver comes, less the gain that another one must bring.
+//! A rider who has a driver may take part, too (swap before pickup), among the drivers whom those
+//! who have none leave: he costs what is left until his driver comes, less the gain that another
+//! one must bring.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -167,13 +168,32 @@ fn yes(ranked: &Ranked) -> f64 {
     chance(ranked.acceptance, ranked.eta_s.saturating_sub(ranked.left_s))
 }
 
-/// The place of each search's best driver among its candidates, where one is worth it.
+/// The place of each search's best driver among its candidates, where one is worth it. Riders with
+/// nobody choose first, and who has a driver among those whom they leave.
 fn match_up(batch: &mut [Due], batching: &Batching) -> Vec<Option<usize>> {
+    let (mut firsts, mut given) = (vec![None; batch.len()], HashSet::new());
+    for has_driver in [false, true] {
+        for (index, place) in match_those(batch, batching, has_driver, &given) {
+            given.insert(batch[index].look.ranked[place].driver);
+            firsts[index] = Some(place);
+        }
+    }
+    firsts
+}
+
+/// Of those who have a driver, or have none: whose search gets a driver, and which.
+fn match_those(
+    batch: &mut [Due],
+    batching: &Batching,
+    has_driver: bool,
+    given: &HashSet<DriverId>,
+) -> Vec<(usize, usize)> {
     let turns = || batch.iter().flat_map(|due| &due.costs).map(|cost| cost.turn_s);
     let mean_turn_s = turns().sum::<f64>() / turns().count().max(1) as f64;
     let mut columns: BTreeMap<DriverId, usize> = BTreeMap::new();
     let (mut rows, mut places) = (Vec::new(), Vec::new());
-    for due in batch.iter_mut() {
+    let those = batch.iter_mut().enumerate();
+    for (index, due) in those.filter(|(_, due)| due.better_s.is_some() == has_driver) {
         // Another driver for a rider who has one must be one who is missed less than others.
         let (reach_s, without_s) = match due.better_s {
             Some(better_s) => (better_s, better_s - mean_turn_s),
@@ -192,7 +212,7 @@ fn match_up(batch: &mut [Due], batching: &Batching) -> Vec<Option<usize>> {
             };
             if f64::from(ranked.eta_s) - turn_s > reach_s {
                 ranked.verdict = Verdict::TooFar;
-            } else if let Some(cost) = cost {
+            } else if let Some(cost) = cost.filter(|_| !given.contains(&ranked.driver)) {
                 let next = columns.len();
                 let column = *columns.entry(ranked.driver).or_insert(next);
                 row.edges.push(Edge { column, cost: cost.total_ms });
@@ -200,10 +220,13 @@ fn match_up(batch: &mut [Due], batching: &Batching) -> Vec<Option<usize>> {
             }
         }
         rows.push(row);
-        places.push(of_row);
+        places.push((index, of_row));
     }
     let taken = assign(&rows, columns.len());
-    taken.into_iter().zip(places).map(|(edge, of_row)| edge.map(|edge| of_row[edge])).collect()
+    let of_row = |(edge, (index, of_row)): (Option<usize>, (usize, Vec<usize>))| {
+        edge.map(|edge| (index, of_row[edge]))
+    };
+    taken.into_iter().zip(places).filter_map(of_row).collect()
 }
 
 /// Who is asked for each search, best first: its own driver, then others whom nobody needs.

@@ -267,12 +267,14 @@ impl Hunt {
         }
     }
 
-    /// How far it looks, metres of air.
-    pub(crate) fn radius_m(&self, preset: &Preset, now: Millis) -> f64 {
+    /// How far it looks, metres of air: for a nearer driver, as far as one may come from in time.
+    pub(crate) fn radius_m(&self, preset: &Preset, swap: Option<Swap>, now: Millis) -> f64 {
         let ring_m = preset.radius_m(self.ring, self.search.ring_m);
-        match self.promised {
+        match self.promised.zip(swap) {
             None => ring_m,
-            Some(promised) => ring_m.min(promised.due.after(now).as_secs_f64() * FASTEST_MPS),
+            Some((promised, swap)) => {
+                ring_m.min(swap.within_s(promised, now).max(0.0) * FASTEST_MPS)
+            }
         }
     }
 

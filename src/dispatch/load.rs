@@ -35,9 +35,9 @@ words! {
     Step {
         /// Nothing.
         Normal = "normal",
-        /// Batches and looks come less often.
+        /// Batches and looks come less often, and nobody's driver is swapped.
         LongerWindows = "longer_windows",
-        /// Times by the air line instead of roads, fewer drivers, and nobody's driver is swapped.
+        /// Times by the air line instead of roads, and fewer drivers.
         SimpleDistance = "simple_distance",
         /// Riders whom nobody has looked at stand in a line, and are told their place.
         Queued = "queued",

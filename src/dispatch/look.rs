@@ -91,7 +91,8 @@ pub(crate) fn look(
     now: Millis,
 ) -> Look {
     let search = &hunt.search;
-    let (radius_m, chain) = (hunt.radius_m(preset, now), hunt.chain(preset));
+    let swap = rules.presets.batched.swap;
+    let (radius_m, chain) = (hunt.radius_m(preset, swap, now), hunt.chain(preset));
     let is_first = |seen: &Seen| search.first == Some(seen.driver);
     let verdict = |seen: &Seen| {
         // Who stood by is asked wherever he is.

@@ -129,8 +129,9 @@ struct Comers {
     standbys: Vec<Key>,
     /// Of those alone, how many rest.
     resting: usize,
-    /// Of those together, how many nobody has looked at.
+    /// Of those together, how many nobody has looked at, and how many have a driver.
     new: usize,
+    nearer: usize,
 }
 
 impl Comers {
@@ -138,6 +139,7 @@ impl Comers {
         match wish {
             Wish::Batch(want) => {
                 self.new += usize::from(hunt.looked.is_none());
+                self.nearer += usize::from(want == Want::Nearer);
                 self.together.push((want, hunt.turn, key));
             }
             Wish::Look if rests => self.resting += 1,
@@ -149,7 +151,8 @@ impl Comers {
     /// As [`Tick::wants`], where so many windows of normal are one.
     fn wants(&self, windows: u32) -> usize {
         let windows = usize::try_from(windows).unwrap_or(usize::MAX).max(1);
-        let together = self.together.len() - self.new + self.new.div_ceil(windows);
+        let known = self.together.len() - self.nearer - self.new;
+        let together = known + self.new.div_ceil(windows);
         together + self.alone.len() + self.resting
     }
 }
@@ -172,7 +175,8 @@ fn wish(hunt: &Hunt, ways: &Ways, rules: &Rules, step: Step, now: Millis) -> Opt
         return (step == Step::Normal).then_some(Wish::StandBy);
     }
     if ways.of(&hunt.search) == Strategy::Batched {
-        let swap = rules.presets.batched.swap;
+        // A nearer driver is looked for where there is time.
+        let swap = rules.presets.batched.swap.filter(|_| step == Step::Normal);
         return match hunt.wants(swap, now) {
             Want::Nothing => None,
             Want::Nearer if !is_over(hunt.looked, swap?.every, now) => None,
@@ -237,7 +241,7 @@ impl City {
         (self.ticked, self.had_single) = (Some(now), false);
         let windows = self.windows(&rules.relief);
         self.tick.wants = comers.wants(windows);
-        let Comers { mut together, mut alone, standbys, .. } = comers;
+        let Comers { mut together, mut alone, standbys, nearer, .. } = comers;
         if self.load.step != Step::Normal {
             alone.sort_unstable();
         }
@@ -246,7 +250,9 @@ impl City {
         let window = rules.presets.batched.window * windows;
         let is_due = !together.is_empty() && is_over(self.window, window, now);
         if is_due {
-            self.window = Some(now);
+            if together.len() > nearer {
+                self.window = Some(now);
+            }
             together.sort_unstable();
             together.iter().for_each(|(_, _, key)| self.batch.join(*key));
         }
@@ -395,7 +401,9 @@ impl Board {
         city.tick.took += took;
         city.tick.looked += looked;
         let (looked, others) = turn.go.keys.split_at(looked.min(turn.go.keys.len()));
-        city.batch.put_back(others);
+        let has_nobody = |key: &&Key| hunts.get(key).is_some_and(|hunt| hunt.promised.is_none());
+        let others: Vec<Key> = others.iter().filter(has_nobody).copied().collect();
+        city.batch.put_back(&others);
         city.is_cut_off |= !others.is_empty();
         for (key, since) in &turn.stood {
             match hunts.get_mut(key) {
@@ -523,6 +531,8 @@ impl City {
             // All are in it, and who asked first comes first.
             keys.sort_unstable();
         }
+        // Who has a driver doesn't stay in line: his look is due with the next window again.
+        self.batch.keep(|key| has(key) == Some(Wish::Batch(Want::Driver)));
         self.is_cut_off = !self.batch.order.is_empty();
         keys.into_iter().map(|(_, key)| key).collect()
     }

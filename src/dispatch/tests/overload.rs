@@ -15,7 +15,7 @@ use crate::load::{Meter, Relief, Step};
 use crate::model::{Decision, Outcome, Search, Seen, View};
 use crate::snapshot::store::{Kept, Row};
 use crate::snapshot::{Snapshot, decode, rounds_of};
-use crate::strategy::{Strategy, Swap};
+use crate::strategy::Strategy;
 use crate::turns::News;
 
 pub(super) const CITY: CityId = CityId(1);
@@ -241,8 +241,7 @@ fn who_stood_in_line_searches_as_long_as_others() {
 #[test]
 fn what_is_decided_under_each_step_is_decided_again() {
     for way in [Strategy::FirstAccept, Strategy::Sequential, Strategy::Batched] {
-        let mut rules = rules();
-        rules.presets.batched.swap = Some(Swap::default());
+        let rules = rules();
         let drivers = (1..=80).map(|n| seen(n, 20.0 + n as f64 * 30.0)).collect::<Vec<_>>();
         let mut play = Play::with(rules.clone(), drivers);
         let (mut seen_steps, mut asked) = (BTreeSet::new(), 0);

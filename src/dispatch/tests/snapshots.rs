@@ -220,7 +220,8 @@ proptest! {
         steps in prop::collection::vec(step(), 1..80),
     ) {
         let mut rules = Rules::default();
-        rules.presets.batched.swap = Some(Swap::default());
+        let eager = Swap { gain: Duration::from_secs(90), every: Duration::ZERO };
+        rules.presets.batched.swap = Some(eager);
         let drivers = (1..=12).map(|n| seen(n, n as f64 * 350.0)).collect();
         let mut play = Play::with(rules.clone(), drivers);
         // Pickups elsewhere see the same drivers without their places.

@@ -59,7 +59,7 @@ fn who_has_a_driver_is_looked_at_again_after_ten_seconds() {
     assert_eq!(play.at(20.0).tick(), "");
     // Who gives the trip back leaves a rider who waits for nobody's turn.
     play.at(20.5).ask_batched(1, 0.0);
-    assert_eq!(play.at(22.0).tick(), "1: 3");
+    assert_eq!(play.at(20.9).tick(), "1: 3");
 }
 
 #[test]
@@ -83,6 +83,29 @@ fn who_has_nobody_comes_first() {
     play.at(3.0).ask_batched(2, 600.0);
     assert_eq!(play.tick(), "2: 2");
     assert_eq!(play.board.searches(), 1, "one rider has nobody");
+}
+
+#[test]
+fn who_has_nobody_comes_first_however_much_another_would_gain() {
+    let mut rules = swapping();
+    rules.presets.batched.supply = Batching::default().supply;
+    let mut play = Play::with(rules, vec![seen(1, 3_900.0)]);
+    play.ask_batched(1, 0.0);
+    let asked = (1..180).map(f64::from).find(|second| play.at(*second).tick() == "1: 1");
+    let asked = asked.expect("his reach grows to a driver thirteen minutes away");
+    play.at(asked + 1.0).end_all(Outcome::Accepted);
+    play.city.of(1).standing = Standing::Busy;
+    // A minute from both: it would spare the one ten minutes, and the other asked just now.
+    play.city.drivers.push(seen(2, 300.0));
+    assert_eq!(play.at(asked + 3.0).ask_batched(2, 600.0).tick(), "2: 2");
+}
+
+#[test]
+fn a_look_for_a_nearer_driver_makes_nobody_wait() {
+    let mut play = promised(swapping(), 2_000.0);
+    assert_eq!(play.at(3.0).tick(), "");
+    play.city.drivers.push(seen(2, 1_900.0));
+    assert_eq!(play.at(4.0).ask_batched(2, 0.0).tick(), "2: 2");
 }
 
 #[test]
