@@ -129,17 +129,19 @@ struct Comers {
     standbys: Vec<Key>,
     /// Of those alone, how many rest.
     resting: usize,
-    /// Of those together, how many nobody has looked at, and how many have a driver.
-    new: usize,
+    /// Of those together, how many have a driver; of the others, how many nobody has looked at.
     nearer: usize,
+    new: usize,
 }
 
 impl Comers {
     fn come(&mut self, wish: Wish, key: Key, hunt: &Hunt, rests: bool) {
         match wish {
             Wish::Batch(want) => {
-                self.new += usize::from(hunt.looked.is_none());
-                self.nearer += usize::from(want == Want::Nearer);
+                match want {
+                    Want::Nearer => self.nearer += 1,
+                    _ => self.new += usize::from(hunt.looked.is_none()),
+                }
                 self.together.push((want, hunt.turn, key));
             }
             Wish::Look if rests => self.resting += 1,

@@ -81,7 +81,9 @@ fn begin(play: &mut Play, asked: &mut Asked, mut search: Search) {
     let running = play.board.hunts.values().find(|hunt| hunt.search.trip == search.trip);
     let anew = running.is_some_and(|hunt| {
         let (was, is) = (hunt.search.role, search.role);
-        let over = hunt.over.is_some() && was == is;
+        // Its driver gave the trip back while a nearer one was looked for.
+        let lost = hunt.promised.is_some();
+        let over = (hunt.over.is_some() || lost) && was == is;
         over || (was, is) == (Part::StandBy, Part::Drive)
     });
     if anew {
