@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use app::Setup;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -192,6 +193,8 @@ async fn who_does_not_confirm_loses_the_trip_to_who_stands_by() {
     let state = |driver: &Person| flows.fleet.state(driver.id.parse().expect("an id")).name();
     until("a driver who is free", async || (state(&drivers[1]) == "available").then_some(())).await;
     until("the end of the time to confirm", async || {
+        // A socket that nobody reads answers no ping, and is closed after a while.
+        join_all([&mut seat, &mut wheels[1]].map(|socket| socket.ok("ping", json!({})))).await;
         drivers[1].report(far_from(CAIRO, 400.0)).await.data();
         (rider.trip(&trip).await["status"] == "requested").then_some(())
     })
