@@ -8,7 +8,7 @@
 //! [`Claims`] and [`overlaps`] (one trip per driver); money is in `books.rs`. Each is shown to go
 //! red on a wrong sequence by the tests below.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -333,9 +333,9 @@ impl PositionOrder {
 pub struct Claims {
     by_trip: HashMap<Uuid, Uuid>,
     by_driver: HashMap<Uuid, Uuid>,
-    /// A trip and who had it when another one was told that it is his: a nearer driver may take a
-    /// trip over, and who loses it learns of that on a socket of his own.
-    contested: HashMap<(Uuid, Uuid), Uuid>,
+    /// A trip, who had it, and who was told that it is his. A nearer driver may take a trip over:
+    /// that is judged at the end, by who had it when in the server's own time.
+    contested: Vec<(Uuid, Uuid, Uuid)>,
 }
 
 impl Claims {
@@ -343,7 +343,7 @@ impl Claims {
     pub fn accepted(&mut self, driver: Uuid, trip: Uuid) -> Vec<Violation> {
         let mut found = Vec::new();
         if let Some(other) = self.by_trip.insert(trip, driver).filter(|other| *other != driver) {
-            self.contested.insert((trip, other), driver);
+            self.contested.push((trip, other, driver));
         }
         if let Some(other) = self.by_driver.insert(driver, trip).filter(|other| *other != trip) {
             let what = format!("driver {driver} was given {other} and {trip}");
@@ -354,7 +354,6 @@ impl Claims {
 
     /// The driver is off the trip, or about to ask for that.
     pub fn left(&mut self, driver: Uuid, trip: Uuid) {
-        self.contested.remove(&(trip, driver));
         if self.by_trip.get(&trip) == Some(&driver) {
             self.by_trip.remove(&trip);
         }
@@ -363,13 +362,19 @@ impl Claims {
         }
     }
 
-    /// Trips that two drivers still think theirs.
-    pub fn unsettled(&mut self) -> Vec<Violation> {
-        let both = |((trip, other), driver)| {
-            let what = format!("trip {trip} was given to {other} and to {driver}");
-            Violation::new(Rule::T1, what)
-        };
-        self.contested.drain().map(both).collect()
+    /// Trips that two drivers were told to be theirs, and that did not pass from one to the other.
+    pub fn unsettled(&mut self, stints: &[Stint]) -> Vec<Violation> {
+        let had: HashSet<_> = stints.iter().map(|stint| (stint.trip, stint.driver)).collect();
+        let passed =
+            |trip, other, driver| [other, driver].iter().all(|who| had.contains(&(trip, *who)));
+        let of_both = std::mem::take(&mut self.contested).into_iter();
+        of_both
+            .filter(|&(trip, other, driver)| !passed(trip, other, driver))
+            .map(|(trip, other, driver)| {
+                let what = format!("trip {trip} was given to {other} and to {driver}");
+                Violation::new(Rule::T1, what)
+            })
+            .collect()
     }
 }
 
@@ -450,7 +455,7 @@ impl Judge {
     pub fn verdict(&self) -> Verdict {
         let mut bench = self.bench.lock();
         let mut stints = std::mem::take(&mut bench.stints);
-        let unsettled = bench.claims.unsettled();
+        let unsettled = bench.claims.unsettled(&stints);
         for violation in overlaps(&mut stints).into_iter().chain(unsettled) {
             bench.note(violation);
         }

@@ -172,8 +172,10 @@ fn yes(ranked: &Ranked) -> f64 {
 /// nobody choose first, and who has a driver among those whom they leave.
 fn match_up(batch: &mut [Due], batching: &Batching) -> Vec<Option<usize>> {
     let (mut firsts, mut given) = (vec![None; batch.len()], HashSet::new());
+    let turns = || batch.iter().flat_map(|due| &due.costs).map(|cost| cost.turn_s);
+    let mean_turn_s = turns().sum::<f64>() / turns().count().max(1) as f64;
     for has_driver in [false, true] {
-        for (index, place) in match_those(batch, batching, has_driver, &given) {
+        for (index, place) in match_those(batch, batching, has_driver, mean_turn_s, &given) {
             given.insert(batch[index].look.ranked[place].driver);
             firsts[index] = Some(place);
         }
@@ -186,10 +188,9 @@ fn match_those(
     batch: &mut [Due],
     batching: &Batching,
     has_driver: bool,
+    mean_turn_s: f64,
     given: &HashSet<DriverId>,
 ) -> Vec<(usize, usize)> {
-    let turns = || batch.iter().flat_map(|due| &due.costs).map(|cost| cost.turn_s);
-    let mean_turn_s = turns().sum::<f64>() / turns().count().max(1) as f64;
     let mut columns: BTreeMap<DriverId, usize> = BTreeMap::new();
     let (mut rows, mut places) = (Vec::new(), Vec::new());
     let those = batch.iter_mut().enumerate();

@@ -9,11 +9,14 @@ use crate::board::{Board, Rules};
 use crate::eligibility::Standing;
 use crate::engine::tick;
 use crate::model::{Decision, OfferPlan, Outcome, Part, Said, Search, Seen, View};
-use crate::strategy::Strategy;
+use crate::strategy::{Strategy, Swap};
 use crate::supply::Supply;
 
 /// A reach of round numbers to reckon with; the product's own come from measurements.
 pub(super) const REACH: Supply = Supply { short_s: 240.0, ample_s: 900.0, ample: 3.0, growth: 1.0 };
+
+/// A minute and a half sooner is worth a swap, and each look is for it.
+pub(super) const EAGER: Swap = Swap { gain: Duration::from_secs(90), every: Duration::ZERO };
 
 /// When every test begins.
 pub(super) const START: Millis = Millis(1_700_000_000_000);

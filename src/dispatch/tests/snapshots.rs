@@ -8,14 +8,14 @@ use fleet::{Conduct, Misconduct};
 use proptest::prelude::*;
 use storage::Who;
 
-use super::city::{City, Play, START, driver, north, search, seen, trip};
+use super::city::{City, EAGER, Play, START, driver, north, search, seen, trip};
 use crate::board::Rules;
 use crate::eligibility::Standing;
 use crate::engine::tick_and_keep;
 use crate::model::{Decision, Outcome, Part, Search, Seen, View};
 use crate::snapshot::store::{Kept, Row, of_trip, write};
 use crate::snapshot::{Snapshot, decode, rounds_of};
-use crate::strategy::{Strategy as Way, Swap};
+use crate::strategy::Strategy as Way;
 
 /// One tick that keeps what it decided from.
 fn keep(play: &mut Play) -> (Vec<Decision>, Vec<Snapshot>) {
@@ -220,8 +220,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..80),
     ) {
         let mut rules = Rules::default();
-        let eager = Swap { gain: Duration::from_secs(90), every: Duration::ZERO };
-        rules.presets.batched.swap = Some(eager);
+        rules.presets.batched.swap = Some(EAGER);
         let drivers = (1..=12).map(|n| seen(n, n as f64 * 350.0)).collect();
         let mut play = Play::with(rules.clone(), drivers);
         // Pickups elsewhere see the same drivers without their places.

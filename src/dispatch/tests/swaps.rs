@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::city::{Play, REACH, START, driver, north, seen, trip};
+use super::city::{EAGER, Play, REACH, START, driver, north, seen, trip};
 use crate::board::Rules;
 use crate::eligibility::Standing;
 use crate::model::Outcome;
@@ -15,9 +15,6 @@ fn rules(batched: Batching) -> Rules {
     let batched = Batching { preset, supply: REACH, ..batched };
     Rules { presets: Presets { batched, ..Presets::default() }, ..Rules::default() }
 }
-
-/// A minute and a half, at every look.
-const EAGER: Swap = Swap { gain: Duration::from_secs(90), every: Duration::ZERO };
 
 fn swapping() -> Rules {
     rules(Batching { swap: Some(EAGER), ..Batching::default() })
